@@ -1,0 +1,12 @@
+// Ctrl-C, seen by long work. The library only reads a flag; the command line sets it from a signal handler.
+#pragma once
+
+namespace laconic {
+
+// Safe in a signal handler.
+void RequestCancel() noexcept;
+
+// Throws Error(kCancelled) once cancellation was requested. Call between units of work that take milliseconds.
+void ThrowIfCancelled();
+
+}  // namespace laconic

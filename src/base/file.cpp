@@ -1,0 +1,221 @@
+#include "base/file.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <system_error>
+#include <utility>
+
+namespace laconic {
+namespace fs = std::filesystem;
+namespace {
+
+std::string Quoted(const fs::path& path) { return "'" + path.string() + "'"; }
+
+std::string_view KindOf(mode_t mode) {
+  if (S_ISDIR(mode)) return "a directory";
+  if (S_ISFIFO(mode)) return "a FIFO";
+  if (S_ISSOCK(mode)) return "a socket";
+  return "a device";
+}
+
+// Beside `path`, so that the rename stays on one file system; hidden, so that a listing does not mistake it for output.
+fs::path StagingPath(const fs::path& path) {
+  const fs::path clean = path.has_filename() ? path : path.parent_path();
+  return clean.parent_path() / ("." + clean.filename().string() + ".partial-" + std::to_string(::getpid()));
+}
+
+void CheckParent(const fs::path& path) {
+  const fs::path parent = path.parent_path();
+  std::error_code ignored;
+  if (!parent.empty() && !fs::is_directory(parent, ignored)) {
+    Fail(ErrorCode::kNotFound, "cannot write ", Quoted(path), ": no directory ", Quoted(parent));
+  }
+}
+
+}  // namespace
+
+void FailErrno(std::string_view what, const fs::path& path) {
+  const int error = errno;
+  ErrorCode code = ErrorCode::kIo;
+  if (error == ENOENT || error == ENOTDIR) {
+    code = ErrorCode::kNotFound;
+  } else if (error == ENOSPC || error == EDQUOT || error == ENOMEM || error == EMFILE) {
+    code = ErrorCode::kResource;
+  }
+  Fail(code, what, " ", Quoted(path), ": ", std::generic_category().message(error));
+}
+
+FileDescriptor::~FileDescriptor() { Close(); }
+
+FileDescriptor::FileDescriptor(FileDescriptor&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+
+FileDescriptor& FileDescriptor::operator=(FileDescriptor&& other) noexcept {
+  if (this != &other) {
+    Close();
+    fd_ = std::exchange(other.fd_, -1);
+  }
+  return *this;
+}
+
+bool FileDescriptor::Close() noexcept {
+  const int fd = std::exchange(fd_, -1);
+  return fd < 0 || ::close(fd) == 0;
+}
+
+RegularFile OpenRegularFile(const fs::path& path) {
+  // O_NONBLOCK: opening a FIFO for reading would otherwise wait for a writer before we can refuse it.
+  FileDescriptor descriptor(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  if (descriptor.get() < 0) {
+    FailErrno("cannot open", path);
+  }
+  struct stat status {};
+  if (::fstat(descriptor.get(), &status) != 0) {
+    FailErrno("cannot read", path);
+  }
+  if (!S_ISREG(status.st_mode)) {
+    Fail(ErrorCode::kInvalidArgument, "expected a regular file, got ", KindOf(status.st_mode), ": ", Quoted(path));
+  }
+  return {std::move(descriptor), status.st_size};
+}
+
+std::string ReadFile(const fs::path& path, std::int64_t max_bytes) {
+  const RegularFile file = OpenRegularFile(path);
+  if (file.size_bytes > max_bytes) {
+    Fail(ErrorCode::kInvalidFile, Quoted(path), " has ", file.size_bytes, " bytes, expected at most ", max_bytes);
+  }
+  std::string text(static_cast<std::size_t>(file.size_bytes), '\0');
+  std::size_t done = 0;
+  while (done < text.size()) {
+    const ssize_t got = ::read(file.descriptor.get(), text.data() + done, text.size() - done);
+    if (got < 0 && errno == EINTR) {
+      continue;
+    }
+    if (got < 0) {
+      FailErrno("cannot read", path);
+    }
+    if (got == 0) {
+      break;
+    }
+    done += static_cast<std::size_t>(got);
+  }
+  text.resize(done);
+  return text;
+}
+
+AtomicFile::AtomicFile(const fs::path& path, bool force) : path_(path) {
+  if (path_ == "-") {
+    descriptor_ = FileDescriptor(::dup(STDOUT_FILENO));
+    return;
+  }
+  std::error_code ignored;
+  const fs::file_status status = fs::status(path_, ignored);
+  if (fs::exists(status)) {
+    if (!fs::is_regular_file(status)) {
+      Fail(ErrorCode::kInvalidArgument, "cannot write ", Quoted(path_), ": it exists and is not a regular file");
+    }
+    if (!force) {
+      Fail(ErrorCode::kInvalidArgument, Quoted(path_), " exists; use --force to replace it");
+    }
+  }
+  CheckParent(path_);
+  staging_ = StagingPath(path_);
+  descriptor_ = FileDescriptor(::open(staging_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666));
+  if (descriptor_.get() < 0) {
+    staging_.clear();
+    FailErrno("cannot write", path_);
+  }
+}
+
+AtomicFile::~AtomicFile() {
+  if (!staging_.empty()) {
+    descriptor_.Close();
+    std::error_code ignored;
+    fs::remove(staging_, ignored);
+  }
+}
+
+void AtomicFile::Write(std::span<const std::byte> bytes) {
+  while (!bytes.empty()) {
+    const ssize_t put = ::write(descriptor_.get(), bytes.data(), bytes.size());
+    if (put < 0 && errno == EINTR) {
+      continue;
+    }
+    if (put < 0) {
+      FailErrno("cannot write", path_);
+    }
+    bytes = bytes.subspan(static_cast<std::size_t>(put));
+    size_bytes_ += put;
+  }
+}
+
+void AtomicFile::Write(std::string_view text) { Write(std::as_bytes(std::span(text.data(), text.size()))); }
+
+void AtomicFile::Commit() {
+  if (!descriptor_.Close()) {
+    FailErrno("cannot write", path_);
+  }
+  if (staging_.empty()) {
+    return;
+  }
+  if (::rename(staging_.c_str(), path_.c_str()) != 0) {
+    FailErrno("cannot write", path_);
+  }
+  staging_.clear();
+}
+
+AtomicDirectory::AtomicDirectory(const fs::path& path, bool force) : path_(path) {
+  std::error_code ignored;
+  const fs::file_status status = fs::status(path_, ignored);
+  if (fs::exists(status)) {
+    if (!fs::is_directory(status)) {
+      Fail(ErrorCode::kInvalidArgument, "cannot write directory ", Quoted(path_), ": a file of that name exists");
+    }
+    if (!force) {
+      Fail(ErrorCode::kInvalidArgument, "directory ", Quoted(path_), " exists; use --force to replace it");
+    }
+  }
+  CheckParent(path_);
+  const fs::path staging = StagingPath(path_);
+  if (::mkdir(staging.c_str(), 0777) != 0) {
+    FailErrno("cannot make directory", staging);
+  }
+  staging_ = staging;
+}
+
+AtomicDirectory::~AtomicDirectory() {
+  if (!staging_.empty()) {
+    std::error_code ignored;
+    fs::remove_all(staging_, ignored);
+  }
+}
+
+void AtomicDirectory::Commit() {
+  const fs::path target = path_.has_filename() ? path_ : path_.parent_path();
+  fs::path old;
+  if (fs::exists(target)) {
+    old = staging_.string() + "-old";
+    if (::rename(target.c_str(), old.c_str()) != 0) {
+      FailErrno("cannot replace", target);
+    }
+  }
+  if (::rename(staging_.c_str(), target.c_str()) != 0) {
+    const int error = errno;
+    if (!old.empty()) {
+      std::error_code ignored;
+      fs::rename(old, target, ignored);
+    }
+    errno = error;
+    FailErrno("cannot write directory", target);
+  }
+  staging_.clear();
+  if (!old.empty()) {
+    std::error_code ignored;
+    fs::remove_all(old, ignored);
+  }
+}
+
+}  // namespace laconic

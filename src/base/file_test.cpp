@@ -1,0 +1,78 @@
+#include "base/file.h"
+
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <fstream>
+#include <functional>
+
+namespace laconic {
+namespace {
+namespace fs = std::filesystem;
+
+class FileTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    std::string pattern = (fs::temp_directory_path() / "laconic-file-test-XXXXXX").string();
+    ASSERT_NE(::mkdtemp(pattern.data()), nullptr);
+    root_ = pattern;
+  }
+  void TearDown() override { fs::remove_all(root_); }
+  std::int64_t NumEntries() const { return std::distance(fs::directory_iterator(root_), fs::directory_iterator()); }
+  fs::path root_;
+};
+
+ErrorCode CodeOf(const std::function<void()>& body) {
+  try {
+    body();
+  } catch (const Error& error) {
+    return error.code();
+  }
+  ADD_FAILURE() << "no error";
+  return ErrorCode::kInternal;
+}
+
+TEST_F(FileTest, RefusesWhatIsNotARegularFile) {
+  ASSERT_EQ(::mkfifo((root_ / "fifo").c_str(), 0600), 0);
+  EXPECT_EQ(CodeOf([&] { ReadFile(root_ / "fifo", 10); }), ErrorCode::kInvalidArgument);
+  EXPECT_EQ(CodeOf([&] { ReadFile("/dev/zero", 10); }), ErrorCode::kInvalidArgument);
+  EXPECT_EQ(CodeOf([&] { ReadFile(root_, 10); }), ErrorCode::kInvalidArgument);
+  EXPECT_EQ(CodeOf([&] { ReadFile(root_ / "none", 10); }), ErrorCode::kNotFound);
+}
+
+TEST_F(FileTest, NothingIsLeftWithoutCommit) {
+  {
+    AtomicFile file(root_ / "out", false);
+    file.Write("half");
+    AtomicDirectory directory(root_ / "model", false);
+    std::ofstream(directory.staging() / "part") << "half";
+  }
+  EXPECT_EQ(NumEntries(), 0);
+}
+
+TEST_F(FileTest, CommitPutsTheWholeFileInPlace) {
+  AtomicFile file(root_ / "out", false);
+  file.Write("whole");
+  EXPECT_FALSE(fs::exists(root_ / "out"));
+  file.Commit();
+  EXPECT_EQ(ReadFile(root_ / "out", 100), "whole");
+  EXPECT_EQ(NumEntries(), 1);
+}
+
+TEST_F(FileTest, ExistingOutputNeedsForce) {
+  std::ofstream(root_ / "out") << "old";
+  fs::create_directory(root_ / "model");
+  std::ofstream(root_ / "model" / "stale") << "old";
+  EXPECT_EQ(CodeOf([&] { AtomicFile(root_ / "out", false); }), ErrorCode::kInvalidArgument);
+  EXPECT_EQ(CodeOf([&] { AtomicDirectory(root_ / "model", false); }), ErrorCode::kInvalidArgument);
+  AtomicDirectory directory(root_ / "model/", true);
+  std::ofstream(directory.staging() / "fresh") << "new";
+  directory.Commit();
+  EXPECT_FALSE(fs::exists(root_ / "model" / "stale"));
+  EXPECT_TRUE(fs::exists(root_ / "model" / "fresh"));
+  EXPECT_EQ(NumEntries(), 2);
+}
+
+}  // namespace
+}  // namespace laconic

@@ -1,0 +1,26 @@
+// JSON read from files that may be hostile. Include <nlohmann/json.hpp> where a value is looked into.
+#pragma once
+
+#include <filesystem>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <string_view>
+
+namespace laconic {
+
+// No file of ours or of Hugging Face nests deeper; a value at this depth is safe to copy, print and destroy.
+inline constexpr int kMaxJsonDepth = 128;
+
+// Parses one JSON value (UTF-8, no trailing text; a leading byte order mark is skipped).
+// Errors: kInvalidFile with line and column, for malformed text, invalid UTF-8 and nesting deeper than kMaxJsonDepth.
+nlohmann::json ParseJson(std::string_view text);
+
+// ReadFile + ParseJson, with "in file 'path'" added to errors.
+nlohmann::json ReadJsonFile(const std::filesystem::path& path, std::int64_t max_bytes = std::int64_t{256} << 20);
+
+// `object[key]` of the wanted C++ type (bool, std::int64_t, double, std::string, ...); `fallback` where the key is
+// absent or null. Errors: kInvalidFile naming the key, the type expected and the type met.
+template <typename T>
+T JsonValueOr(const nlohmann::json& object, std::string_view key, T fallback);
+
+}  // namespace laconic

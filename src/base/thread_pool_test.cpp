@@ -1,0 +1,47 @@
+#include "base/thread_pool.h"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <chrono>
+#include <thread>
+#include <vector>
+
+#include "laconic/error.h"
+
+namespace laconic {
+namespace {
+
+TEST(ThreadPoolTest, RunsEveryTaskOnce) {
+  for (const int num_threads : {1, 2, 5}) {
+    ThreadPool pool(num_threads);
+    for (int round = 0; round < 200; ++round) {
+      std::vector<std::atomic<int>> seen(static_cast<std::size_t>(round));
+      pool.Run(round, [&](std::int64_t task, int thread) {
+        EXPECT_LT(thread, num_threads);
+        ++seen[static_cast<std::size_t>(task)];
+      });
+      for (const auto& count : seen) {
+        ASSERT_EQ(count, 1);
+      }
+    }
+  }
+}
+
+TEST(ThreadPoolTest, WakesAfterSleeping) {
+  ThreadPool pool(2);
+  for (int round = 0; round < 3; ++round) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    std::atomic<int> sum{0};
+    pool.Run(10, [&](std::int64_t task, int) { sum += static_cast<int>(task); });
+    EXPECT_EQ(sum, 45);
+  }
+}
+
+TEST(ThreadPoolTest, RefusesZeroThreads) {
+  EXPECT_THROW(ThreadPool(0), Error);
+  EXPECT_GE(AvailableThreads(), 1);
+}
+
+}  // namespace
+}  // namespace laconic

@@ -1,0 +1,211 @@
+#include "tensor/tensor.h"
+
+#include <cstdlib>
+#include <cstring>
+#include <new>
+#include <utility>
+
+#include "laconic/error.h"
+
+namespace laconic {
+namespace {
+
+constexpr std::size_t kAlignment = 64;  // a cache line, and the widest vector
+constexpr std::int64_t kMaxElements = std::int64_t{1} << 62;
+
+std::vector<std::int64_t> RowMajorStrides(const Shape& shape) {
+  std::vector<std::int64_t> strides(shape.size());
+  std::int64_t stride = 1;
+  for (std::size_t i = shape.size(); i-- > 0;) {
+    strides[i] = stride;
+    stride *= shape[i];
+  }
+  return strides;
+}
+
+// Copies a strided block to row-major order, one axis a level.
+void CopyStrided(const std::byte* from, std::span<const std::int64_t> shape, std::span<const std::int64_t> strides,
+                 std::size_t element_bytes, std::byte** to) {
+  if (shape.empty()) {
+    std::memcpy(*to, from, element_bytes);
+    *to += element_bytes;
+    return;
+  }
+  for (std::int64_t i = 0; i < shape[0]; ++i) {
+    CopyStrided(from + i * strides[0] * static_cast<std::int64_t>(element_bytes), shape.subspan(1), strides.subspan(1),
+                element_bytes, to);
+  }
+}
+
+}  // namespace
+
+std::string ToString(const Shape& shape) {
+  std::string text = "[";
+  for (std::size_t i = 0; i < shape.size(); ++i) {
+    text += (i == 0 ? "" : ", ") + std::to_string(shape[i]);
+  }
+  return text + "]";
+}
+
+std::int64_t NumElements(const Shape& shape) {
+  std::int64_t product = 1;
+  for (const std::int64_t size : shape) {
+    if (size < 0) {
+      Fail(ErrorCode::kInvalidFile, "negative size in shape ", ToString(shape));
+    }
+    if (__builtin_mul_overflow(product, size, &product) || product > kMaxElements) {
+      Fail(ErrorCode::kInvalidFile, "too many elements in shape ", ToString(shape));
+    }
+  }
+  return product;
+}
+
+Tensor Tensor::Allocate(DType dtype, Shape shape) {
+  Tensor tensor;
+  tensor.dtype_ = dtype;
+  tensor.num_elements_ = NumElements(shape);
+  tensor.strides_ = RowMajorStrides(shape);
+  tensor.shape_ = std::move(shape);
+  std::int64_t size_bytes = 0;
+  if (__builtin_mul_overflow(tensor.num_elements_, SizeOf(dtype), &size_bytes)) {
+    Fail(ErrorCode::kResource, "no memory for a tensor of shape ", ToString(tensor.shape_));
+  }
+  const std::size_t padded = (static_cast<std::size_t>(size_bytes) + kAlignment - 1) / kAlignment * kAlignment;
+  void* data = std::aligned_alloc(kAlignment, padded == 0 ? kAlignment : padded);
+  if (data == nullptr) {
+    Fail(ErrorCode::kResource, "no memory for a tensor of ", size_bytes, " bytes");
+  }
+  tensor.owner_ = std::shared_ptr<void>(data, [](void* block) { std::free(block); });
+  tensor.data_ = static_cast<const std::byte*>(data);
+  return tensor;
+}
+
+Tensor Tensor::FromBytes(DType dtype, Shape shape, std::span<const std::byte> bytes) {
+  return Make(dtype, std::move(shape), [&](std::byte* data) {
+    if (!bytes.empty()) {
+      std::memcpy(data, bytes.data(), bytes.size());
+    }
+  });
+}
+
+Tensor Tensor::MapFile(std::shared_ptr<const MappedFile> file, std::int64_t offset, DType dtype, Shape shape) {
+  Tensor tensor;
+  tensor.dtype_ = dtype;
+  tensor.num_elements_ = NumElements(shape);
+  tensor.strides_ = RowMajorStrides(shape);
+  tensor.shape_ = std::move(shape);
+  const auto file_bytes = static_cast<std::int64_t>(file->bytes().size());
+  if (offset < 0 || offset > file_bytes || tensor.num_elements_ > (file_bytes - offset) / SizeOf(dtype)) {
+    Fail(ErrorCode::kInvalidFile, "tensor of shape ", ToString(tensor.shape_), " and dtype ", ToString(dtype),
+         " at byte ", offset, " runs past the file's ", file_bytes, " bytes");
+  }
+  if (offset % SizeOf(dtype) != 0) {
+    Fail(ErrorCode::kInvalidFile, "tensor of dtype ", ToString(dtype), " starts at byte ", offset,
+         ", which is not a multiple of ", SizeOf(dtype));
+  }
+  tensor.data_ = file->bytes().data() + offset;
+  tensor.file_ = file;
+  tensor.owner_ = std::move(file);
+  return tensor;
+}
+
+bool Tensor::is_contiguous() const noexcept {
+  std::int64_t expected = 1;
+  for (std::size_t i = shape_.size(); i-- > 0;) {
+    if (shape_[i] != 1 && strides_[i] != expected) {
+      return num_elements_ == 0;
+    }
+    expected *= shape_[i];
+  }
+  return true;
+}
+
+void Tensor::CheckContiguous() const {
+  if (!is_contiguous()) {
+    Fail(ErrorCode::kInternal, "tensor of shape ", ToString(shape_), " is not contiguous");
+  }
+}
+
+void Tensor::CheckType(DType wanted, std::size_t size) const {
+  if (dtype_ != wanted || static_cast<std::int64_t>(size) != SizeOf(dtype_)) {
+    Fail(ErrorCode::kInternal, "tensor of dtype ", ToString(dtype_), " read as ", ToString(wanted));
+  }
+}
+
+Tensor Tensor::Transposed() const {
+  Tensor view = *this;
+  const std::size_t rank = shape_.size();
+  if (rank < 2) {
+    Fail(ErrorCode::kInternal, "cannot transpose a tensor of shape ", ToString(shape_));
+  }
+  std::swap(view.shape_[rank - 1], view.shape_[rank - 2]);
+  std::swap(view.strides_[rank - 1], view.strides_[rank - 2]);
+  return view;
+}
+
+Tensor Tensor::Slice(std::int64_t begin, std::int64_t end) const {
+  if (shape_.empty() || begin < 0 || end < begin || end > shape_[0]) {
+    Fail(ErrorCode::kInternal, "cannot take rows ", begin, " to ", end, " of a tensor of shape ", ToString(shape_));
+  }
+  Tensor view = *this;
+  view.shape_[0] = end - begin;
+  view.num_elements_ = NumElements(view.shape_);
+  view.data_ += begin * strides_[0] * SizeOf(dtype_);
+  return view;
+}
+
+Tensor Tensor::Reshaped(Shape shape) const {
+  CheckContiguous();
+  if (NumElements(shape) != num_elements_) {
+    Fail(ErrorCode::kInternal, "cannot reshape ", ToString(shape_), " to ", ToString(shape));
+  }
+  Tensor view = *this;
+  view.strides_ = RowMajorStrides(shape);
+  view.shape_ = std::move(shape);
+  return view;
+}
+
+Tensor Tensor::Contiguous() const {
+  if (is_contiguous()) {
+    return *this;
+  }
+  return Make(dtype_, shape_, [this](std::byte* to) {
+    CopyStrided(data_, shape_, strides_, static_cast<std::size_t>(SizeOf(dtype_)), &to);
+  });
+}
+
+Tensor Tensor::ToF32() const {
+  if (dtype_ == DType::kF32) {
+    return *this;
+  }
+  if (!is_contiguous()) {
+    return Contiguous().ToF32();
+  }
+  return Make(DType::kF32, shape_, [this](std::byte* data) {
+    auto* to = reinterpret_cast<float*>(data);
+    for (std::int64_t i = 0; i < num_elements_; ++i) {
+      switch (dtype_) {
+        case DType::kF64:
+          to[i] = static_cast<float>(data_as<double>()[i]);
+          break;
+        case DType::kF16:
+          to[i] = HalfToFloat(data_as<std::uint16_t>()[i]);
+          break;
+        case DType::kBF16:
+          to[i] = BFloat16ToFloat(data_as<std::uint16_t>()[i]);
+          break;
+        default:
+          Fail(ErrorCode::kUnsupported, "expected a floating-point tensor, got ", ToString(dtype_));
+      }
+    }
+  });
+}
+
+void Tensor::ReleasePages() const noexcept {
+  if (file_ != nullptr && data_ != nullptr) {
+    // A transposed view covers the same bytes as its source, so the extent needs no strides.
+    file_->ReleasePages(static_cast<std::size_t>(data_ - file_->bytes().data()), static_cast<std::size_t>(size_bytes()));
+  }
+}
+
+}  // namespace laconic
