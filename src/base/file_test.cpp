@@ -1,11 +1,11 @@
 #include "base/file.h"
 
+#include <fstream>
+#include <functional>
+
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#include <fstream>
-#include <functional>
 
 namespace laconic {
 namespace {

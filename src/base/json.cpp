@@ -1,6 +1,7 @@
 #include "base/json.h"
 
 #include <cmath>
+
 #include <nlohmann/json.hpp>
 
 #include "base/file.h"
@@ -21,7 +22,8 @@ struct JsonTraits<std::int64_t> {
   static constexpr std::string_view kName = "an integer";
   static bool Holds(const nlohmann::json& value) {
     // tokenizer_config.json writes "no limit" as the integer 10^30, which JSON readers meet as a float.
-    return value.is_number_integer() || (value.is_number_float() && value.get<double>() == std::floor(value.get<double>()));
+    return value.is_number_integer() ||
+           (value.is_number_float() && value.get<double>() == std::floor(value.get<double>()));
   }
 };
 template <>

@@ -1,12 +1,12 @@
 #include "base/progress.h"
 
-#include <fmt/format.h>
-#include <unistd.h>
-
 #include <chrono>
 #include <cstdio>
 #include <memory>
 #include <string>
+
+#include <fmt/format.h>
+#include <unistd.h>
 
 namespace laconic {
 namespace {

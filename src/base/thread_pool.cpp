@@ -1,8 +1,5 @@
 #include "base/thread_pool.h"
 
-#include <immintrin.h>
-#include <sched.h>
-
 #include <algorithm>
 #include <atomic>
 #include <condition_variable>
@@ -12,6 +9,9 @@
 #include <system_error>
 #include <thread>
 #include <vector>
+
+#include <immintrin.h>
+#include <sched.h>
 
 #include "laconic/error.h"
 

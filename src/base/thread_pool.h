@@ -21,8 +21,8 @@ class ThreadPool {
   int num_threads() const noexcept;
 
   // Calls body(task, thread) for every task in [0, num_tasks), each once, on up to num_threads() threads, the caller
-  // among them; returns when all are done. `thread` in [0, num_threads()) tells which scratch space is the caller's own.
-  // `body` must not throw. One caller at a time.
+  // among them; returns when all are done. `thread` in [0, num_threads()) tells which scratch space is the caller's
+  // own. `body` must not throw. One caller at a time.
   void Run(std::int64_t num_tasks, const std::function<void(std::int64_t task, int thread)>& body);
 
  private:

@@ -14,11 +14,11 @@ struct DTypeRow {
   std::string_view name;
   std::int64_t size_bytes;
 };
-constexpr std::array kDTypes = {
-    DTypeRow{DType::kF64, "f64", 8}, DTypeRow{DType::kF32, "f32", 4},   DTypeRow{DType::kF16, "f16", 2},
-    DTypeRow{DType::kBF16, "bf16", 2}, DTypeRow{DType::kS64, "s64", 8}, DTypeRow{DType::kS32, "s32", 4},
-    DTypeRow{DType::kS16, "s16", 2}, DTypeRow{DType::kS8, "s8", 1},     DTypeRow{DType::kU8, "u8", 1},
-    DTypeRow{DType::kBool, "bool", 1}};
+constexpr std::array kDTypes = {DTypeRow{DType::kF64, "f64", 8}, DTypeRow{DType::kF32, "f32", 4},
+                                DTypeRow{DType::kF16, "f16", 2}, DTypeRow{DType::kBF16, "bf16", 2},
+                                DTypeRow{DType::kS64, "s64", 8}, DTypeRow{DType::kS32, "s32", 4},
+                                DTypeRow{DType::kS16, "s16", 2}, DTypeRow{DType::kS8, "s8", 1},
+                                DTypeRow{DType::kU8, "u8", 1},   DTypeRow{DType::kBool, "bool", 1}};
 
 const DTypeRow& RowOf(DType dtype) noexcept { return kDTypes[static_cast<std::size_t>(dtype)]; }
 

@@ -1,9 +1,9 @@
 #include "tensor/dtype.h"
 
-#include <gtest/gtest.h>
-
 #include <cmath>
 #include <limits>
+
+#include <gtest/gtest.h>
 
 namespace laconic {
 namespace {

@@ -204,7 +204,8 @@ Tensor Tensor::ToF32() const {
 void Tensor::ReleasePages() const noexcept {
   if (file_ != nullptr && data_ != nullptr) {
     // A transposed view covers the same bytes as its source, so the extent needs no strides.
-    file_->ReleasePages(static_cast<std::size_t>(data_ - file_->bytes().data()), static_cast<std::size_t>(size_bytes()));
+    file_->ReleasePages(static_cast<std::size_t>(data_ - file_->bytes().data()),
+                        static_cast<std::size_t>(size_bytes()));
   }
 }
 

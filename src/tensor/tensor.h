@@ -62,11 +62,11 @@ class Tensor {
     return {data_as<T>(), static_cast<std::size_t>(num_elements_)};
   }
 
-  Tensor Transposed() const;           // the last two axes swapped; no copy
+  Tensor Transposed() const;                                 // the last two axes swapped; no copy
   Tensor Slice(std::int64_t begin, std::int64_t end) const;  // along axis 0; no copy
-  Tensor Reshaped(Shape shape) const;  // contiguous only; no copy
-  Tensor Contiguous() const;           // itself, or a row-major copy
-  Tensor ToF32() const;                // itself if f32; f64, f16 and bf16 converted, element by element
+  Tensor Reshaped(Shape shape) const;                        // contiguous only; no copy
+  Tensor Contiguous() const;                                 // itself, or a row-major copy
+  Tensor ToF32() const;  // itself if f32; f64, f16 and bf16 converted, element by element
 
   // This tensor's bytes are not needed for a while: mapped pages leave the resident set. Nothing for owned storage.
   void ReleasePages() const noexcept;

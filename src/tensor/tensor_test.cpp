@@ -1,9 +1,9 @@
 #include "tensor/tensor.h"
 
+#include <numeric>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-
-#include <numeric>
 
 #include "laconic/error.h"
 
@@ -25,7 +25,9 @@ TEST(TensorTest, TransposedIsAViewAndContiguousCopiesIt) {
   EXPECT_THROW(view.values<float>(), Error);
 }
 
-TEST(TensorTest, SliceTakesRows) { EXPECT_THAT(Iota({3, 2}).Slice(1, 2).values<float>(), ::testing::ElementsAre(2, 3)); }
+TEST(TensorTest, SliceTakesRows) {
+  EXPECT_THAT(Iota({3, 2}).Slice(1, 2).values<float>(), ::testing::ElementsAre(2, 3));
+}
 
 TEST(TensorTest, HostileShapesAreRefused) {
   EXPECT_THROW(NumElements({-1}), Error);

@@ -1,0 +1,44 @@
+// The operators of the graph: how many inputs, which attributes, which types come out.
+//
+// ONNX operators keep ONNX's names and meaning (the newest version's). Those called "laconic.…" are single ops for what
+// ONNX can only say with a pattern; formats/onnx writes the pattern and recognises exactly that one.
+//
+//   laconic.Linear(x [..., K], w [K, N], b? [N])      x·w + b
+//   laconic.DynamicQuantize(x [..., K])               x rounded to 8 bits, row by row (docs/numerics.md), as real
+//   numbers;
+//                                                     whoever reads it may compute with the integers behind it
+//   laconic.Positions(ids [B, S])                     [1, S]: 0, 1, … S-1
+//   laconic.KeyMask(mask [B, S])                      bool [B, 1, 1, S]: mask != 0, for Attention
+//   laconic.MeanPool(x [B, S, H], mask [B, S])        [B, H]: the mean of x over the positions where mask != 0
+#pragma once
+
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "graph/graph.h"
+
+namespace laconic {
+
+struct AttributeSchema {
+  std::string_view name;
+  Attribute default_value;
+  bool required = false;
+};
+
+struct OpSchema {
+  std::string_view op;
+  int min_inputs = 0;
+  int max_inputs = 0;
+  std::vector<AttributeSchema> attributes;
+
+  // The output's type from the inputs' types (null where an optional input is absent).
+  // Errors: kInvalidFile, expected and got.
+  ValueType (*infer)(std::span<const ValueType* const> inputs, const Attributes& attributes);
+};
+
+// Null for an unknown op.
+const OpSchema* FindOpSchema(std::string_view op);
+std::vector<std::string_view> OpNames();
+
+}  // namespace laconic
