@@ -1,0 +1,52 @@
+// Softmax attention of one sequence and one head, in f32.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/isa.h"
+
+namespace laconic::kernels {
+
+inline constexpr std::int64_t kMaxHeadDim = 256;
+
+// out = softmax(scale * q k^T) v, the softmax over the keys of each query row. No mask: pass only the tokens that
+// count.
+//
+// Shapes:   q [queries, head_dim], k and v [keys, head_dim], out [queries, head_dim], f32; row strides in elements, so
+//           that the four may lie inside [tokens, heads * head_dim] matrices. head_dim <= kMaxHeadDim.
+//           keys == 0 gives rows of zeros. out may not overlap k or v; it may be q.
+// Numerics: scores by one chain over head_dim, times scale; exp(score - max) to 2 ulp; the weighted sum by one chain
+//           over the keys, then times 1/sum. A row's result does not depend on the other rows; avx2 and avx512_vnni
+//           agree bit for bit.
+// Scratch:  scratch_bytes(keys, head_dim), linear in keys, 64-byte aligned, one for each thread of use.
+struct AttentionArgs {
+  std::int64_t queries = 0;
+  std::int64_t keys = 0;
+  std::int64_t head_dim = 0;
+  const float* q = nullptr;
+  std::int64_t q_stride = 0;
+  const float* k = nullptr;
+  std::int64_t k_stride = 0;
+  const float* v = nullptr;
+  std::int64_t v_stride = 0;
+  float scale = 1;
+  float* out = nullptr;
+  std::int64_t out_stride = 0;
+  void* scratch = nullptr;
+};
+
+struct AttentionKernels {
+  Isa isa = Isa::kScalar;  // the level of the functions below
+  std::int64_t (*scratch_bytes)(std::int64_t keys, std::int64_t head_dim) noexcept = nullptr;
+  void (*run)(const AttentionArgs& args) noexcept = nullptr;
+};
+
+// Precondition: IsaSupported(isa).
+const AttentionKernels& GetAttention(Isa isa) noexcept;
+
+// Each lives in its own file, compiled with its own flags.
+void AttentionScalar(const AttentionArgs& args) noexcept;
+void AttentionAvx2(const AttentionArgs& args) noexcept;
+void AttentionAvx512Vnni(const AttentionArgs& args) noexcept;
+
+}  // namespace laconic::kernels

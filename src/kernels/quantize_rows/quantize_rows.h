@@ -1,0 +1,38 @@
+// Per-token dynamic quantization of activations to affine u8. The definition is quant/dynamic.h.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/isa.h"
+
+namespace laconic::kernels {
+
+// Shapes:   x [rows, cols] f32; q [rows, cols] u8; scale, zero_point [rows]. Strides in elements, >= cols.
+// Numerics: every output equals quant::QuantizeRowU8 bit for bit. A row with a NaN, an infinity or a range over the
+//           largest f32 gets scale NaN, zero point 0 and codes 0. cols == 0 gives scale 1e-12, zero point 0.
+// Threads:  safe on disjoint rows. No byte outside the rows is read or written.
+struct QuantizeRowsArgs {
+  std::int64_t rows = 0;
+  std::int64_t cols = 0;
+  const float* x = nullptr;
+  std::int64_t x_stride = 0;
+  std::uint8_t* q = nullptr;
+  std::int64_t q_stride = 0;
+  float* scale = nullptr;
+  std::int32_t* zero_point = nullptr;
+};
+
+struct QuantizeRowsKernels {
+  Isa isa = Isa::kScalar;  // the level of the functions below
+  void (*run)(const QuantizeRowsArgs& args) noexcept = nullptr;
+};
+
+// Precondition: IsaSupported(isa).
+const QuantizeRowsKernels& GetQuantizeRows(Isa isa) noexcept;
+
+// Each lives in its own file, compiled with its own flags.
+void QuantizeRowsScalar(const QuantizeRowsArgs& args) noexcept;
+void QuantizeRowsAvx2(const QuantizeRowsArgs& args) noexcept;
+void QuantizeRowsAvx512Vnni(const QuantizeRowsArgs& args) noexcept;
+
+}  // namespace laconic::kernels

@@ -1,0 +1,20 @@
+// What the kernel families share in their arguments. Included by files of every ISA: <cstdint> only.
+#pragma once
+
+#include <cstdint>
+
+namespace laconic::kernels {
+
+// Element type of stored weights and embedding tables. f16 and bf16 are IEEE binary16 and bfloat16 as 16-bit words.
+enum class WeightType : std::uint8_t { kF32, kF16, kBF16, kS8 };
+
+// y = f(x), element by element.
+enum class Activation : std::uint8_t {
+  kNone,
+  kGeluErf,   // x/2 * (1 + erf(x / sqrt 2))
+  kGeluTanh,  // x/2 * (1 + tanh(sqrt(2/pi) * (x + 0.044715 x^3)))
+  kRelu,
+  kTanh,
+};
+
+}  // namespace laconic::kernels

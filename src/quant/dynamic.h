@@ -1,0 +1,28 @@
+// Dynamic quantization of activations, one row (token) at a time: the definition that every kernel must equal bit for
+// bit. docs/numerics.md gives the reasons.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+namespace laconic::quant {
+
+struct RowParams {
+  float scale = 0;
+  std::int32_t zero_point = 0;  // 0..255
+};
+
+// The least scale: what a row of zeros gets.
+inline constexpr float kMinDynamicScale = 1e-12F;
+
+// Affine u8, real = scale * (q - zero_point). Each operation is one f32 operation, rounded to nearest even:
+//   lo = min(0, min x), hi = max(0, max x), scale = max((hi - lo) / 255, 1e-12), zero_point = rne((0 - lo) / scale),
+//   q = clamp(rne(x * (1 / scale)) + zero_point, 0, 255).
+// A row with a NaN or an infinity, or whose hi - lo is over the largest f32, has no scale: scale NaN, zero_point 0,
+// codes 0, so that what is computed from it is NaN too.
+// Precondition: q.size() == x.size().
+RowParams QuantizeRowU8(std::span<const float> x, std::span<std::uint8_t> q);
+
+void DequantizeRowU8(std::span<const std::uint8_t> q, RowParams params, std::span<float> x);
+
+}  // namespace laconic::quant
