@@ -3,8 +3,9 @@
 
 A component is a folder under src/; it may include itself and the layers before its own. Beyond that: a public header
 belongs to the component that has its .cpp (to base without one), and includes neither internal headers nor third-party
-ones; src/kernels sees plain pointers, so of the others it includes base only; protobuf stays inside formats/onnx. Tests and benchmarks may also include components of
-their own layer. Prints each violation as FILE:LINE and exits with 1 if there is one.
+ones; src/kernels sees plain pointers, so of the others it includes base only; protobuf stays inside formats/onnx.
+Tests and benchmarks may also include components of their own layer. Prints each violation as FILE:LINE and exits with
+1 if there is one.
 """
 import argparse
 import os
