@@ -1,5 +1,6 @@
 #include "tensor/tensor.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <new>
@@ -12,6 +13,7 @@ namespace {
 
 constexpr std::size_t kAlignment = 64;  // a cache line, and the widest vector
 constexpr std::int64_t kMaxElements = std::int64_t{1} << 62;
+constexpr std::size_t kMaxRank = 32;  // far above any model's; bounds recursion over the axes
 
 std::vector<std::int64_t> RowMajorStrides(const Shape& shape) {
   std::vector<std::int64_t> strides(shape.size());
@@ -48,16 +50,22 @@ std::string ToString(const Shape& shape) {
 }
 
 std::int64_t NumElements(const Shape& shape) {
+  if (shape.size() > kMaxRank) {
+    Fail(ErrorCode::kInvalidFile, "expected a shape of at most ", kMaxRank, " sizes, got ", shape.size());
+  }
   std::int64_t product = 1;
+  bool is_empty = false;
   for (const std::int64_t size : shape) {
     if (size < 0) {
       Fail(ErrorCode::kInvalidFile, "negative size in shape ", ToString(shape));
     }
-    if (__builtin_mul_overflow(product, size, &product) || product > kMaxElements) {
+    is_empty |= size == 0;
+    // A size of 0 hides the product of the others, but not from the strides.
+    if (__builtin_mul_overflow(product, std::max(size, std::int64_t{1}), &product) || product > kMaxElements) {
       Fail(ErrorCode::kInvalidFile, "too many elements in shape ", ToString(shape));
     }
   }
-  return product;
+  return is_empty ? 0 : product;
 }
 
 Tensor Tensor::Allocate(DType dtype, Shape shape) {

@@ -32,6 +32,8 @@ TEST(TensorTest, SliceTakesRows) {
 TEST(TensorTest, HostileShapesAreRefused) {
   EXPECT_THROW(NumElements({-1}), Error);
   EXPECT_THROW(NumElements({std::int64_t{1} << 40, std::int64_t{1} << 40}), Error);
+  EXPECT_THROW(NumElements({0, std::int64_t{1} << 40, std::int64_t{1} << 40}), Error);
+  EXPECT_THROW(NumElements(Shape(33, 1)), Error);
   EXPECT_EQ(NumElements({}), 1);
 }
 

@@ -1,0 +1,57 @@
+#include "tensor/tensor_map.h"
+
+#include <utility>
+
+#include <nlohmann/json.hpp>
+
+#include "base/json.h"
+#include "laconic/error.h"
+
+namespace laconic {
+namespace {
+
+using TensorNamesByShard = std::map<std::string, std::vector<std::string>>;
+
+TensorNamesByShard ParseWeightMap(const nlohmann::json& index) {
+  const auto weight_map = index.is_object() ? index.find("weight_map") : index.end();
+  if (weight_map == index.end() || !weight_map->is_object()) {
+    Fail(ErrorCode::kInvalidFile, "expected an object 'weight_map'");
+  }
+  TensorNamesByShard names;
+  for (const auto& [tensor, shard] : weight_map->items()) {
+    if (!shard.is_string()) {
+      Fail(ErrorCode::kInvalidFile, "expected the name of a file for tensor '", tensor, "', got ", shard.type_name());
+    }
+    const std::string name = shard;
+    // A downloaded index must not reach outside its own directory.
+    if (name.empty() || name == "." || name == ".." || name.find_first_of(std::string_view("/\0", 2)) != name.npos) {
+      Fail(ErrorCode::kInvalidFile, "expected a plain file name for tensor '", tensor, "', got '", name, "'");
+    }
+    names[name].push_back(tensor);
+  }
+  return names;
+}
+
+}  // namespace
+
+TensorMap ReadShardedTensors(const std::filesystem::path& index,
+                             const std::function<TensorMap(const std::filesystem::path&)>& read_shard) {
+  const nlohmann::json json = ReadJsonFile(index);
+  return WithFrame([&] { return "file '" + index.string() + "'"; },
+                   [&] {
+                     TensorMap tensors;
+                     for (const auto& [shard, names] : ParseWeightMap(json)) {
+                       TensorMap found = read_shard(index.parent_path() / shard);
+                       for (const std::string& name : names) {
+                         auto node = found.extract(name);
+                         if (node.empty()) {
+                           Fail(ErrorCode::kInvalidFile, "tensor '", name, "' is not in '", shard, "'");
+                         }
+                         tensors.insert(std::move(node));
+                       }
+                     }
+                     return tensors;
+                   });
+}
+
+}  // namespace laconic
