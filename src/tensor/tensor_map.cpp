@@ -32,26 +32,30 @@ TensorNamesByShard ParseWeightMap(const nlohmann::json& index) {
   return names;
 }
 
+// Moves the tensors called `names` from one shard's to `tensors`.
+void TakeTensors(const std::string& shard, const std::vector<std::string>& names, TensorMap found, TensorMap* tensors) {
+  for (const std::string& name : names) {
+    auto node = found.extract(name);
+    if (node.empty()) {
+      Fail(ErrorCode::kInvalidFile, "tensor '", name, "' is not in '", shard, "'");
+    }
+    tensors->insert(std::move(node));
+  }
+}
+
 }  // namespace
 
 TensorMap ReadShardedTensors(const std::filesystem::path& index,
                              const std::function<TensorMap(const std::filesystem::path&)>& read_shard) {
   const nlohmann::json json = ReadJsonFile(index);
-  return WithFrame([&] { return "file '" + index.string() + "'"; },
-                   [&] {
-                     TensorMap tensors;
-                     for (const auto& [shard, names] : ParseWeightMap(json)) {
-                       TensorMap found = read_shard(index.parent_path() / shard);
-                       for (const std::string& name : names) {
-                         auto node = found.extract(name);
-                         if (node.empty()) {
-                           Fail(ErrorCode::kInvalidFile, "tensor '", name, "' is not in '", shard, "'");
-                         }
-                         tensors.insert(std::move(node));
-                       }
-                     }
-                     return tensors;
-                   });
+  const auto read = [&] {
+    TensorMap tensors;
+    for (const auto& [shard, names] : ParseWeightMap(json)) {
+      TakeTensors(shard, names, read_shard(index.parent_path() / shard), &tensors);
+    }
+    return tensors;
+  };
+  return WithFrame([&] { return "file '" + index.string() + "'"; }, read);
 }
 
 }  // namespace laconic

@@ -79,7 +79,7 @@ TEST(SafetensorsHeaderTest, TextThatIsNoHeaderIsRefused) {
   EXPECT_THAT(ParseError("{\"a\xff\":{}}", 0), HasSubstr("UTF-8"));
   EXPECT_THAT(ParseError(R"({"a":1})", 0), HasSubstr("expected an object, got number"));
   EXPECT_THAT(ParseError(R"({"a":{"shape":[[1]]}})", 0), HasSubstr("nests deeper"));
-  EXPECT_THAT(ParseError(std::string(50'000'000, '['), 0), HasSubstr("nests deeper"));
+  EXPECT_THAT(ParseError(std::string(1'000'000, '['), 0), HasSubstr("nests deeper"));
   EXPECT_THAT(ParseError(R"({"__metadata__":{"format":1}})", 0), HasSubstr("expected a string for 'format'"));
   EXPECT_THAT(ParseError(R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},)"
                          R"("a":{"dtype":"U8","shape":[1],"data_offsets":[1,2]}})",
