@@ -24,7 +24,8 @@ enum class DataFormat : std::uint8_t {
 DataFormat ParseDataFormat(std::string_view name);
 
 // A record longer than this, in bytes of the file, is refused: what one line of a hostile file may make us allocate.
-inline constexpr std::int64_t kMaxRecordBytes = std::int64_t{64} << 20;
+// Enough for a text of 10 MB in JSON that escapes every Bangla letter (twice the size).
+inline constexpr std::int64_t kMaxRecordBytes = std::int64_t{32} << 20;
 
 // How columns (JSON: keys) are read.
 //
@@ -37,13 +38,13 @@ inline constexpr std::int64_t kMaxRecordBytes = std::int64_t{64} << 20;
 //         A row without a label, with an empty one or with null has no label on (NLU++ omits `intents` then): right for
 //         kMultiLabel only.
 struct DatasetOptions {
-  std::optional<DataFormat> format;  // default: by extension (.csv .tsv .json .jsonl .ndjson)
-  std::string text_column;
-  std::string second_text_column;
-  std::string label_column;
+  std::optional<DataFormat> format = {};  // default: by extension (.csv .tsv .json .jsonl .ndjson)
+  std::string text_column = {};
+  std::string second_text_column = {};
+  std::string label_column = {};
   bool read_labels = true;  // false: label columns are not looked at
   ProblemType problem = ProblemType::kSingleLabel;
-  std::vector<std::string> labels;  // the model's names in the order of its logits
+  std::vector<std::string> labels = {};  // the model's names in the order of its logits
 };
 
 struct DatasetRow {
@@ -86,7 +87,7 @@ Dataset ReadDataset(const std::vector<std::filesystem::path>& paths, const Datas
 
 struct LabelSet {
   std::vector<std::string> names;                   // sorted by bytes; LABEL_0 ... where the files hold integers
-  ProblemType problem = ProblemType::kSingleLabel;  // kMultiLabel if any row has a list or no label
+  ProblemType problem = ProblemType::kSingleLabel;  // kMultiLabel if any row has a list
 };
 
 // The labels that a label column of the files names, for a classifier that is yet to be made. `options.labels` and

@@ -1,0 +1,82 @@
+#include "data/byte_reader.h"
+
+#include <cerrno>
+#include <memory>
+#include <string_view>
+#include <utility>
+
+#include <unistd.h>
+
+#include "base/cancel.h"
+#include "base/file.h"
+#include "laconic/dataset.h"
+
+namespace laconic::data {
+namespace {
+
+constexpr std::size_t kBufferBytes = std::size_t{1} << 16;
+constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
+
+std::size_t ReadDescriptor(int fd, const std::filesystem::path& path, std::span<char> out) {
+  while (true) {
+    const ssize_t got = ::read(fd, out.data(), out.size());
+    if (got >= 0) {
+      return static_cast<std::size_t>(got);
+    }
+    if (errno != EINTR) {
+      FailErrno("cannot read", path);
+    }
+    ThrowIfCancelled();
+  }
+}
+
+}  // namespace
+
+ByteReader::ByteReader(ReadFn read) : read_(std::move(read)), buffer_(kBufferBytes) {}
+
+ByteReader ByteReader::Open(const std::filesystem::path& path) {
+  if (path == "-") {
+    return ByteReader([path](std::span<char> out) { return ReadDescriptor(STDIN_FILENO, path, out); });
+  }
+  const auto file = std::make_shared<RegularFile>(OpenRegularFile(path));
+  return ByteReader([path, file](std::span<char> out) { return ReadDescriptor(file->descriptor.get(), path, out); });
+}
+
+int ByteReader::Get() {
+  const int byte = Peek();
+  if (byte == kEnd) {
+    return kEnd;
+  }
+  if (++record_bytes_ > kMaxRecordBytes) {
+    Fail(ErrorCode::kInvalidFile, "the record is longer than ", kMaxRecordBytes, " bytes");
+  }
+  ++next_;
+  line_ += byte == '\n' ? 1 : 0;
+  return byte;
+}
+
+void ByteReader::Refill() {
+  ThrowIfCancelled();
+  next_ = 0;
+  end_ = read_(buffer_);
+  if (started_) {
+    return;
+  }
+  started_ = true;
+  // A pipe may hand over the mark in pieces.
+  while (end_ > 0 && end_ < kByteOrderMark.size()) {
+    const std::size_t got = read_(std::span(buffer_).subspan(end_));
+    if (got == 0) {
+      break;
+    }
+    end_ += got;
+  }
+  if (std::string_view(buffer_.data(), end_).starts_with(kByteOrderMark)) {
+    next_ = kByteOrderMark.size();
+    if (next_ == end_) {
+      Refill();
+    }
+  }
+}
+
+}  // namespace laconic::data

@@ -1,0 +1,221 @@
+#include "laconic/dataset.h"
+
+#include <algorithm>
+#include <functional>
+#include <numeric>
+#include <set>
+#include <utility>
+
+#include <nlohmann/json.hpp>
+
+#include "base/file.h"
+#include "data/record_reader.h"
+#include "data/row_decoder.h"
+#include "laconic/error.h"
+
+namespace laconic {
+namespace {
+namespace fs = std::filesystem;
+
+DataFormat FormatOf(const fs::path& path, const std::optional<DataFormat>& wanted) {
+  if (wanted) {
+    return *wanted;
+  }
+  if (path == "-") {
+    Fail(ErrorCode::kInvalidArgument, "the format of standard input must be given: csv, tsv or json");
+  }
+  std::string extension = path.extension().string();
+  std::transform(extension.begin(), extension.end(), extension.begin(),
+                 [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
+  if (extension == ".csv") return DataFormat::kCsv;
+  if (extension == ".tsv") return DataFormat::kTsv;
+  if (extension == ".json" || extension == ".jsonl" || extension == ".ndjson") return DataFormat::kJson;
+  Fail(ErrorCode::kInvalidArgument, "the extension of '", path.string(),
+       "' does not say its format: expected .csv, .tsv, .json, .jsonl or .ndjson, or the format given");
+}
+
+// The records of all files, with errors that say where.
+class RecordStream {
+ public:
+  RecordStream(std::vector<fs::path> paths, const std::optional<DataFormat>& format) : paths_(std::move(paths)) {
+    if (paths_.empty()) {
+      Fail(ErrorCode::kInvalidArgument, "no data file given");
+    }
+    for (const fs::path& path : paths_) {
+      formats_.push_back(FormatOf(path, format));
+      if (path != "-") {
+        OpenRegularFile(path);  // a name that is wrong is told before hours of work on the files ahead of it
+      }
+    }
+  }
+
+  // Calls `decode` on the next record. Returns false, without a call, after the last. Errors: kInvalidFile if there was
+  // none at all; those of the readers and of `decode`.
+  bool Next(const std::function<void(nlohmann::json*)>& decode) {
+    for (; file_ < paths_.size(); ++file_, reader_.reset()) {
+      const bool found =
+          WithFrame([&] { return "file '" + paths_[file_].string() + "'"; },
+                    [&] {
+                      if (reader_ == nullptr) {
+                        reader_ = data::MakeRecordReader(data::ByteReader::Open(paths_[file_]), formats_[file_]);
+                      }
+                      return WithFrame([&] { return reader_->Position(); },
+                                       [&] {
+                                         std::optional<nlohmann::json> record = reader_->Next();
+                                         if (record) {
+                                           decode(&*record);
+                                         }
+                                         return record.has_value();
+                                       });
+                    });
+      if (found) {
+        any_ = true;
+        return true;
+      }
+    }
+    if (!any_) {
+      Fail(ErrorCode::kInvalidFile, "no rows in '", paths_.front().string(), "'",
+           paths_.size() > 1 ? " and the files after it" : "");
+    }
+    return false;
+  }
+
+ private:
+  std::vector<fs::path> paths_;
+  std::vector<DataFormat> formats_;
+  std::size_t file_ = 0;
+  std::unique_ptr<data::RecordReader> reader_;
+  bool any_ = false;
+};
+
+// Collects the labels of an unknown label set.
+class LabelCollector {
+ public:
+  void Add(const nlohmann::json& value) {
+    const std::optional<std::int64_t> index = data::FindInteger(value);
+    if (index) {
+      if (*index < 0 || *index >= kMaxLabels) {
+        Fail(ErrorCode::kInvalidFile, "expected a label index from 0 to ", kMaxLabels - 1, ", got ",
+             data::Shown(value));
+      }
+      num_indices_ = std::max(num_indices_, *index + 1);
+    } else if (value.is_string()) {
+      names_.insert(value.get<std::string>());
+    } else {
+      Fail(ErrorCode::kInvalidFile, "expected a label's name or index, got ", value.type_name());
+    }
+    if (num_indices_ > 0 && !names_.empty()) {
+      Fail(ErrorCode::kInvalidFile, "labels are names in some places and integers in others; met ", data::Shown(value));
+    }
+  }
+
+  std::vector<std::string> Names() const {
+    std::vector<std::string> names(names_.begin(), names_.end());
+    for (std::int64_t i = 0; i < num_indices_; ++i) {
+      names.push_back("LABEL_" + std::to_string(i));
+    }
+    return names;
+  }
+
+ private:
+  static constexpr std::int64_t kMaxLabels = 65536;  // an index may not make us allocate what it pleases
+
+  std::set<std::string> names_;
+  std::int64_t num_indices_ = 0;
+};
+
+}  // namespace
+
+DataFormat ParseDataFormat(std::string_view name) {
+  if (name == "csv") return DataFormat::kCsv;
+  if (name == "tsv") return DataFormat::kTsv;
+  if (name == "json" || name == "jsonl") return DataFormat::kJson;
+  Fail(ErrorCode::kInvalidArgument, "unknown data format '", name, "'; expected csv, tsv, json or jsonl");
+}
+
+struct DatasetReader::Impl {
+  RecordStream records;
+  data::RowDecoder decoder;
+};
+
+DatasetReader::DatasetReader(std::vector<fs::path> paths, DatasetOptions options)
+    : impl_(std::make_unique<Impl>(
+          Impl{RecordStream(std::move(paths), options.format), data::RowDecoder(std::move(options))})) {}
+DatasetReader::~DatasetReader() = default;
+DatasetReader::DatasetReader(DatasetReader&&) noexcept = default;
+DatasetReader& DatasetReader::operator=(DatasetReader&&) noexcept = default;
+
+std::optional<DatasetRow> DatasetReader::Next() {
+  DatasetRow row;
+  if (impl_->records.Next([&](nlohmann::json* record) { row = impl_->decoder.Decode(record); })) {
+    return row;
+  }
+  impl_->decoder.CheckLabelsSeen();
+  return std::nullopt;
+}
+
+Dataset ReadDataset(const std::vector<fs::path>& paths, const DatasetOptions& options) {
+  DatasetReader reader(paths, options);
+  Dataset dataset;
+  dataset.num_labels = static_cast<std::int64_t>(options.labels.size());
+  while (auto row = reader.Next()) {
+    dataset.texts.push_back(std::move(row->text));
+    if (row->second_text) {
+      dataset.second_texts.push_back(std::move(*row->second_text));
+    }
+    if (options.read_labels) {
+      const std::size_t begin = dataset.targets.size();
+      dataset.targets.resize(begin + options.labels.size());
+      for (const std::int64_t label : row->labels) {
+        dataset.targets[begin + static_cast<std::size_t>(label)] = 1;
+      }
+    }
+  }
+  return dataset;
+}
+
+LabelSet ReadLabels(const std::vector<fs::path>& paths, const DatasetOptions& options) {
+  RecordStream records(paths, options.format);
+  LabelCollector labels;
+  LabelSet result;
+  const auto collect = [&](nlohmann::json* record) {
+    const data::LabelValue found = data::FindLabelValue(*record, options);
+    if (found.value == nullptr) {
+      return;
+    }
+    if (!found.value->is_array()) {
+      labels.Add(*found.value);
+      return;
+    }
+    result.problem = ProblemType::kMultiLabel;
+    for (const nlohmann::json& value : *found.value) {
+      labels.Add(value);
+    }
+  };
+  while (records.Next(collect)) {
+  }
+  result.names = labels.Names();
+  if (result.names.empty()) {
+    Fail(ErrorCode::kInvalidFile, "no row of '", paths.front().string(), "' has a label column with labels in it");
+  }
+  return result;
+}
+
+std::vector<std::vector<std::int64_t>> BatchByLength(std::span<const std::int64_t> lengths, std::int64_t batch_size) {
+  if (batch_size < 1) {
+    Fail(ErrorCode::kInvalidArgument, "expected a batch size of at least 1, got ", batch_size);
+  }
+  std::vector<std::int64_t> order(lengths.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.end(), [&](std::int64_t a, std::int64_t b) {
+    return lengths[static_cast<std::size_t>(a)] < lengths[static_cast<std::size_t>(b)];
+  });
+  std::vector<std::vector<std::int64_t>> batches;
+  const auto size = static_cast<std::int64_t>(order.size());
+  for (std::int64_t begin = 0; begin < size; begin += batch_size) {
+    batches.emplace_back(order.begin() + begin, order.begin() + std::min(begin + batch_size, size));
+  }
+  return batches;
+}
+
+}  // namespace laconic

@@ -1,0 +1,279 @@
+#include "laconic/dataset.h"
+
+#include <fstream>
+#include <functional>
+#include <numeric>
+#include <span>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/json.h"
+#include "base/sha256.h"
+#include "laconic/error.h"
+
+namespace laconic {
+namespace {
+namespace fs = std::filesystem;
+
+using ::testing::AllOf;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::StartsWith;
+
+class DatasetTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    std::string pattern = (fs::temp_directory_path() / "laconic-dataset-test-XXXXXX").string();
+    ASSERT_NE(::mkdtemp(pattern.data()), nullptr);
+    root_ = pattern;
+  }
+  void TearDown() override { fs::remove_all(root_); }
+
+  fs::path Write(const std::string& name, std::string_view text) const {
+    std::ofstream(root_ / name, std::ios::binary) << text;
+    return root_ / name;
+  }
+  std::string ErrorOf(const std::string& name, std::string_view text, const DatasetOptions& options) const;
+
+  fs::path root_;
+};
+
+std::string MessageOf(ErrorCode code, const std::function<void()>& body) {
+  try {
+    body();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), code) << error.what();
+    return error.what();
+  }
+  return "no error";
+}
+
+std::string DatasetTest::ErrorOf(const std::string& name, std::string_view text, const DatasetOptions& options) const {
+  const fs::path path = Write(name, text);
+  return MessageOf(ErrorCode::kInvalidFile, [&] { ReadDataset({path}, options); });
+}
+
+DatasetOptions Single(std::vector<std::string> labels) { return {.labels = std::move(labels)}; }
+DatasetOptions Multi(std::vector<std::string> labels) {
+  return {.problem = ProblemType::kMultiLabel, .labels = std::move(labels)};
+}
+
+std::string TextDigest(const Dataset& dataset) {
+  const std::string all = std::accumulate(dataset.texts.begin(), dataset.texts.end(), std::string());
+  return Sha256Hex(std::as_bytes(std::span(all)));
+}
+
+std::vector<int> Support(const Dataset& dataset) {
+  std::vector<int> support(static_cast<std::size_t>(dataset.num_labels));
+  for (std::size_t i = 0; i < dataset.targets.size(); ++i) {
+    support[i % support.size()] += dataset.targets[i];
+  }
+  return support;
+}
+
+TEST_F(DatasetTest, OneLabelColumnHoldsNamesOrIndices) {
+  const std::vector<std::uint8_t> expected = {0, 1, 1, 0, 0, 1};
+  const auto targets = [&](const std::string& name, std::string_view text) {
+    return ReadDataset({Write(name, text)}, Single({"neg", "pos"})).targets;
+  };
+  EXPECT_EQ(targets("a.csv", "text,label\na,pos\nb,neg\nc,pos\n"), expected);
+  EXPECT_EQ(targets("a.CSV", "label,text\n1,a\n0,b\n1,c\n"), expected);
+  EXPECT_EQ(targets("a.tsv", "sentence\tlabel\na, b\tpos\nb\tneg\nc\t1\n"), expected);
+  EXPECT_EQ(targets("a.jsonl",
+                    "{\"text\":\"a\",\"label\":1}\n{\"text\":\"b\",\"label\":0}\n"
+                    "{\"text\":\"c\",\"label\":\"pos\"}"),
+            expected);
+  EXPECT_EQ(targets("a.json", R"([{"text":"a","labels":["pos"]},{"text":"b","labels":0},{"text":"c","labels":"1"}])"),
+            expected);
+  // A name that spells an integer is the name.
+  EXPECT_EQ(ReadDataset({Write("stars.csv", "text,label\na,1\n")}, Single({"1", "2"})).targets,
+            (std::vector<std::uint8_t>{1, 0}));
+}
+
+TEST_F(DatasetTest, ListsAndFlagColumnsAreMultiLabel) {
+  const std::vector<std::uint8_t> expected = {1, 0, 1, 0, 0, 0};
+  const auto targets = [&](const std::string& name, std::string_view text) {
+    return ReadDataset({Write(name, text)}, Multi({"x", "y", "z"})).targets;
+  };
+  EXPECT_EQ(targets("a.json", R"([{"text":"a","intents":["z","x"]},{"text":"b"}])"), expected);
+  EXPECT_EQ(targets("b.json", R"([{"text":"a","intents":[0,2]},{"text":"b","intents":null}])"), expected);
+  EXPECT_EQ(targets("a.csv", "z,y,text,x\n1,0,a,1\n0,0,b,0\n"), expected);
+  EXPECT_EQ(targets("a.jsonl", R"({"text":"a","x":true,"y":false,"z":1}
+                                  {"text":"b","x":0,"y":0,"z":0})"),
+            expected);
+}
+
+TEST_F(DatasetTest, ColumnsCanBeChosen) {
+  const fs::path path = Write("a.csv", "text,body,second,label,topic\nno,yes,more,0,pos\n");
+  DatasetOptions options = Single({"neg", "pos"});
+  options.text_column = "body";
+  options.second_text_column = "second";
+  options.label_column = "topic";
+  const Dataset dataset = ReadDataset({path, path}, options);
+  EXPECT_THAT(dataset.texts, ElementsAre("yes", "yes"));
+  EXPECT_THAT(dataset.second_texts, ElementsAre("more", "more"));
+  EXPECT_THAT(dataset.targets, ElementsAre(0, 1, 0, 1));
+  EXPECT_THAT(ReadDataset({Write("p.csv", "sentence1,sentence2,label\na,b,1\n")}, Single({"n", "y"})).second_texts,
+              ElementsAre("b"));
+}
+
+TEST_F(DatasetTest, LabelsAreNotLookedAtUnlessWanted) {
+  const Dataset dataset = ReadDataset({Write("a.csv", "text,label\na,what\n\"\",\n")}, {.read_labels = false});
+  EXPECT_THAT(dataset.texts, ElementsAre("a", ""));
+  EXPECT_THAT(dataset.targets, IsEmpty());
+}
+
+TEST_F(DatasetTest, LabelErrorsSayWhereAndWhatIsKnown) {
+  EXPECT_THAT(ErrorOf("a.csv", "text,label\na,neg\nb,meh\n", Single({"neg", "pos"})),
+              AllOf(HasSubstr("no label \"meh\""), HasSubstr("'neg', 'pos'"), HasSubstr("column 'label'"),
+                    HasSubstr("row 2 (line 3)"), HasSubstr("a.csv'")));
+  EXPECT_THAT(ErrorOf("a.csv", "text,label\na,2\n", Single({"neg", "pos"})), HasSubstr("no label \"2\""));
+  EXPECT_THAT(ErrorOf("a.jsonl", R"({"text":"a","label":-1})", Single({"neg", "pos"})), HasSubstr("no label -1"));
+  EXPECT_THAT(ErrorOf("a.jsonl", R"({"text":"a","label":18446744073709551615})", Single({"n"})), HasSubstr("no label"));
+  EXPECT_THAT(ErrorOf("a.jsonl", R"({"text":"a","label":0.5})", Single({"n"})), HasSubstr("got number"));
+  EXPECT_THAT(ErrorOf("a.jsonl", R"({"text":"a","label":{"a":1}})", Single({"n"})), HasSubstr("got object"));
+  EXPECT_THAT(ErrorOf("a.json", R"([{"text":"a","label":["n","p"]}])", Single({"n", "p"})),
+              HasSubstr("expected one label"));
+  EXPECT_THAT(ErrorOf("a.csv", "text,label\na,\n", Single({"n", "p"})), HasSubstr("got 0"));
+  EXPECT_THAT(ErrorOf("a.json", R"([{"text":"a","label":[1,0,0]}])", Multi({"n", "p"})),
+              HasSubstr("'n' is there twice"));
+  EXPECT_THAT(ErrorOf("a.csv", "text,n,p\na,1,0\nb,1,2\n", Multi({"n", "p"})),
+              AllOf(HasSubstr("column 'p': expected 0 or 1, got \"2\""), HasSubstr("row 2")));
+  EXPECT_THAT(ErrorOf("a.csv", "text,n\na,1\n", Multi({"n", "p"})), HasSubstr("no row has labels"));
+  // A long value is cut, between characters.
+  std::string value(200, 'x');
+  for (int i = 0; i < 100; ++i) {
+    value += "ক";
+  }
+  const std::string message = ErrorOf("a.csv", "text,label\na," + value + "\n", Single({"n"}));
+  EXPECT_LT(message.size(), 400U + root_.string().size());
+}
+
+TEST_F(DatasetTest, TextErrors) {
+  EXPECT_THAT(ErrorOf("a.csv", "txt,label\na,0\n", Single({"n"})),
+              AllOf(HasSubstr("expected a column 'text', 'sentence', 'sentence1'"), HasSubstr("got 'label', 'txt'")));
+  EXPECT_THAT(ErrorOf("a.jsonl", R"({"text":7,"label":0})", Single({"n"})), HasSubstr("expected a text, got number"));
+  EXPECT_THAT(ErrorOf("a.jsonl", "{\"text\":\"a\",\"sentence2\":\"b\",\"label\":0}\n{\"text\":\"a\",\"label\":0}",
+                      Single({"n"})),
+              AllOf(HasSubstr("no second text"), HasSubstr("row 2")));
+  EXPECT_THAT(ErrorOf("a.csv", "text,label\n\xFF,0\n", Single({"n"})),
+              AllOf(HasSubstr("invalid UTF-8"), HasSubstr("row 1 (line 2)")));
+}
+
+TEST_F(DatasetTest, EmptyDataIsAnError) {
+  for (const char* text : {"", "\xEF\xBB\xBF", "\n\n", "text,label\n", "text,label\n\n"}) {
+    EXPECT_THAT(ErrorOf("a.csv", text, Single({"n"})), StartsWith("invalid file: no rows in")) << text;
+  }
+  for (const char* text : {"", "[]", "\n"}) {
+    EXPECT_THAT(ErrorOf("a.json", text, Single({"n"})), StartsWith("invalid file: no rows in")) << text;
+  }
+}
+
+TEST_F(DatasetTest, FilesThatAreNone) {
+  const auto message = [](const fs::path& path, ErrorCode code) {
+    return MessageOf(code, [&] { DatasetReader({path}, {}); });
+  };
+  ASSERT_EQ(::mkfifo((root_ / "fifo.csv").c_str(), 0600), 0);
+  EXPECT_THAT(message(root_ / "fifo.csv", ErrorCode::kInvalidArgument), HasSubstr("FIFO"));
+  EXPECT_THAT(message(root_ / "none.csv", ErrorCode::kNotFound), HasSubstr("none.csv"));
+  EXPECT_THAT(message(Write("a.txt", "x"), ErrorCode::kInvalidArgument), HasSubstr("expected .csv"));
+  EXPECT_THAT(message("-", ErrorCode::kInvalidArgument), HasSubstr("standard input"));
+  EXPECT_THAT(
+      MessageOf(ErrorCode::kInvalidArgument, [] { DatasetReader({"/dev/zero"}, {.format = DataFormat::kCsv}); }),
+      HasSubstr("device"));
+  EXPECT_THAT(MessageOf(ErrorCode::kInvalidArgument, [] { DatasetReader({}, {}); }), HasSubstr("no data file"));
+  EXPECT_THAT(MessageOf(ErrorCode::kInvalidArgument,
+                        [&] {
+                          DatasetReader({root_ / "a.txt"}, Single({"a", "a"}));
+                        }),
+              HasSubstr("a.txt"));
+  EXPECT_THAT(MessageOf(ErrorCode::kInvalidArgument, [] { ParseDataFormat("xml"); }), HasSubstr("csv, tsv"));
+}
+
+TEST_F(DatasetTest, TwoLabelsOfOneNameAreRefused) {
+  const fs::path path = Write("a.csv", "text,label\na,0\n");
+  EXPECT_THAT(MessageOf(ErrorCode::kInvalidArgument,
+                        [&] {
+                          ReadDataset({path}, Single({"n", "n"}));
+                        }),
+              HasSubstr("two labels are called 'n'"));
+}
+
+TEST_F(DatasetTest, ATextOfTenMegabytesIsSound) {
+  const std::string text(10'000'000, 'x');
+  EXPECT_EQ(ReadDataset({Write("a.csv", "text,label\n\"" + text + "\",0\n")}, Single({"n"})).texts[0], text);
+  EXPECT_EQ(ReadDataset({Write("a.json", "[{\"label\":0,\"text\":\"" + text + "\"}]")}, Single({"n"})).texts[0], text);
+}
+
+TEST_F(DatasetTest, LabelSetsAreFound) {
+  const LabelSet names = ReadLabels({Write("a.csv", "text,label\na,pos\nb,neg\nc,pos\n")}, {});
+  EXPECT_THAT(names.names, ElementsAre("neg", "pos"));
+  EXPECT_EQ(names.problem, ProblemType::kSingleLabel);
+  const LabelSet lists = ReadLabels({Write("a.json", R"([{"text":"a"},{"text":"b","intents":["y","x"]}])")}, {});
+  EXPECT_THAT(lists.names, ElementsAre("x", "y"));
+  EXPECT_EQ(lists.problem, ProblemType::kMultiLabel);
+  EXPECT_THAT(ReadLabels({Write("b.csv", "text,label\na,0\nb,2\n")}, {}).names,
+              ElementsAre("LABEL_0", "LABEL_1", "LABEL_2"));
+  const auto error = [&](std::string_view text) {
+    const fs::path path = Write("bad.csv", text);
+    return MessageOf(ErrorCode::kInvalidFile, [&] { ReadLabels({path}, {}); });
+  };
+  EXPECT_THAT(error("text,label\na,0\nb,x\n"), AllOf(HasSubstr("names in some places"), HasSubstr("row 2")));
+  EXPECT_THAT(error("text,label\na,99999999999999999999\n"), HasSubstr("expected a label index"));
+  EXPECT_THAT(error("text,x\na,0\n"), HasSubstr("label column"));
+}
+
+TEST(BatchByLength, SortsStably) {
+  const std::vector<std::int64_t> lengths = {5, 2, 5, 1, 2};
+  EXPECT_THAT(BatchByLength(lengths, 2), ElementsAre(ElementsAre(3, 1), ElementsAre(4, 0), ElementsAre(2)));
+  EXPECT_THAT(BatchByLength({}, 2), IsEmpty());
+  EXPECT_THAT(MessageOf(ErrorCode::kInvalidArgument, [&] { BatchByLength(lengths, 0); }), HasSubstr("got 0"));
+}
+
+// Counts, supports and digests of the joined texts below were computed with Python's csv and json modules.
+class RealData : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (!fs::exists("../shared/data")) {
+      GTEST_SKIP() << "no ../shared/data beside the source tree";
+    }
+  }
+};
+
+TEST_F(RealData, BanglaCsv) {
+  const Dataset dataset = ReadDataset({"../shared/data/bn_cyberbully5/test.csv"},
+                                      Multi({"bully", "sexual", "religious", "threat", "spam"}));
+  EXPECT_EQ(dataset.texts.size(), 1567U);
+  EXPECT_THAT(Support(dataset), ElementsAre(998, 260, 199, 191, 150));
+  EXPECT_EQ(TextDigest(dataset), "bf2d5efa08cc9db0d90756c054a30a3171a149898b96e48e05d4e106588824ce");
+}
+
+TEST_F(RealData, SentimentJsonl) {
+  const Dataset dataset = ReadDataset({"../shared/data/sst2/test.jsonl"}, Single({"LABEL_0", "LABEL_1"}));
+  EXPECT_EQ(dataset.texts.size(), 1821U);
+  EXPECT_THAT(Support(dataset), ElementsAre(912, 909));
+  EXPECT_EQ(TextDigest(dataset), "d486a74e215b8d635c1f777cb5f40a2f59dc85c3b6e7ee2cbfb9117ef2c051ea");
+}
+
+TEST_F(RealData, IntentFolds) {
+  const auto config = ReadJsonFile("../shared/models/minilm_nlupp/config.json");
+  std::vector<std::string> labels;
+  for (std::size_t i = 0; i < config["id2label"].size(); ++i) {
+    labels.push_back(config["id2label"][std::to_string(i)].get<std::string>());
+  }
+  const std::string folder = "../shared/data/nlupp/banking/";
+  const Dataset dataset = ReadDataset({folder + "fold18.json", folder + "fold19.json"}, Multi(labels));
+  EXPECT_EQ(dataset.texts.size(), 204U);
+  EXPECT_THAT(Support(dataset),
+              ElementsAre(12, 11, 6, 4, 6, 3, 7, 6, 2, 12, 10, 24, 46, 5, 8, 6, 11, 1, 41, 4, 11, 6, 2, 1, 10, 6, 5, 3,
+                          4, 6, 7, 8, 25, 42, 8, 5, 5, 24, 4, 6, 3, 10, 5, 4, 5, 5, 4, 5));
+  EXPECT_EQ(TextDigest(dataset), "6555708ef0ca694e8873e8db297c2cc3da619c0f5fd2e0b3c917aaf5fdab08de");
+}
+
+}  // namespace
+}  // namespace laconic

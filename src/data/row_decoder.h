@@ -1,0 +1,53 @@
+// What a record's columns mean: its texts and labels, as DatasetOptions says.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+
+#include <nlohmann/json_fwd.hpp>
+
+#include "laconic/dataset.h"
+
+namespace laconic::data {
+
+// The value of the label column, and the column's name; null where there is none, or it holds null or "".
+struct LabelValue {
+  const nlohmann::json* value = nullptr;
+  std::string_view column;
+};
+LabelValue FindLabelValue(const nlohmann::json& record, const DatasetOptions& options);
+
+// The integer that a value is or spells. Saturates; no label has an index near the limits.
+std::optional<std::int64_t> FindInteger(const nlohmann::json& value);
+
+// The value as JSON, cut short, for messages. Precondition: valid UTF-8.
+std::string Shown(const nlohmann::json& value);
+
+class RowDecoder {
+ public:
+  // Errors: kInvalidArgument for two labels of one name.
+  explicit RowDecoder(DatasetOptions options);
+
+  // Takes what it needs out of `record`, a JSON object. Errors: kInvalidFile; see DatasetReader::Next.
+  DatasetRow Decode(nlohmann::json* record);
+
+  // Errors: kInvalidFile if labels are wanted and no row so far had any.
+  void CheckLabelsSeen() const;
+
+ private:
+  std::vector<std::int64_t> DecodeLabels(const nlohmann::json& record);
+  std::int64_t DecodeLabel(const nlohmann::json& value) const;
+  bool HasFlags(const nlohmann::json& record) const;
+  std::vector<std::int64_t> DecodeFlags(const nlohmann::json& record) const;
+  std::string LabelColumns() const;
+
+  DatasetOptions options_;
+  std::unordered_map<std::string, std::int64_t> index_of_;
+  std::optional<bool> pairs_;
+  bool labels_seen_ = false;
+};
+
+}  // namespace laconic::data
