@@ -1,18 +1,11 @@
-// The instruction set levels that the kernels come in, and which one this process uses.
+// Which instruction set level this process uses.
 #pragma once
 
-#include <cstdint>
 #include <string_view>
 
-namespace laconic::kernels {
+#include "kernels/types.h"
 
-// In order: a level includes those before it. A family that has no file for a level uses the level below.
-enum class Isa : std::uint8_t {
-  kScalar,      // baseline x86-64 (or any other CPU): the readable definition
-  kAvx2,        // avx2 + fma + f16c
-  kAvx512Vnni,  // avx512 f, bw, dq, vl, vnni
-  kAmxInt8,     // the above and AMX INT8 tiles, which the system must grant too
-};
+namespace laconic::kernels {
 
 // The level for this process: the best one of this CPU, or the one that LACONIC_FORCE_ISA names. Decided once.
 // Errors: kInvalidArgument for an unknown name, kUnsupported for a level that this CPU (or build) lacks.

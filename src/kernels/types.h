@@ -5,6 +5,15 @@
 
 namespace laconic::kernels {
 
+// The instruction set levels, in order: a level includes those before it. A family that has no file for a level uses
+// the level below.
+enum class Isa : std::uint8_t {
+  kScalar,      // baseline x86-64 (or any other CPU): the readable definition
+  kAvx2,        // avx2 + fma + f16c
+  kAvx512Vnni,  // avx512 f, bw, dq, vl, vnni
+  kAmxInt8,     // the above and AMX INT8 tiles, which the system must grant too
+};
+
 // Element type of stored weights and embedding tables. f16 and bf16 are IEEE binary16 and bfloat16 as 16-bit words.
 enum class WeightType : std::uint8_t { kF32, kF16, kBF16, kS8 };
 

@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-#include "kernels/isa.h"
+#include "kernels/types.h"
 
 namespace laconic::kernels {
 

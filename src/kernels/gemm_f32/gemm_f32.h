@@ -3,7 +3,6 @@
 
 #include <cstdint>
 
-#include "kernels/isa.h"
 #include "kernels/types.h"
 
 namespace laconic::kernels {
@@ -52,5 +51,10 @@ struct GemmF32Kernels {
 
 // Precondition: IsaSupported(isa).
 const GemmF32Kernels& GetGemmF32(Isa isa) noexcept;
+
+// Each lives in its own file, compiled with its own flags.
+void GemmF32Scalar(const GemmF32Args& args) noexcept;
+void GemmF32Avx2(const GemmF32Args& args) noexcept;
+void GemmF32Avx512Vnni(const GemmF32Args& args) noexcept;
 
 }  // namespace laconic::kernels

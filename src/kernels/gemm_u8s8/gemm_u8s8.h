@@ -3,7 +3,6 @@
 
 #include <cstdint>
 
-#include "kernels/isa.h"
 #include "kernels/types.h"
 
 namespace laconic::kernels {
@@ -50,5 +49,10 @@ struct GemmU8S8Kernels {
 
 // Precondition: IsaSupported(isa).
 const GemmU8S8Kernels& GetGemmU8S8(Isa isa) noexcept;
+
+// Each lives in its own file, compiled with its own flags.
+void GemmU8S8Scalar(const GemmU8S8Args& args) noexcept;
+void GemmU8S8Avx2(const GemmU8S8Args& args) noexcept;
+void GemmU8S8Avx512Vnni(const GemmU8S8Args& args) noexcept;
 
 }  // namespace laconic::kernels

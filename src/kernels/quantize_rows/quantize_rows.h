@@ -3,9 +3,11 @@
 
 #include <cstdint>
 
-#include "kernels/isa.h"
+#include "kernels/types.h"
 
 namespace laconic::kernels {
+
+inline constexpr float kMinRowScale = 1e-12F;  // what a row of zeros gets
 
 // Shapes:   x [rows, cols] f32; q [rows, cols] u8; scale, zero_point [rows]. Strides in elements, >= cols.
 // Numerics: every output equals quant::QuantizeRowU8 bit for bit. A row with a NaN, an infinity or a range over the

@@ -1,0 +1,41 @@
+#include "kernels/gemm_u8s8/gemm_u8s8.h"
+#include "kernels/gemm_u8s8/pack.h"
+#include "kernels/levels.h"
+
+namespace laconic::kernels {
+
+namespace {
+
+// A level's column groups, the sizes of its packed form and its kernel.
+template <std::int64_t (*kPanelColumns)(std::int64_t) noexcept, std::int64_t kGroup, std::int64_t kDepth>
+constexpr GemmU8S8Kernels Level(Isa isa, void (*run)(const GemmU8S8Args&) noexcept) {
+  return {
+      isa,
+      kPanelColumns,
+      [](std::int64_t k, std::int64_t n) noexcept {
+        return PackedBytes({kPanelColumns(n), kGroup, kDepth}, k, n);
+      },
+      [](std::int64_t k, std::int64_t n, const std::int8_t* w, std::int64_t k_stride, std::int64_t n_stride,
+         void* packed) noexcept {
+        Pack({kPanelColumns(n), kGroup, kDepth}, k, n, w, k_stride, n_stride, packed);
+      },
+      run,
+  };
+}
+
+}  // namespace
+
+const GemmU8S8Kernels& GetGemmU8S8(Isa isa) noexcept {
+  static constexpr GemmU8S8Kernels kLevels[] = {
+    Level<OneColumn, 1, 1>(Isa::kScalar, &GemmU8S8Scalar),
+#if LACONIC_HAVE_AVX2
+    Level<SixteenColumns, 2, 2>(Isa::kAvx2, &GemmU8S8Avx2),
+#endif
+#if LACONIC_HAVE_AVX512_VNNI
+    Level<WideColumns, 4, 4>(Isa::kAvx512Vnni, &GemmU8S8Avx512Vnni),
+#endif
+  };
+  return PickLevel(kLevels, isa);
+}
+
+}  // namespace laconic::kernels
