@@ -187,11 +187,6 @@ TEST_F(DatasetTest, FilesThatAreNone) {
       MessageOf(ErrorCode::kInvalidArgument, [] { DatasetReader({"/dev/zero"}, {.format = DataFormat::kCsv}); }),
       HasSubstr("device"));
   EXPECT_THAT(MessageOf(ErrorCode::kInvalidArgument, [] { DatasetReader({}, {}); }), HasSubstr("no data file"));
-  EXPECT_THAT(MessageOf(ErrorCode::kInvalidArgument,
-                        [&] {
-                          DatasetReader({root_ / "a.txt"}, Single({"a", "a"}));
-                        }),
-              HasSubstr("a.txt"));
   EXPECT_THAT(MessageOf(ErrorCode::kInvalidArgument, [] { ParseDataFormat("xml"); }), HasSubstr("csv, tsv"));
 }
 
