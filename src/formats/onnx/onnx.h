@@ -21,7 +21,7 @@ struct OnnxWriteOptions {
   bool external_data = false;  // the tensors go to `<file>.data` beside the file, 64-byte aligned
   bool force = false;          // replace files that exist
   std::string graph_name = "laconic";
-  std::map<std::string, std::string> metadata;  // the model's metadata_props
+  std::map<std::string, std::string> metadata = {};  // the model's metadata_props
 };
 
 // Writes `graph`. Each tensor is made contiguous only while it is written, and its mapped pages are released after.

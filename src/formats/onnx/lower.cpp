@@ -1,0 +1,277 @@
+#include "formats/onnx/lower.h"
+
+#include <algorithm>
+#include <unordered_set>
+
+#include "formats/onnx/lowerings.h"
+#include "formats/onnx/proto_types.h"
+#include "graph/ops.h"
+#include "laconic/error.h"
+
+namespace laconic::onnx_file {
+namespace {
+
+// The node's attributes and, where it has none, its schema's defaults.
+Attributes AllAttributes(const Node& node) {
+  Attributes all = node.attributes;
+  for (const AttributeSchema& schema : FindOpSchema(node.op)->attributes) {
+    all.emplace(schema.name, schema.default_value);
+  }
+  return all;
+}
+
+class Lowerer {
+ public:
+  Lowerer(const Graph& graph, int opset) : graph_(graph), patterns_(MakePatterns(opset)) {
+    plain_.opset = opset;
+    for (const Value& value : graph.values()) {
+      names_.insert(value.name);
+    }
+  }
+
+  PlainGraph Run() {
+    for (const ValueId input : graph_.inputs()) {
+      AddInput(input);
+    }
+    std::vector<const Pattern*> chosen;
+    for (const Node& node : graph_.nodes()) {
+      chosen.push_back(Choose(node));
+      NoteUses(node, chosen.back());
+    }
+    for (const ValueId output : graph_.outputs()) {
+      used_as_value_.insert(output);
+    }
+    for (std::size_t i = 0; i < chosen.size(); ++i) {
+      const Node& node = graph_.nodes()[i];
+      WithFrame([&] { return "node '" + graph_.name(node) + "'"; }, [&] { AddNode(node, chosen[i]); });
+    }
+    for (const ValueId output : graph_.outputs()) {
+      if (graph_.FindProducer(output) == nullptr) {
+        Fail(ErrorCode::kUnsupported, "output '", graph_.value(output).name, "' is not computed by any node");
+      }
+      plain_.outputs.push_back({PlainOf(output), graph_.value(output).type});
+    }
+    return std::move(plain_);
+  }
+
+ private:
+  void AddInput(ValueId input) {
+    const Value& value = graph_.value(input);
+    PlainValue plain{value.name};
+    plain.is_input = true;
+    ValueType type = value.type;
+    if (value.name == kOptionalInput && type.dtype == DType::kS64 && type.shape.size() == 2) {
+      plain.constant = Tensor::FromValues<std::int64_t>({1, 1}, std::vector<std::int64_t>{0});
+      for (Dim& dim : type.shape) {
+        dim.symbol += dim.is_fixed() ? "" : kOptionalSuffix;
+      }
+    }
+    plain_of_[input] = plain_.AddValue(std::move(plain));
+    plain_.inputs.push_back({plain_of_[input], std::move(type)});
+  }
+
+  // The pattern that stands for `node`; null where ONNX has the operator itself.
+  const Pattern* Choose(const Node& node) const {
+    const auto found = std::ranges::find_if(patterns_, [&](const Pattern& pattern) { return Fits(pattern, node); });
+    if (found != patterns_.end()) {
+      return &*found;
+    }
+    if (!IsPlainOp(node.op, plain_.opset)) {
+      Fail(ErrorCode::kUnsupported, "node '", graph_.name(node), "': no way to write this ", node.op, " at opset ",
+           plain_.opset);
+    }
+    return nullptr;
+  }
+
+  bool Fits(const Pattern& pattern, const Node& node) const {
+    if (pattern.op() != node.op || !FitsAttributes(pattern, node)) {
+      return false;
+    }
+    std::vector<ValueId> inputs = node.inputs;
+    while (!inputs.empty() && inputs.back() == kNoValue) {
+      inputs.pop_back();
+    }
+    return std::ranges::equal(pattern.inputs(), inputs, [this](const PatternInput& wanted, ValueId input) {
+      return input != kNoValue && FitsInput(wanted, input);
+    });
+  }
+
+  static bool FitsAttributes(const Pattern& pattern, const Node& node) {
+    const Attributes all = AllAttributes(node);
+    for (const AttributeSchema& schema : FindOpSchema(node.op)->attributes) {
+      const auto fixed = pattern.fixed().find(schema.name);
+      const Attribute& wanted = fixed == pattern.fixed().end() ? schema.default_value : fixed->second;
+      if (!pattern.parameters().contains(std::string(schema.name)) && all.at(std::string(schema.name)) != wanted) {
+        return false;
+      }
+    }
+    return pattern.Admits(all);
+  }
+
+  bool FitsInput(const PatternInput& wanted, ValueId input) const {
+    const Node* producer = graph_.FindProducer(input);
+    switch (wanted.kind) {
+      case InputKind::kAny:
+        return true;
+      case InputKind::kConstant:
+        return static_cast<int>(graph_.value(input).type.shape.size()) == wanted.rank;
+      case InputKind::kRows:
+        return producer != nullptr && producer->op == "laconic.DynamicQuantize";
+      case InputKind::kCodes:
+        return producer != nullptr && IsCodes(*producer, wanted.axis);
+    }
+    return false;
+  }
+
+  bool IsCodes(const Node& node, std::int64_t axis) const {
+    if (node.op != "DequantizeLinear" || node.inputs.size() != 2 || IntAttribute(node, "axis") != axis) {
+      return false;
+    }
+    const Tensor* codes = graph_.FindInitializer(node.inputs[0]);
+    const Tensor* scales = graph_.FindInitializer(node.inputs[1]);
+    return codes != nullptr && scales != nullptr && codes->dtype() == DType::kS8 && codes->shape().size() == 2 &&
+           scales->shape().size() == 1;
+  }
+
+  void NoteUses(const Node& node, const Pattern* pattern) {
+    for (std::size_t i = 0; i < node.inputs.size(); ++i) {
+      const bool plain = pattern == nullptr || i >= pattern->inputs().size();
+      const InputKind kind = plain ? InputKind::kAny : pattern->inputs()[i].kind;
+      const bool as_value = kind == InputKind::kAny || kind == InputKind::kConstant;
+      (as_value ? used_as_value_ : used_as_integers_).insert(node.inputs[i]);
+    }
+  }
+
+  void AddNode(const Node& node, const Pattern* pattern) {
+    const ValueId output = node.outputs[0];
+    const bool as_value = used_as_value_.contains(output);
+    if (node.op == "laconic.DynamicQuantize" && as_value) {
+      Fail(ErrorCode::kUnsupported,
+           "ONNX gets a laconic.DynamicQuantize only with the laconic.Linear of 8-bit weights ",
+           "that reads it; another node or an output reads this one");
+    }
+    if (!as_value && used_as_integers_.contains(output) && node.op == "DequantizeLinear") {
+      return;  // those who read it read the codes
+    }
+    if (pattern == nullptr) {
+      AddPlainNode(node);
+    } else {
+      AddPattern(node, *pattern);
+    }
+  }
+
+  void AddPlainNode(const Node& node) {
+    PlainNode plain{node.op, graph_.name(node), {}, {}, node.attributes};
+    for (const ValueId input : node.inputs) {
+      plain.inputs.push_back(input == kNoValue ? kNoValue : PlainOf(input));
+    }
+    if (node.op == "Cast") {
+      plain.attributes["to"] = std::int64_t{ToProto(ParseDType(StringAttribute(node, "to")))};
+    }
+    plain_of_[node.outputs[0]] = plain_.AddValue({graph_.name(node)});
+    plain.outputs = {plain_of_[node.outputs[0]]};
+    plain_.nodes.push_back(std::move(plain));
+  }
+
+  void AddPattern(const Node& node, const Pattern& pattern) {
+    std::vector<ValueId> bound(pattern.values().size(), kNoValue);
+    for (std::size_t i = 0; i < pattern.inputs().size(); ++i) {
+      BindInput(pattern.inputs()[i], node.inputs[i], &bound);
+    }
+    const Attributes attributes = AllAttributes(node);
+    for (std::size_t ref = 0; ref < bound.size(); ++ref) {
+      const PatternValue& value = pattern.values()[ref];
+      if (const auto* constant = std::get_if<PatternConstant>(&value)) {
+        bound[ref] = Constant(MakeConstant(*constant, attributes));
+      } else if (const auto* sums = std::get_if<ColumnSums>(&value)) {
+        bound[ref] = SumsOf(bound[static_cast<std::size_t>(sums->matrix)]);
+      } else if (const auto* computed = std::get_if<Computed>(&value)) {
+        const PatternNode& inner = pattern.nodes()[static_cast<std::size_t>(computed->node)];
+        const bool is_last = static_cast<Ref>(ref) == pattern.output();
+        const std::string name = is_last ? graph_.name(node) : UniqueName(graph_.name(node) + "/" + inner.op);
+        bound[ref] = plain_.AddValue({name});
+        PlainNode plain{inner.op, name, {}, {bound[ref]}, inner.attributes};
+        for (const Ref input : inner.inputs) {
+          plain.inputs.push_back(bound[static_cast<std::size_t>(input)]);
+        }
+        plain_.nodes.push_back(std::move(plain));
+      }
+    }
+    plain_of_[node.outputs[0]] = bound[static_cast<std::size_t>(pattern.output())];
+    for (const Ref more : pattern.more_outputs()) {
+      more_of_[node.outputs[0]].push_back(bound[static_cast<std::size_t>(more)]);
+    }
+  }
+
+  void BindInput(const PatternInput& wanted, ValueId input, std::vector<ValueId>* bound) {
+    std::vector<ValueId> values = {};
+    if (wanted.kind == InputKind::kCodes) {
+      const Node& dequantize = *graph_.FindProducer(input);
+      values = {PlainOf(dequantize.inputs[0]), PlainOf(dequantize.inputs[1])};
+      plain_.value(values[0]).doc = graph_.value(input).name;
+    } else {
+      values = {PlainOf(input)};
+      if (wanted.kind == InputKind::kRows) {
+        const std::vector<ValueId>& more = more_of_.at(input);
+        values.insert(values.end(), more.begin(), more.end());
+      }
+    }
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      (*bound)[static_cast<std::size_t>(wanted.refs[i])] = values[i];
+    }
+  }
+
+  ValueId PlainOf(ValueId id) {
+    const auto found = plain_of_.find(id);
+    if (found != plain_of_.end()) {
+      return found->second;
+    }
+    return plain_of_[id] = plain_.AddValue({graph_.value(id).name, *graph_.FindInitializer(id)});
+  }
+
+  // Equal constants become one.
+  ValueId Constant(Tensor tensor) {
+    const auto bytes =
+        std::string(reinterpret_cast<const char*>(tensor.data()), static_cast<std::size_t>(tensor.size_bytes()));
+    const auto [found, is_new] = constants_.emplace(std::tuple(tensor.dtype(), tensor.shape(), bytes), kNoValue);
+    if (is_new) {
+      found->second = plain_.AddValue({UniqueName("constant"), std::move(tensor)});
+    }
+    return found->second;
+  }
+
+  ValueId SumsOf(ValueId matrix) {
+    const auto [found, is_new] = sums_of_.emplace(matrix, kNoValue);
+    if (is_new) {
+      const PlainValue& value = plain_.value(matrix);
+      Tensor sums = MakeColumnSums(*value.constant);
+      found->second = plain_.AddValue({UniqueName(value.name + "/column_sums"), std::move(sums)});
+    }
+    return found->second;
+  }
+
+  std::string UniqueName(const std::string& wanted) {
+    std::string name = wanted;
+    for (int i = 1; !names_.insert(name).second; ++i) {
+      name = wanted + "_" + std::to_string(i);
+    }
+    return name;
+  }
+
+  const Graph& graph_;
+  const std::vector<Pattern> patterns_;
+  PlainGraph plain_;
+  std::unordered_set<std::string> names_;
+  std::unordered_set<ValueId> used_as_value_;
+  std::unordered_set<ValueId> used_as_integers_;
+  std::unordered_map<ValueId, ValueId> plain_of_;
+  std::unordered_map<ValueId, std::vector<ValueId>> more_of_;  // of a laconic.DynamicQuantize: scales, zero points
+  std::map<std::tuple<DType, Shape, std::string>, ValueId> constants_;
+  std::unordered_map<ValueId, ValueId> sums_of_;
+};
+
+}  // namespace
+
+PlainGraph Lower(const Graph& graph, int opset) { return Lowerer(graph, opset).Run(); }
+
+}  // namespace laconic::onnx_file

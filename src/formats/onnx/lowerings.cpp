@@ -1,0 +1,204 @@
+#include "formats/onnx/lowerings.h"
+
+#include <limits>
+#include <map>
+#include <numbers>
+
+#include "formats/onnx/proto_types.h"
+
+namespace laconic::onnx_file {
+namespace {
+
+using Integers = std::vector<std::int64_t>;
+
+Ref Cast(Pattern* p, Ref x, DType to) { return p->Node("Cast", {x}, {{"to", std::int64_t{ToProto(to)}}}); }
+
+Ref Unsqueeze(Pattern* p, Ref x, Integers axes) {
+  return p->Node("Unsqueeze", {x, p->Integers({axes.begin(), axes.end()})});
+}
+
+// ReduceMean, ReduceMin, ReduceMax over the last axis, which stays with size 1. Opset 18 made the axes an input.
+Ref ReduceLast(Pattern* p, int opset, const char* op, Ref x) {
+  const std::int64_t keep = 1;
+  if (opset < 18) {
+    return p->Node(op, {x}, {{"axes", Integers{-1}}, {"keepdims", keep}});
+  }
+  return p->Node(op, {x, p->Integers({-1})}, {{"keepdims", keep}});
+}
+
+Pattern Linear(bool has_bias) {
+  Pattern p("laconic.Linear");
+  const Ref x = p.Input();
+  const Ref weight = p.ConstantInput(2);
+  Ref y = p.Node("MatMul", {x, weight});
+  if (has_bias) {
+    y = p.Node("Add", {y, p.ConstantInput(1)});
+  }
+  return p;
+}
+
+Pattern IntegerLinear(bool has_bias) {
+  Pattern p("laconic.Linear");
+  const std::vector<Ref> rows = p.RowsInput();
+  const std::vector<Ref> weight = p.CodesInput(1);
+  const Ref products = p.Node("MatMulInteger", {rows[0], weight[0]});
+  const Ref shift = p.Node("Mul", {Cast(&p, rows[2], DType::kS32), p.Sums(weight[0])});
+  const Ref real = Cast(&p, p.Node("Sub", {products, shift}), DType::kF32);
+  const Ref y = p.Node("Mul", {p.Node("Mul", {real, rows[1]}), weight[1]});
+  if (has_bias) {
+    p.Node("Add", {y, p.ConstantInput(1)});
+  }
+  return p;
+}
+
+Pattern DynamicQuantize(int opset) {
+  Pattern p("laconic.DynamicQuantize");
+  const Ref x = p.Input();
+  const Ref zero = p.Scalar(0.0F);
+  const Ref low = p.Node("Min", {ReduceLast(&p, opset, "ReduceMin", x), zero});
+  const Ref high = p.Node("Max", {ReduceLast(&p, opset, "ReduceMax", x), zero});
+  const Ref step = p.Node("Div", {p.Node("Sub", {high, low}), p.Scalar(255.0F)});
+  const Ref scale = p.Node("Max", {step, p.Scalar(1e-12F)});
+  const Ref zero_point = p.Node("Round", {p.Node("Div", {p.Node("Sub", {zero, low}), scale})});
+  const Ref inv_scale = p.Node("Div", {p.Scalar(1.0F), scale});
+  const Ref code = p.Node("Add", {p.Node("Round", {p.Node("Mul", {x, inv_scale})}), zero_point});
+  Cast(&p, p.Node("Clip", {code, zero, p.Scalar(255.0F)}), DType::kU8);
+  p.AlsoOutput({scale, zero_point});
+  return p;
+}
+
+Pattern IntegerGather() {
+  Pattern p("Gather");
+  const std::vector<Ref> table = p.CodesInput(0);
+  const Ref ids = p.Input();
+  const Ref codes = Cast(&p, p.Node("Gather", {table[0], ids}), DType::kF32);
+  p.Node("Mul", {codes, Unsqueeze(&p, p.Node("Gather", {table[1], ids}), {-1})});
+  return p;
+}
+
+Pattern LayerNormalization(int opset) {
+  Pattern p("LayerNormalization");
+  const Ref x = p.Input();
+  const Ref gamma = p.Input();
+  const Ref beta = p.Input();
+  const Ref centred = p.Node("Sub", {x, ReduceLast(&p, opset, "ReduceMean", x)});
+  const Ref variance = ReduceLast(&p, opset, "ReduceMean", p.Node("Pow", {centred, p.Scalar(2.0F)}));
+  const Ref deviation = p.Node("Sqrt", {p.Node("Add", {variance, p.Scalar(Parameter{"epsilon"})})});
+  p.Node("Add", {p.Node("Mul", {p.Node("Div", {centred, deviation}), gamma}), beta});
+  return p;
+}
+
+// x · ½(1 + erf(x/√2))
+Pattern Gelu() {
+  Pattern p("Gelu");
+  const Ref x = p.Input();
+  const Ref erf = p.Node("Erf", {p.Node("Div", {x, p.Scalar(std::numbers::sqrt2_v<float>)})});
+  const Ref twice = p.Node("Mul", {x, p.Node("Add", {erf, p.Scalar(1.0F)})});
+  p.Node("Mul", {twice, p.Scalar(0.5F)});
+  return p;
+}
+
+// x · ½(1 + tanh(√(2/π)(x + 0.044715 x³)))
+Pattern TanhGelu() {
+  constexpr float kSqrt2OverPi = 0.797884561F;
+  Pattern p("Gelu", {{"approximate", std::string("tanh")}});
+  const Ref x = p.Input();
+  const Ref cube = p.Node("Mul", {p.Node("Mul", {x, x}), x});
+  const Ref inner = p.Node("Add", {x, p.Node("Mul", {cube, p.Scalar(0.044715F)})});
+  const Ref tanh = p.Node("Tanh", {p.Node("Mul", {inner, p.Scalar(kSqrt2OverPi)})});
+  const Ref twice = p.Node("Mul", {x, p.Node("Add", {tanh, p.Scalar(1.0F)})});
+  p.Node("Mul", {twice, p.Scalar(0.5F)});
+  return p;
+}
+
+Pattern Attention(bool has_mask) {
+  Pattern p("Attention");
+  const Ref query = p.Input();
+  const Ref key = p.Input();
+  const Ref value = p.Input();
+  // [B, S, heads * size] -> [B, heads, S, size]; the key's [B, heads, size, S]
+  const auto split = [&p](Ref x, const char* num_heads, Integers order) {
+    const Ref heads = p.Node("Reshape", {x, p.Integers({0, 0, Parameter{num_heads}, -1})});
+    return p.Node("Transpose", {heads}, {{"perm", std::move(order)}});
+  };
+  const Ref q = split(query, "q_num_heads", {0, 2, 1, 3});
+  const Ref k = split(key, "kv_num_heads", {0, 2, 3, 1});
+  const Ref v = split(value, "kv_num_heads", {0, 2, 1, 3});
+  p.RequireEqual("q_num_heads", "kv_num_heads");
+  Ref scores = p.Node("Mul", {p.Node("MatMul", {q, k}), p.Scalar(Parameter{"scale"})});
+  if (has_mask) {
+    // The lowest finite number: -Inf would make NaN of a row that is masked throughout.
+    const Ref lowest = p.Scalar(std::numeric_limits<float>::lowest());
+    scores = p.Node("Add", {scores, p.Node("Where", {p.Input(), p.Scalar(0.0F), lowest})});
+  }
+  const Ref weights = p.Node("Softmax", {scores}, {{"axis", std::int64_t{-1}}});
+  const Ref context = p.Node("Transpose", {p.Node("MatMul", {weights, v})}, {{"perm", Integers{0, 2, 1, 3}}});
+  p.Node("Reshape", {context, p.Integers({0, 0, -1})});
+  return p;
+}
+
+Pattern Positions() {
+  Pattern p("laconic.Positions");
+  const Ref length = p.Node("Gather", {p.Node("Shape", {p.Input()}), p.Integer(1)});
+  Unsqueeze(&p, p.Node("Range", {p.Integer(0), length, p.Integer(1)}), {0});
+  return p;
+}
+
+Pattern KeyMask() {
+  Pattern p("laconic.KeyMask");
+  Unsqueeze(&p, Cast(&p, p.Input(), DType::kBool), {1, 2});
+  return p;
+}
+
+Pattern MeanPool() {
+  Pattern p("laconic.MeanPool");
+  const Ref x = p.Input();
+  const Ref mask = Unsqueeze(&p, Cast(&p, Cast(&p, p.Input(), DType::kBool), DType::kF32), {2});
+  const Attributes drop = {{"keepdims", std::int64_t{0}}};
+  const Ref sum = p.Node("ReduceSum", {p.Node("Mul", {x, mask}), p.Integers({1})}, drop);
+  // At least 1, so that a text without any token gives zeros.
+  const Ref count = p.Node("Max", {p.Node("ReduceSum", {mask, p.Integers({1})}, drop), p.Scalar(1.0F)});
+  p.Node("Div", {sum, count});
+  return p;
+}
+
+// Operators that our graph and ONNX share, with the opset that brought them.
+const std::map<std::string_view, int>& PlainOps() {
+  static const std::map<std::string_view, int> ops = {
+      {"Add", 1},
+      {"Attention", 23},
+      {"Cast", 1},
+      {"DequantizeLinear", 10},
+      {"Gather", 1},
+      {"Gelu", 20},
+      {"LayerNormalization", 17},
+      {"Relu", 1},
+      {"Tanh", 1},
+  };
+  return ops;
+}
+
+}  // namespace
+
+std::vector<Pattern> MakePatterns(int opset) {
+  std::vector<Pattern> patterns = {
+      IntegerLinear(true), IntegerLinear(false), Linear(true),     Linear(false), DynamicQuantize(opset),
+      IntegerGather(),     Attention(true),      Attention(false), Positions(),   KeyMask(),
+      MeanPool(),
+  };
+  if (!IsPlainOp("LayerNormalization", opset)) {
+    patterns.push_back(LayerNormalization(opset));
+  }
+  if (!IsPlainOp("Gelu", opset)) {
+    patterns.push_back(Gelu());
+    patterns.push_back(TanhGelu());
+  }
+  return patterns;
+}
+
+bool IsPlainOp(std::string_view op, int opset) {
+  const auto found = PlainOps().find(op);
+  return found != PlainOps().end() && found->second <= opset;
+}
+
+}  // namespace laconic::onnx_file

@@ -1,0 +1,123 @@
+// A pattern: the plain ONNX operators that stand for one node of our graph. The writer fills it in, the reader looks
+// for it; both use the same object, so that what is written is what is recognised.
+#pragma once
+
+#include <initializer_list>
+#include <set>
+#include <span>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "graph/graph.h"
+
+namespace laconic::onnx_file {
+
+// Index of a value of a pattern.
+using Ref = int;
+
+// In place of a constant's element: the value of the logical node's attribute.
+struct Parameter {
+  std::string attribute;
+};
+using Element = std::variant<std::int64_t, float, Parameter>;
+
+struct PatternConstant {
+  DType dtype = DType::kF32;
+  Shape shape;
+  std::vector<Element> elements;
+};
+
+// A value that the pattern gets from outside, or that its nodes compute.
+struct Hole {};
+struct ColumnSums {
+  Ref matrix = 0;  // a hole for an s8 matrix [K, N]; its sums over K as s32 [N]
+};
+struct Computed {
+  int node = 0;
+};
+using PatternValue = std::variant<Hole, PatternConstant, ColumnSums, Computed>;
+
+struct PatternNode {
+  std::string op;
+  std::vector<Ref> inputs;
+  Attributes attributes;
+};
+
+// How the logical node's input enters the pattern.
+enum class InputKind {
+  kAny,       // as a value
+  kConstant,  // as a value that is a constant of `rank` dimensions, possibly behind Cast or DequantizeLinear
+  kRows,      // a laconic.DynamicQuantize: as its codes u8, scales f32 and zero points f32 (integers)
+  kCodes,     // a DequantizeLinear of constants along `axis`: as its codes s8 and scales f32
+};
+
+struct PatternInput {
+  InputKind kind = InputKind::kAny;
+  std::vector<Ref> refs;
+  int rank = 0;
+  std::int64_t axis = 0;
+};
+
+class Pattern {
+ public:
+  // `fixed`: attributes of the logical node for which the pattern is meant; the others are parameters or defaults.
+  explicit Pattern(std::string op, Attributes fixed = {}) : op_(std::move(op)), fixed_(std::move(fixed)) {}
+
+  // The logical node's inputs, in their order.
+  Ref Input();
+  Ref ConstantInput(int rank);
+  std::vector<Ref> RowsInput();
+  std::vector<Ref> CodesInput(std::int64_t axis);
+
+  Ref Sums(Ref matrix);
+  Ref Scalar(std::variant<float, Parameter> value);
+  Ref Integers(std::vector<std::variant<std::int64_t, Parameter>> values);
+  Ref Integer(std::int64_t value);
+  Ref Node(std::string op, std::vector<Ref> inputs, Attributes attributes = {});
+
+  // Only where these two attributes are equal.
+  void RequireEqual(std::string first, std::string second);
+
+  // What leaves the pattern besides the last node's output, which does anyway.
+  void AlsoOutput(std::initializer_list<Ref> values) { more_outputs_ = values; }
+
+  const std::string& op() const noexcept { return op_; }
+  const Attributes& fixed() const noexcept { return fixed_; }
+  const std::set<std::string>& parameters() const noexcept { return parameters_; }
+  const std::vector<PatternInput>& inputs() const noexcept { return inputs_; }
+  const std::vector<PatternValue>& values() const noexcept { return values_; }
+  const std::vector<PatternNode>& nodes() const noexcept { return nodes_; }
+  const PatternValue& value(Ref ref) const { return values_[static_cast<std::size_t>(ref)]; }
+  Ref output() const noexcept { return output_; }
+  const std::vector<Ref>& more_outputs() const noexcept { return more_outputs_; }
+
+  // Whether RequireEqual's demands are met.
+  bool Admits(const Attributes& attributes) const;
+
+ private:
+  Ref AddValue(PatternValue value);
+  Ref AddConstant(PatternConstant constant);
+
+  std::string op_;
+  Attributes fixed_;
+  std::set<std::string> parameters_;
+  std::vector<std::pair<std::string, std::string>> equal_;
+  std::vector<PatternInput> inputs_;
+  std::vector<PatternValue> values_;
+  std::vector<PatternNode> nodes_;
+  Ref output_ = 0;
+  std::vector<Ref> more_outputs_;
+};
+
+// The constant with its parameters' values put in.
+Tensor MakeConstant(const PatternConstant& constant, const Attributes& parameters);
+
+// Whether `tensor` is this constant. Parameters that are not yet in `parameters` are put there; those that are must be
+// met again.
+bool MatchConstant(const PatternConstant& constant, const Tensor& tensor, Attributes* parameters);
+
+// Sums over the rows of an s8 matrix [K, N]: s32 [N]. K < 2^24, so that they fit.
+Tensor MakeColumnSums(const Tensor& matrix);
+
+}  // namespace laconic::onnx_file

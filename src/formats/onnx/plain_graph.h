@@ -1,0 +1,52 @@
+// An ONNX graph as it stands in a file, without protobuf: operators of the opset, nothing of ours.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "graph/graph.h"
+
+namespace laconic::onnx_file {
+
+struct PlainValue {
+  std::string name;
+  std::optional<Tensor> constant = {};  // an initializer's elements; a graph input's default
+  std::string doc = {};                 // an initializer's doc_string
+  bool is_input = false;
+
+  bool is_constant() const noexcept { return constant.has_value() && !is_input; }
+};
+
+struct PlainNode {
+  std::string op;
+  std::string name;
+  std::vector<ValueId> inputs;  // kNoValue where an optional input is absent
+  std::vector<ValueId> outputs;
+  Attributes attributes;
+};
+
+// A graph's input or output.
+struct PlainPort {
+  ValueId value = kNoValue;
+  ValueType type;
+};
+
+struct PlainGraph {
+  int opset = 0;
+  std::vector<PlainValue> values;
+  std::vector<PlainNode> nodes;  // each after those whose outputs it reads
+  std::vector<PlainPort> inputs;
+  std::vector<PlainPort> outputs;
+
+  PlainValue& value(ValueId id) { return values[static_cast<std::size_t>(id)]; }
+  const PlainValue& value(ValueId id) const { return values[static_cast<std::size_t>(id)]; }
+  ValueId AddValue(PlainValue value) {
+    values.push_back(std::move(value));
+    return static_cast<ValueId>(values.size()) - 1;
+  }
+};
+
+}  // namespace laconic::onnx_file

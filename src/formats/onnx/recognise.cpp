@@ -1,0 +1,346 @@
+#include "formats/onnx/recognise.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "formats/onnx/lower.h"
+#include "formats/onnx/lowerings.h"
+#include "formats/onnx/proto_types.h"
+#include "laconic/error.h"
+
+namespace laconic::onnx_file {
+namespace {
+
+constexpr std::int32_t kNone = -1;
+
+// Where a plain graph's values come from and go to.
+struct Links {
+  explicit Links(const PlainGraph& plain) : producer(plain.values.size(), kNone), num_uses(plain.values.size()) {
+    for (std::size_t i = 0; i < plain.nodes.size(); ++i) {
+      for (const ValueId output : plain.nodes[i].outputs) {
+        producer[static_cast<std::size_t>(output)] = static_cast<std::int32_t>(i);
+      }
+      for (const ValueId input : plain.nodes[i].inputs) {
+        num_uses[static_cast<std::size_t>(std::max(input, 0))] += input == kNoValue ? 0 : 1;
+      }
+    }
+    for (const PlainPort& output : plain.outputs) {
+      ++num_uses[static_cast<std::size_t>(output.value)];
+    }
+  }
+
+  std::vector<std::int32_t> producer;  // index of the node, or kNone
+  std::vector<int> num_uses;           // by nodes and as outputs
+};
+
+// What a pattern was found to stand for.
+struct Match {
+  const Pattern* pattern = nullptr;
+  std::vector<ValueId> bound;       // of each of the pattern's values
+  std::vector<std::int32_t> nodes;  // the pattern's, in the plain graph
+  Attributes parameters;
+};
+
+class Matcher {
+ public:
+  Matcher(const PlainGraph& plain, const Links& links, const std::vector<bool>& taken)
+      : plain_(plain), links_(links), taken_(taken) {}
+
+  // Whether `root` is the last node of `pattern`, all of whose nodes are free.
+  std::optional<Match> Find(const Pattern& pattern, std::int32_t root) {
+    match_ = {&pattern, std::vector<ValueId>(pattern.values().size(), kNoValue), {}, {}};
+    if (plain_.nodes[static_cast<std::size_t>(root)].outputs.empty() ||
+        !MatchValue(pattern.output(), plain_.nodes[static_cast<std::size_t>(root)].outputs[0]) ||
+        !std::ranges::all_of(pattern.inputs(), [this](const PatternInput& input) { return FitsInput(input); }) ||
+        !pattern.Admits(match_.parameters) || !IsClosed() || !SumsAreRight()) {
+      return std::nullopt;
+    }
+    match_.parameters.insert(pattern.fixed().begin(), pattern.fixed().end());
+    return std::move(match_);
+  }
+
+ private:
+  ValueId Bound(Ref ref) const { return match_.bound[static_cast<std::size_t>(ref)]; }
+  const Tensor& ConstantOf(Ref ref) const { return *plain_.value(Bound(ref)).constant; }
+
+  bool MatchValue(Ref ref, ValueId id) {
+    ValueId& bound = match_.bound[static_cast<std::size_t>(ref)];
+    if (bound != kNoValue || id == kNoValue) {
+      return bound == id && id != kNoValue;
+    }
+    bound = id;
+    const PatternValue& wanted = match_.pattern->value(ref);
+    const PlainValue& value = plain_.value(id);
+    if (const auto* constant = std::get_if<PatternConstant>(&wanted)) {
+      return value.is_constant() && MatchConstant(*constant, *value.constant, &match_.parameters);
+    }
+    if (std::holds_alternative<ColumnSums>(wanted)) {
+      return value.is_constant();
+    }
+    const auto* computed = std::get_if<Computed>(&wanted);
+    return computed == nullptr || MatchNode(match_.pattern->nodes()[static_cast<std::size_t>(computed->node)],
+                                            links_.producer[static_cast<std::size_t>(id)]);
+  }
+
+  bool MatchNode(const PatternNode& wanted, std::int32_t index) {
+    if (index == kNone || taken_[static_cast<std::size_t>(index)]) {
+      return false;
+    }
+    match_.nodes.push_back(index);
+    const PlainNode& node = plain_.nodes[static_cast<std::size_t>(index)];
+    if (node.op != wanted.op || node.attributes != wanted.attributes || node.outputs.size() != 1 ||
+        node.inputs.size() != wanted.inputs.size()) {
+      return false;
+    }
+    for (std::size_t i = 0; i < node.inputs.size(); ++i) {
+      if (!MatchValue(wanted.inputs[i], node.inputs[i])) return false;
+    }
+    return true;
+  }
+
+  bool FitsInput(const PatternInput& input) const {
+    if (input.kind == InputKind::kConstant) {
+      return ConstantRank(Bound(input.refs[0])) == input.rank;
+    }
+    if (input.kind == InputKind::kCodes) {
+      return std::ranges::all_of(input.refs, [this](Ref ref) { return plain_.value(Bound(ref)).is_constant(); }) &&
+             ConstantOf(input.refs[0]).dtype() == DType::kS8 && ConstantOf(input.refs[0]).shape().size() == 2 &&
+             ConstantOf(input.refs[1]).shape().size() == 1;
+    }
+    return true;
+  }
+
+  // -1 for what is not a constant, even behind Cast and DequantizeLinear.
+  int ConstantRank(ValueId id) const {
+    while (!plain_.value(id).is_constant()) {
+      const std::int32_t producer = links_.producer[static_cast<std::size_t>(id)];
+      if (producer == kNone) {
+        return -1;
+      }
+      const PlainNode& node = plain_.nodes[static_cast<std::size_t>(producer)];
+      if ((node.op != "Cast" && node.op != "DequantizeLinear") || node.inputs.empty() || node.inputs[0] == kNoValue) {
+        return -1;
+      }
+      id = node.inputs[0];
+    }
+    return static_cast<int>(plain_.value(id).constant->shape().size());
+  }
+
+  // Nobody else reads what the pattern computes inside.
+  bool IsClosed() const {
+    const Pattern& pattern = *match_.pattern;
+    std::vector<int> uses(pattern.values().size());
+    for (const PatternNode& node : pattern.nodes()) {
+      for (const Ref input : node.inputs) {
+        ++uses[static_cast<std::size_t>(input)];
+      }
+    }
+    for (std::size_t ref = 0; ref < uses.size(); ++ref) {
+      const bool leaves = static_cast<Ref>(ref) == pattern.output() ||
+                          std::ranges::count(pattern.more_outputs(), static_cast<Ref>(ref)) != 0;
+      if (!leaves && std::holds_alternative<Computed>(pattern.values()[ref]) &&
+          links_.num_uses[static_cast<std::size_t>(match_.bound[ref])] != uses[ref]) {
+        return false;
+      }
+    }
+    return true;
+  }
+
+  bool SumsAreRight() const {
+    for (std::size_t ref = 0; ref < match_.bound.size(); ++ref) {
+      const auto* sums = std::get_if<ColumnSums>(&match_.pattern->values()[ref]);
+      if (sums == nullptr) {
+        continue;
+      }
+      const Tensor& stated = ConstantOf(static_cast<Ref>(ref));
+      const Tensor& matrix = ConstantOf(sums->matrix);
+      // The size first: a matrix without rows may claim any number of columns.
+      if (stated.dtype() != DType::kS32 || stated.shape() != Shape{matrix.shape()[1]} || matrix.num_elements() == 0) {
+        return false;
+      }
+      const Tensor right = MakeColumnSums(matrix);
+      if (!std::ranges::equal(stated.values<std::int32_t>(), right.values<std::int32_t>())) {
+        return false;
+      }
+    }
+    return true;
+  }
+
+  const PlainGraph& plain_;
+  const Links& links_;
+  const std::vector<bool>& taken_;
+  Match match_;
+};
+
+class Recogniser {
+ public:
+  explicit Recogniser(const PlainGraph& plain)
+      : plain_(plain), links_(plain), patterns_(MakePatterns(plain.opset)), taken_(plain.nodes.size()) {}
+
+  Graph Run() {
+    // From the end, so that a node that ends one pattern and lies inside another goes to the larger one.
+    std::vector<std::optional<Match>> matches(plain_.nodes.size());
+    for (std::size_t i = plain_.nodes.size(); i-- > 0;) {
+      matches[i] = taken_[i] ? std::nullopt : FindMatch(static_cast<std::int32_t>(i));
+    }
+    for (const PlainPort& input : plain_.inputs) {
+      WithFrame([&] { return "input '" + plain_.value(input.value).name + "'"; }, [&] { AddInput(input); });
+    }
+    for (std::size_t i = 0; i < matches.size(); ++i) {
+      if (matches[i]) {
+        AddMatch(*matches[i]);
+      } else if (!taken_[i]) {
+        const PlainNode& node = plain_.nodes[i];
+        WithFrame([&] { return "node '" + node.name + "'"; }, [&] { AddPlainNode(node); });
+      }
+    }
+    for (const PlainPort& output : plain_.outputs) {
+      graph_.AddOutput(ValueOf(output.value));
+    }
+    return std::move(graph_);
+  }
+
+ private:
+  // The codes of a laconic.DynamicQuantize with the values that belong to them.
+  struct Rows {
+    ValueId quantized = kNoValue;  // in our graph
+    std::vector<ValueId> also;     // scales, zero points, in the plain graph
+  };
+
+  std::optional<Match> FindMatch(std::int32_t root) {
+    const std::string& op = plain_.nodes[static_cast<std::size_t>(root)].op;
+    for (const Pattern& pattern : patterns_) {
+      if (pattern.nodes().back().op != op) {
+        continue;
+      }
+      std::optional<Match> match = Matcher(plain_, links_, taken_).Find(pattern, root);
+      if (match) {
+        for (const std::int32_t node : match->nodes) {
+          taken_[static_cast<std::size_t>(node)] = true;
+        }
+        return match;
+      }
+    }
+    return std::nullopt;
+  }
+
+  void AddInput(const PlainPort& input) {
+    const PlainValue& value = plain_.value(input.value);
+    ValueType type = input.type;
+    if (value.constant) {
+      const bool is_zero = value.constant->dtype() == DType::kS64 && value.constant->shape() == Shape{1, 1} &&
+                           value.constant->values<std::int64_t>()[0] == 0;
+      if (!is_zero) {
+        Fail(ErrorCode::kUnsupported, "a default other than one s64 zero of shape [1, 1]");
+      }
+      for (Dim& dim : type.shape) {
+        if (dim.symbol.ends_with(kOptionalSuffix)) dim.symbol.resize(dim.symbol.size() - std::strlen(kOptionalSuffix));
+      }
+    }
+    values_[input.value] = graph_.AddInput(value.name, std::move(type));
+  }
+
+  void AddMatch(const Match& match) {
+    const Pattern& pattern = *match.pattern;
+    const ValueId output = match.bound[static_cast<std::size_t>(pattern.output())];
+    const std::string& name = plain_.value(output).name;
+    std::vector<ValueId> inputs;
+    for (const PatternInput& input : pattern.inputs()) {
+      std::vector<ValueId> plain;
+      for (const Ref ref : input.refs) {
+        plain.push_back(match.bound[static_cast<std::size_t>(ref)]);
+      }
+      inputs.push_back(WithFrame([&] { return "node '" + name + "'"; }, [&] { return LogicalInput(input, plain); }));
+    }
+    const ValueId added = graph_.AddNode(pattern.op(), name, std::move(inputs), match.parameters);
+    if (pattern.more_outputs().empty()) {
+      values_[output] = added;
+      return;
+    }
+    Rows& rows = rows_[output];
+    rows.quantized = added;
+    for (const Ref more : pattern.more_outputs()) {
+      rows.also.push_back(match.bound[static_cast<std::size_t>(more)]);
+    }
+  }
+
+  ValueId LogicalInput(const PatternInput& input, const std::vector<ValueId>& plain) {
+    if (input.kind == InputKind::kCodes) {
+      return Dequantized(plain[0], plain[1], input.axis);
+    }
+    if (input.kind != InputKind::kRows) {
+      return ValueOf(plain[0]);
+    }
+    const auto rows = rows_.find(plain[0]);
+    if (rows == rows_.end() || !std::ranges::equal(rows->second.also, std::span(plain).subspan(1))) {
+      Fail(ErrorCode::kUnsupported, "its integers do not come from one dynamic quantization");
+    }
+    return rows->second.quantized;
+  }
+
+  // The DequantizeLinear that was left out for its codes. They carry its name.
+  ValueId Dequantized(ValueId codes, ValueId scales, std::int64_t axis) {
+    const std::vector<ValueId> inputs = {ValueOf(codes), ValueOf(scales)};
+    const PlainValue& value = plain_.value(codes);
+    std::string name = value.doc.empty() ? value.name + ".dequantized" : value.doc;
+    for (std::optional<ValueId> same = graph_.FindValue(name); same; same = graph_.FindValue(name)) {
+      const Node* node = graph_.FindProducer(*same);
+      if (node != nullptr && node->op == "DequantizeLinear" && node->inputs == inputs &&
+          IntAttribute(*node, "axis") == axis) {
+        return *same;
+      }
+      name += "_";
+    }
+    return graph_.AddNode("DequantizeLinear", name, inputs, {{"axis", axis}});
+  }
+
+  void AddPlainNode(const PlainNode& node) {
+    if (!IsPlainOp(node.op, plain_.opset)) {
+      Fail(ErrorCode::kUnsupported, "operator ", node.op, " of opset ", plain_.opset,
+           " is neither one of the graph's nor part of a known pattern");
+    }
+    if (node.outputs.size() != 1) {
+      Fail(ErrorCode::kUnsupported, node.op, " with ", node.outputs.size(), " outputs");
+    }
+    std::vector<ValueId> inputs;
+    for (const ValueId input : node.inputs) {
+      inputs.push_back(input == kNoValue ? kNoValue : ValueOf(input));
+    }
+    Attributes attributes = node.attributes;
+    if (node.op == "Cast") {
+      const auto to = attributes.find("to");
+      if (to == attributes.end() || !std::holds_alternative<std::int64_t>(to->second)) {
+        Fail(ErrorCode::kInvalidFile, "Cast needs the integer attribute 'to'");
+      }
+      to->second = std::string(ToString(FromProto(std::get<std::int64_t>(to->second))));
+    }
+    values_[node.outputs[0]] =
+        graph_.AddNode(node.op, plain_.value(node.outputs[0]).name, std::move(inputs), std::move(attributes));
+  }
+
+  ValueId ValueOf(ValueId plain) {
+    const auto found = values_.find(plain);
+    if (found != values_.end()) {
+      return found->second;
+    }
+    const PlainValue& value = plain_.value(plain);
+    if (!value.is_constant()) {
+      Fail(ErrorCode::kUnsupported, "'", value.name, "' is used apart from the pattern that computes it");
+    }
+    return values_[plain] = graph_.AddInitializer(value.name, *value.constant);
+  }
+
+  const PlainGraph& plain_;
+  const Links links_;
+  const std::vector<Pattern> patterns_;
+  std::vector<bool> taken_;  // of each node: part of a pattern
+  Graph graph_;
+  std::unordered_map<ValueId, ValueId> values_;  // of the plain graph -> of ours
+  std::unordered_map<ValueId, Rows> rows_;       // by the codes' value
+};
+
+}  // namespace
+
+Graph Recognise(const PlainGraph& plain) { return Recogniser(plain).Run(); }
+
+}  // namespace laconic::onnx_file

@@ -1,0 +1,13 @@
+// Plain operators -> our graph.
+#pragma once
+
+#include "formats/onnx/plain_graph.h"
+
+namespace laconic::onnx_file {
+
+// Finds the patterns that Lower writes, by structure and constants alone; other nodes must be operators of our graph.
+// Nodes get the names of their first outputs.
+// Errors: kUnsupported or kInvalidFile naming the node.
+Graph Recognise(const PlainGraph& plain);
+
+}  // namespace laconic::onnx_file

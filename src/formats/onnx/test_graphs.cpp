@@ -1,0 +1,164 @@
+#include "formats/onnx/test_graphs.h"
+
+#include <cmath>
+#include <random>
+
+namespace laconic::onnx_file {
+namespace {
+
+constexpr std::int64_t kVocabulary = 40;
+constexpr std::int64_t kPositions = 24;
+constexpr std::int64_t kWidth = 16;
+constexpr std::int64_t kInner = 24;
+constexpr std::int64_t kLabels = 3;
+
+// Symmetric codes and one scale a row of `axis`. For the test: any rounding would do.
+std::pair<Tensor, Tensor> Quantize(const Tensor& tensor, std::size_t axis) {
+  const std::int64_t rows = tensor.shape()[0];
+  const std::int64_t columns = tensor.shape()[1];
+  const auto* values = tensor.data_as<float>();
+  std::vector<float> scales(static_cast<std::size_t>(tensor.shape()[axis]));
+  std::vector<std::int8_t> codes(static_cast<std::size_t>(rows * columns));
+  const auto group = [&](std::int64_t i) { return static_cast<std::size_t>(axis == 0 ? i / columns : i % columns); };
+  for (std::int64_t i = 0; i < rows * columns; ++i) {
+    scales[group(i)] = std::max(scales[group(i)], std::abs(values[i]) / 127.0F);
+  }
+  for (std::int64_t i = 0; i < rows * columns; ++i) {
+    codes[static_cast<std::size_t>(i)] = static_cast<std::int8_t>(std::nearbyint(values[i] / scales[group(i)]));
+  }
+  return {Tensor::FromValues<std::int8_t>(tensor.shape(), codes),
+          Tensor::FromValues<float>({tensor.shape()[axis]}, scales)};
+}
+
+Tensor ToHalf(const Tensor& tensor, DType dtype) {
+  return Tensor::Make(dtype, tensor.shape(), [&](std::byte* data) {
+    auto* out = reinterpret_cast<std::uint16_t*>(data);
+    for (const float value : tensor.values<float>()) {
+      *out++ = dtype == DType::kF16 ? FloatToHalf(value) : FloatToBFloat16(value);
+    }
+  });
+}
+
+class Builder {
+ public:
+  explicit Builder(const TestGraphOptions& options) : options_(options) {}
+
+  Graph Run() {
+    const ValueId ids = Ids("input_ids");
+    const ValueId mask = Ids("attention_mask");
+    ValueId sum = Embedding("words", kVocabulary, ids);
+    if (options_.has_token_types) {
+      sum = graph_.AddNode("Add", "words_types", {sum, Embedding("types", 2, Ids("token_type_ids"))});
+    }
+    const ValueId positions = graph_.AddNode("laconic.Positions", "position_ids", {ids});
+    sum = graph_.AddNode("Add", "embedded", {sum, Embedding("positions", kPositions, positions)});
+    ValueId hidden = Norm("embeddings.LayerNorm", sum);
+    const ValueId key_mask = graph_.AddNode("laconic.KeyMask", "key_mask", {mask});
+    for (int i = 0; i < options_.num_layers; ++i) {
+      hidden = Layer("layer." + std::to_string(i), hidden, key_mask);
+    }
+    ValueId pooled = kNoValue;
+    if (options_.is_mean_pooled) {
+      pooled = graph_.AddNode("laconic.MeanPool", "mean", {hidden, mask});
+    } else {
+      const std::vector<std::int64_t> first = {0};
+      const ValueId zero = graph_.AddInitializer("first", Tensor::FromValues<std::int64_t>({}, first));
+      const ValueId cls = graph_.AddNode("Gather", "cls", {hidden, zero}, {{"axis", std::int64_t{1}}});
+      pooled = graph_.AddNode("Tanh", "pooled", {Linear("pooler", cls, kWidth, true)});
+    }
+    const ValueId dense = Linear("classifier.dense", pooled, kWidth, true);
+    const ValueId activated = graph_.AddNode(options_.head_activation, "classifier.activation", {dense});
+    graph_.AddOutput(Linear("logits", activated, kLabels, true));
+    return std::move(graph_);
+  }
+
+ private:
+  ValueId Ids(const std::string& name) { return graph_.AddInput(name, {DType::kS64, {"batch", "sequence"}}); }
+
+  Tensor Random(const Shape& shape, float mean, float deviation) {
+    std::normal_distribution<float> normal(mean, deviation);
+    std::vector<float> values(static_cast<std::size_t>(NumElements(shape)));
+    for (float& value : values) {
+      value = normal(random_);
+    }
+    return Tensor::FromValues<float>(shape, values);
+  }
+
+  // A weight in the storage that the options ask for, as an f32 value called `name`.
+  ValueId Weight(const std::string& name, const Tensor& tensor, std::size_t axis) {
+    switch (options_.weights) {
+      case Weights::kHalf:
+      case Weights::kBFloat16: {
+        const DType dtype = options_.weights == Weights::kHalf ? DType::kF16 : DType::kBF16;
+        const ValueId half = graph_.AddInitializer(name + "_half", ToHalf(tensor, dtype));
+        return graph_.AddNode("Cast", name, {half}, {{"to", std::string("f32")}});
+      }
+      case Weights::kDynamic:
+      case Weights::kWeightOnly: {
+        const auto [codes, scales] = Quantize(tensor, axis);
+        const ValueId stored = graph_.AddInitializer(name + "_quantized", codes);
+        const ValueId scale = graph_.AddInitializer(name + "_scale", scales);
+        return graph_.AddNode("DequantizeLinear", name, {stored, scale}, {{"axis", static_cast<std::int64_t>(axis)}});
+      }
+      case Weights::kFloat:
+        break;
+    }
+    return graph_.AddInitializer(name, tensor);
+  }
+
+  ValueId Embedding(const std::string& name, std::int64_t rows, ValueId ids) {
+    const ValueId table = Weight(name + ".weight", Random({rows, kWidth}, 0, 1), 0);
+    return graph_.AddNode("Gather", name, {table, ids});
+  }
+
+  ValueId Norm(const std::string& name, ValueId x) {
+    const ValueId gamma = graph_.AddInitializer(name + ".weight", Random({kWidth}, 1, 0.2F));
+    const ValueId beta = graph_.AddInitializer(name + ".bias", Random({kWidth}, 0, 0.2F));
+    return graph_.AddNode("LayerNormalization", name, {x, gamma, beta}, {{"epsilon", 1e-12F}});
+  }
+
+  ValueId Linear(const std::string& name, ValueId x, std::int64_t width, bool has_bias) {
+    const std::int64_t rows = graph_.value(x).type.shape.back().size;
+    if (options_.weights == Weights::kDynamic) {
+      ValueId& quantized = quantized_.try_emplace(x, kNoValue).first->second;
+      if (quantized == kNoValue) {
+        quantized = graph_.AddNode("laconic.DynamicQuantize", graph_.value(x).name + "_quantized", {x});
+      }
+      x = quantized;
+    }
+    const float deviation = 1.5F / std::sqrt(static_cast<float>(rows));
+    // As Hugging Face stores it: [out, in], seen the other way round.
+    std::vector<ValueId> inputs = {
+        x, Weight(name + ".weight", Random({width, rows}, 0, deviation).Transposed().Contiguous(), 1)};
+    if (has_bias) {
+      inputs.push_back(graph_.AddInitializer(name + ".bias", Random({width}, 0, 0.3F)));
+    }
+    return graph_.AddNode("laconic.Linear", name, inputs);
+  }
+
+  ValueId Layer(const std::string& name, ValueId x, ValueId mask) {
+    const ValueId query = Linear(name + ".query", x, kWidth, true);
+    const ValueId key = Linear(name + ".key", x, kWidth, false);
+    const ValueId value = Linear(name + ".value", x, kWidth, true);
+    const ValueId context =
+        graph_.AddNode("Attention", name + ".attention", {query, key, value, mask},
+                       {{"q_num_heads", std::int64_t{2}}, {"kv_num_heads", std::int64_t{2}}, {"scale", 0.35355338F}});
+    const ValueId mixed = Linear(name + ".output", context, kWidth, true);
+    const ValueId attended = Norm(name + ".norm", graph_.AddNode("Add", name + ".residual", {mixed, x}));
+    const ValueId inner = graph_.AddNode("Gelu", name + ".gelu", {Linear(name + ".inner", attended, kInner, true)},
+                                         {{"approximate", options_.approximate}});
+    const ValueId outer = Linear(name + ".outer", inner, kWidth, true);
+    return Norm(name + ".outer_norm", graph_.AddNode("Add", name + ".outer_residual", {outer, attended}));
+  }
+
+  const TestGraphOptions options_;
+  Graph graph_;
+  std::mt19937 random_{20};
+  std::unordered_map<ValueId, ValueId> quantized_;
+};
+
+}  // namespace
+
+Graph MakeTestGraph(const TestGraphOptions& options) { return Builder(options).Run(); }
+
+}  // namespace laconic::onnx_file

@@ -1,0 +1,24 @@
+// Small encoders with random weights, as src/models and src/passes build them, for the tests and tools/onnx.
+#pragma once
+
+#include <string>
+
+#include "graph/graph.h"
+
+namespace laconic::onnx_file {
+
+enum class Weights { kFloat, kHalf, kBFloat16, kDynamic, kWeightOnly };
+
+struct TestGraphOptions {
+  Weights weights = Weights::kFloat;
+  bool has_token_types = true;
+  bool is_mean_pooled = false;           // otherwise [CLS], pooler with tanh
+  std::string head_activation = "Gelu";  // between two linears of the head; or Relu
+  std::string approximate = "none";      // of the layers' Gelu
+  int num_layers = 2;
+};
+
+// input_ids, attention_mask, token_type_ids? -> logits [batch, 3]; vocabulary 40, 24 positions, width 16, 2 heads.
+Graph MakeTestGraph(const TestGraphOptions& options);
+
+}  // namespace laconic::onnx_file
