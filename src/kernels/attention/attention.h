@@ -8,6 +8,7 @@
 namespace laconic::kernels {
 
 inline constexpr std::int64_t kMaxHeadDim = 256;
+inline constexpr std::int64_t kMaxQueryRows = 8;  // that a kernel handles at a time
 
 // out = softmax(scale * q k^T) v, the softmax over the keys of each query row. No mask: pass only the tokens that
 // count.

@@ -8,16 +8,23 @@ namespace {
 
 std::int64_t ScalarScratchBytes(std::int64_t keys, std::int64_t /*head_dim*/) noexcept { return keys * 4; }
 
+// The parts that attention/simd.h splits it into: K transposed, V, scores and sums of a tile of query rows.
+[[maybe_unused]] std::int64_t VectorScratchBytes(std::int64_t keys, std::int64_t head_dim) noexcept {
+  const std::int64_t keys_padded = RoundUp(keys, 16);
+  const std::int64_t dim_padded = RoundUp(head_dim, 16);
+  return 4 * (head_dim * keys_padded + keys * dim_padded + kMaxQueryRows * (keys_padded + dim_padded));
+}
+
 }  // namespace
 
 const AttentionKernels& GetAttention(Isa isa) noexcept {
   static constexpr AttentionKernels kLevels[] = {
     {Isa::kScalar, &ScalarScratchBytes, &AttentionScalar},
 #if LACONIC_HAVE_AVX2
-    {Isa::kAvx2, &AttentionScratchBytes, &AttentionAvx2},
+    {Isa::kAvx2, &VectorScratchBytes, &AttentionAvx2},
 #endif
 #if LACONIC_HAVE_AVX512_VNNI
-    {Isa::kAvx512Vnni, &AttentionScratchBytes, &AttentionAvx512Vnni},
+    {Isa::kAvx512Vnni, &VectorScratchBytes, &AttentionAvx512Vnni},
 #endif
   };
   return PickLevel(kLevels, isa);

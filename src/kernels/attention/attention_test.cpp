@@ -1,0 +1,166 @@
+#include "kernels/attention/attention.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include <gtest/gtest.h>
+
+#include "kernels/testing.h"
+
+namespace laconic::kernels {
+namespace {
+
+struct Problem {
+  Problem(std::int64_t queries_, std::int64_t keys_, std::int64_t dim_, std::mt19937& rng, float deviation = 1)
+      : queries(queries_),
+        keys(keys_),
+        dim(dim_),
+        stride(dim_ + 9),
+        q(StridedSize(queries_, dim_, stride)),
+        k(StridedSize(keys_, dim_, stride)),
+        v(StridedSize(keys_, dim_, stride)),
+        out(StridedSize(queries_, dim_, stride)) {
+    FillNormal(q.span(), rng, deviation);
+    FillNormal(k.span(), rng, deviation);
+    FillNormal(v.span(), rng);
+    std::fill_n(out.data(), out.size(), kUntouched);
+  }
+
+  AttentionArgs Args(void* scratch) {
+    return {queries,  keys,   dim,     q.data(),   stride, k.data(), stride,
+            v.data(), stride, Scale(), out.data(), stride, scratch};
+  }
+
+  float Scale() const { return 1 / std::sqrt(static_cast<float>(dim)); }
+
+  void Run(Isa isa) {
+    // Filled with NaN: nothing that the kernel did not write may count.
+    GuardedBuffer<float> scratch((GetAttention(isa).scratch_bytes(keys, dim) + 3) / 4);
+    std::fill_n(scratch.data(), scratch.size(), NAN);
+    GetAttention(isa).run(Args(scratch.data()));
+  }
+
+  // A score errs by at most (dim + 2) u sum |q k| scale = e, a weight so by the factor exp(2 e) and 2 ulp, the sums
+  // over the keys by `keys` roundings more; the result is an average of v, so all that is relative to max |v|.
+  void ExpectNearTheTrueValue() {
+    constexpr double kUlp = 0x1p-23;
+    std::vector<double> score(static_cast<std::size_t>(keys));
+    for (std::int64_t i = 0; i < queries; ++i) {
+      double error = 0;
+      double largest = -INFINITY;
+      for (std::int64_t j = 0; j < keys; ++j) {
+        double dot = 0;
+        double magnitude = 0;
+        for (std::int64_t d = 0; d < dim; ++d) {
+          const double product = double{q[i * stride + d]} * k[j * stride + d];
+          dot += product;
+          magnitude += std::abs(product);
+        }
+        score[static_cast<std::size_t>(j)] = dot * Scale();
+        largest = std::max(largest, dot * Scale());
+        error = std::max(error, static_cast<double>(dim + 2) * kUlp * magnitude * Scale());
+      }
+      double sum = 0;
+      for (double& value : score) {
+        value = std::exp(value - largest);
+        sum += value;
+      }
+      for (std::int64_t d = 0; d < dim; ++d) {
+        double want = 0;
+        double largest_v = 0;
+        for (std::int64_t j = 0; j < keys; ++j) {
+          want += score[static_cast<std::size_t>(j)] / sum * v[j * stride + d];
+          largest_v = std::max(largest_v, std::abs(double{v[j * stride + d]}));
+        }
+        const double bound = largest_v * (2 * std::expm1(2 * error) + static_cast<double>(2 * keys + 16) * kUlp);
+        ASSERT_NEAR(out[i * stride + d], want, bound)
+            << queries << "x" << keys << "x" << dim << " at " << i << "," << d;
+      }
+      for (std::int64_t d = dim; i + 1 < queries && d < stride; ++d) {
+        ASSERT_EQ(out[i * stride + d], kUntouched);
+      }
+    }
+  }
+
+  std::int64_t queries, keys, dim, stride;
+  GuardedBuffer<float> q, k, v, out;
+};
+
+TEST(Attention, RunsTheForcedLevel) { EXPECT_EQ(GetAttention(ActiveIsa()).isa, ExpectedLevel(Isa::kAvx512Vnni)); }
+
+TEST(Attention, LiesWithinTheBoundAndTheVectorLevelsAgree) {
+  std::mt19937 rng(1);
+  for (const std::int64_t dim : {1, 8, 17, 32, 64, 100, 256}) {
+    for (const std::int64_t keys : {0, 1, 2, 15, 16, 17, 33, 64, 130}) {
+      for (const std::int64_t queries : {0, 1, 5, 17}) {
+        Problem problem(queries, keys, dim, rng);
+        problem.Run(ActiveIsa());
+        problem.ExpectNearTheTrueValue();
+        if (ComparesWithAvx2()) {
+          const std::vector<float> want = problem.out.values();
+          problem.Run(Isa::kAvx2);
+          ASSERT_TRUE(SameBits(problem.out.span(), want)) << queries << "x" << keys << "x" << dim;
+        }
+      }
+    }
+  }
+}
+
+TEST(Attention, LongSequencesAndSharpScores) {
+  std::mt19937 rng(2);
+  Problem long_one(9, 1500, 64, rng);
+  long_one.Run(ActiveIsa());
+  long_one.ExpectNearTheTrueValue();
+  Problem sharp(9, 70, 64, rng, 6);  // most weights underflow to 0
+  sharp.Run(ActiveIsa());
+  sharp.ExpectNearTheTrueValue();
+}
+
+TEST(Attention, ARowDoesNotDependOnTheOtherQueries) {
+  std::mt19937 rng(3);
+  for (const std::int64_t dim : {32, 64, 100}) {
+    Problem problem(23, 77, dim, rng);
+    problem.Run(ActiveIsa());
+    GuardedBuffer<float> scratch((GetAttention(ActiveIsa()).scratch_bytes(77, dim) + 3) / 4);
+    std::vector<float> alone(static_cast<std::size_t>(dim));
+    for (std::int64_t i = 0; i < 23; ++i) {
+      AttentionArgs args = problem.Args(scratch.data());
+      args.queries = 1;
+      args.q += i * args.q_stride;
+      args.out = alone.data();
+      GetAttention(ActiveIsa()).run(args);
+      EXPECT_TRUE(SameBits(alone, {problem.out.data() + i * problem.stride, alone.size()})) << "row " << i;
+    }
+  }
+}
+
+TEST(Attention, MayWriteOverTheQueries) {
+  std::mt19937 rng(4);
+  Problem problem(23, 30, 64, rng);
+  problem.Run(ActiveIsa());
+  GuardedBuffer<float> scratch((GetAttention(ActiveIsa()).scratch_bytes(30, 64) + 3) / 4);
+  AttentionArgs args = problem.Args(scratch.data());
+  args.out = problem.q.data();
+  GetAttention(ActiveIsa()).run(args);
+  for (std::int64_t i = 0; i < 23; ++i) {
+    EXPECT_TRUE(SameBits({problem.q.data() + i * problem.stride, 64}, {problem.out.data() + i * problem.stride, 64}));
+  }
+}
+
+TEST(Attention, NaNReachesTheRowsThatSeeIt) {
+  std::mt19937 rng(5);
+  Problem problem(10, 20, 32, rng);
+  problem.q[3 * problem.stride] = NAN;
+  problem.Run(ActiveIsa());
+  for (std::int64_t i = 0; i < 10; ++i) {
+    EXPECT_EQ(std::isnan(problem.out[i * problem.stride]), i == 3) << i;
+  }
+  problem.k[19 * problem.stride] = NAN;
+  problem.Run(ActiveIsa());
+  for (std::int64_t i = 0; i < 10; ++i) {
+    EXPECT_TRUE(std::isnan(problem.out[i * problem.stride])) << i;
+  }
+}
+
+}  // namespace
+}  // namespace laconic::kernels

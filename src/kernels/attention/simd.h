@@ -1,0 +1,114 @@
+// attention for every vector level.
+#pragma once
+
+#include "kernels/activation_simd.h"
+#include "kernels/attention/attention.h"
+#include "kernels/panels.h"
+#include "kernels/tile_simd.h"
+
+namespace laconic::kernels {
+namespace {
+
+constexpr std::int64_t kQueryRows = MaxRows(kMaxVecs);
+static_assert(kQueryRows <= kMaxQueryRows);
+
+// The parts of the caller's scratch.
+struct AttentionScratch {
+  std::int64_t keys_padded;
+  std::int64_t dim_padded;
+  float* k;       // transposed: [head_dim][keys_padded], zeros past keys
+  float* v;       // [keys][dim_padded], zeros past head_dim
+  float* scores;  // [kQueryRows][keys_padded]
+  float* sums;    // [kQueryRows][dim_padded]
+};
+
+inline AttentionScratch SplitScratch(const AttentionArgs& args) {
+  AttentionScratch scratch = {};
+  scratch.keys_padded = RoundUp(args.keys, kLanes);
+  scratch.dim_padded = RoundUp(args.head_dim, kLanes);
+  scratch.k = static_cast<float*>(args.scratch);
+  scratch.v = scratch.k + args.head_dim * scratch.keys_padded;
+  scratch.scores = scratch.v + args.keys * scratch.dim_padded;
+  scratch.sums = scratch.scores + kQueryRows * scratch.keys_padded;
+  return scratch;
+}
+
+inline void PackKeysAndValues(const AttentionArgs& args, const AttentionScratch& scratch) {
+  for (std::int64_t j = 0; j < scratch.keys_padded; ++j) {
+    for (std::int64_t d = 0; d < args.head_dim; ++d) {
+      scratch.k[d * scratch.keys_padded + j] = j < args.keys ? args.k[j * args.k_stride + d] : 0;
+    }
+  }
+  for (std::int64_t j = 0; j < args.keys; ++j) {
+    for (std::int64_t d = 0; d < args.head_dim; d += kLanes) {
+      Store(scratch.v + j * scratch.dim_padded + d, LoadPart(args.v + j * args.v_stride + d, args.head_dim - d));
+    }
+  }
+}
+
+// c = a b for at most kQueryRows rows, b [depth, columns] with columns a multiple of 16, rows of b and c contiguous.
+inline void Multiply(std::int64_t rows, std::int64_t depth, const float* a, std::int64_t a_stride, const float* b,
+                     std::int64_t columns, float* c) {
+  std::int64_t j = 0;
+  if constexpr (kMaxVecs == 4) {
+    for (; j + 4 * kLanes <= columns; j += 4 * kLanes) {
+      TileOfRows<4, float>(rows)(depth, a, a_stride, b + j, columns, c + j, columns);
+    }
+    if (j + 2 * kLanes <= columns) {
+      TileOfRows<2, float>(rows)(depth, a, a_stride, b + j, columns, c + j, columns);
+      j += 2 * kLanes;
+    }
+  }
+  for (; j < columns; j += kLanes) {
+    TileOfRows<1, float>(rows)(depth, a, a_stride, b + j, columns, c + j, columns);
+  }
+}
+
+// scores become exp(scale * score - max), 0 past keys; returns 1 / their sum.
+inline float SoftmaxRow(float* scores, std::int64_t keys, std::int64_t keys_padded, Vec16 scale) {
+  for (std::int64_t j = 0; j < keys_padded; j += kLanes) {
+    Store(scores + j, Mul(Load(scores + j), scale));
+  }
+  for (std::int64_t j = keys; j < keys_padded; ++j) {
+    scores[j] = -__builtin_inff();
+  }
+  Vec16 largest = Load(scores);
+  for (std::int64_t j = kLanes; j < keys_padded; j += kLanes) {
+    largest = Max(Load(scores + j), largest);
+  }
+  largest = Set1(ReduceMax(largest));
+  Vec16 sum = Set1(0.0F);
+  for (std::int64_t j = 0; j < keys_padded; j += kLanes) {
+    const Vec16 weight = ExpNonPositive(Sub(Load(scores + j), largest));
+    Store(scores + j, weight);
+    sum = Add(sum, weight);
+  }
+  return 1.0F / ReduceAdd(sum);
+}
+
+inline void Attend(const AttentionArgs& args) {
+  const AttentionScratch scratch = SplitScratch(args);
+  PackKeysAndValues(args, scratch);
+  const Vec16 scale = Set1(args.scale);
+  ForEachRowTile(args.queries, kQueryRows, [&](std::int64_t first, std::int64_t rows) {
+    Multiply(rows, args.head_dim, args.q + first * args.q_stride, args.q_stride, scratch.k, scratch.keys_padded,
+             scratch.scores);
+    float inv_sums[kQueryRows];
+    for (std::int64_t r = 0; r < rows; ++r) {
+      inv_sums[r] = args.keys == 0
+                        ? 0
+                        : SoftmaxRow(scratch.scores + r * scratch.keys_padded, args.keys, scratch.keys_padded, scale);
+    }
+    Multiply(rows, args.keys, scratch.scores, scratch.keys_padded, scratch.v, scratch.dim_padded, scratch.sums);
+    for (std::int64_t r = 0; r < rows; ++r) {
+      const Vec16 inv_sum = Set1(inv_sums[r]);
+      float* out = args.out + (first + r) * args.out_stride;
+      for (std::int64_t d = 0; d < args.head_dim; d += kLanes) {
+        StorePart(out + d, Mul(Load(scratch.sums + r * scratch.dim_padded + d), inv_sum), args.head_dim - d);
+      }
+    }
+  });
+}
+
+}  // namespace
+}  // namespace laconic::kernels

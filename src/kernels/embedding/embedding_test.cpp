@@ -1,0 +1,101 @@
+#include "kernels/embedding/embedding.h"
+
+#include <algorithm>
+
+#include <gtest/gtest.h>
+
+#include "kernels/testing.h"
+#include "tensor/dtype.h"
+
+namespace laconic::kernels {
+namespace {
+
+constexpr std::int64_t kTableRows = 11;
+constexpr std::int64_t kTokens = 5;
+
+// A table of each type with the same layout; value() is what a row holds, by the conversions of tensor/.
+struct Table {
+  Table(WeightType type_, std::int64_t cols_, std::mt19937& rng)
+      : type(type_),
+        stride(cols_ + 2),
+        floats(StridedSize(kTableRows, cols_, stride)),
+        words(floats.size()),
+        codes(floats.size()),
+        scale(kTableRows),
+        ids(kTokens) {
+    FillNormal(floats.span(), rng);
+    FillNormal(scale.span(), rng);
+    FillIntegers(codes.span(), rng, -127, 127);
+    FillIntegers(ids.span(), rng, 0, kTableRows - 1);
+    ids[0] = kTableRows - 1;  // the row that ends at the guard page
+    for (std::int64_t i = 0; i < floats.size(); ++i) {
+      words[i] = type == WeightType::kF16 ? FloatToHalf(floats[i]) : FloatToBFloat16(floats[i]);
+    }
+  }
+
+  EmbeddingTable View() {
+    const void* data = type == WeightType::kF32  ? static_cast<const void*>(floats.data())
+                       : type == WeightType::kS8 ? static_cast<const void*>(codes.data())
+                                                 : words.data();
+    return {data, type, stride, scale.data(), ids.data()};
+  }
+
+  float Value(std::int64_t token, std::int64_t c) {
+    const std::int64_t at = ids[token] * stride + c;
+    switch (type) {
+      case WeightType::kF32:
+        return floats[at];
+      case WeightType::kF16:
+        return HalfToFloat(words[at]);
+      case WeightType::kBF16:
+        return BFloat16ToFloat(words[at]);
+      case WeightType::kS8:
+        return static_cast<float>(codes[at]) * scale[ids[token]];
+    }
+    return 0;
+  }
+
+  WeightType type;
+  std::int64_t stride;
+  GuardedBuffer<float> floats;
+  GuardedBuffer<std::uint16_t> words;
+  GuardedBuffer<std::int8_t> codes;
+  GuardedBuffer<float> scale;
+  GuardedBuffer<std::int64_t> ids;
+};
+
+TEST(Embedding, RunsTheForcedLevel) { EXPECT_EQ(GetEmbedding(ActiveIsa()).isa, ExpectedLevel(Isa::kAvx512Vnni)); }
+
+TEST(Embedding, SumsInTheOrderOfTheTables) {
+  std::mt19937 rng(1);
+  constexpr WeightType kTypes[] = {WeightType::kF32, WeightType::kF16, WeightType::kBF16, WeightType::kS8};
+  for (const std::int64_t cols : {1, 15, 16, 17, 48, 100, 384}) {
+    for (const WeightType type : kTypes) {
+      for (std::int64_t num_tables = 1; num_tables <= kMaxEmbeddingTables; ++num_tables) {
+        Table tables[] = {{type, cols, rng}, {WeightType::kF32, cols, rng}, {WeightType::kS8, cols, rng}};
+        GuardedBuffer<float> out(StridedSize(kTokens, cols, cols + 1));
+        std::fill_n(out.data(), out.size(), kUntouched);
+        EmbeddingArgs args = {kTokens, cols, num_tables, {}, out.data(), cols + 1};
+        for (std::int64_t t = 0; t < num_tables; ++t) {
+          args.tables[t] = tables[t].View();
+        }
+        GetEmbedding(ActiveIsa()).run(args);
+        for (std::int64_t token = 0; token < kTokens; ++token) {
+          for (std::int64_t c = 0; c < cols; ++c) {
+            float want = tables[0].Value(token, c);
+            for (std::int64_t t = 1; t < num_tables; ++t) {
+              want += tables[t].Value(token, c);
+            }
+            ASSERT_EQ(out[token * (cols + 1) + c], want) << "type " << static_cast<int>(type) << " column " << c;
+          }
+          if (token + 1 < kTokens) {
+            ASSERT_EQ(out[token * (cols + 1) + cols], kUntouched);
+          }
+        }
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace laconic::kernels

@@ -1,0 +1,213 @@
+#include "kernels/gemm_u8s8/gemm_u8s8.h"
+
+#include <algorithm>
+
+#include <gtest/gtest.h>
+
+#include "kernels/elementwise/elementwise.h"
+#include "kernels/testing.h"
+#include "quant/weights.h"
+
+namespace laconic::kernels {
+namespace {
+
+// One linear layer with every buffer ending at a guard page.
+struct Problem {
+  Problem(std::int64_t m_, std::int64_t n_, std::int64_t k_, std::mt19937& rng)
+      : m(m_),
+        n(n_),
+        k(k_),
+        a_stride(k_ + 7),
+        out_stride(n_ + 3),
+        a(StridedSize(m_, k_, k_ + 7)),
+        a_scale(m_),
+        a_zero(m_),
+        w(n_ * k_),
+        w_scale(n_),
+        bias(n_),
+        packed(GetGemmU8S8(ActiveIsa()).packed_bytes(k_, n_)),
+        out(StridedSize(m_, n_, n_ + 3)) {
+    FillIntegers(a.span(), rng, 0, 255);
+    FillIntegers(a_zero.span(), rng, 0, 255);
+    FillIntegers(w.span(), rng, -127, 127);
+    FillNormal(a_scale.span(), rng);
+    FillNormal(w_scale.span(), rng);
+    FillNormal(bias.span(), rng, 100);
+    std::fill_n(out.data(), out.size(), kUntouched);
+  }
+
+  // The weights lie as [n, k].
+  void Pack() { GetGemmU8S8(ActiveIsa()).pack(k, n, w.data(), 1, k, packed.data()); }
+
+  GemmU8S8Args Args() {
+    GemmU8S8Args args;
+    args.m = m;
+    args.n = n;
+    args.k = k;
+    args.a = a.data();
+    args.a_stride = a_stride;
+    args.a_scale = a_scale.data();
+    args.a_zero = a_zero.data();
+    args.packed = packed.data();
+    args.w_scale = w_scale.data();
+    args.bias = bias.data();
+    args.out = out.data();
+    args.out_stride = out_stride;
+    args.n_end = n;
+    return args;
+  }
+
+  float Definition(std::int64_t i, std::int64_t j, bool with_bias) {
+    const auto depth = static_cast<std::size_t>(k);
+    return quant::LinearU8S8({a.data() + i * a_stride, depth}, {a_scale[i], a_zero[i]}, {w.data() + j * k, depth},
+                             w_scale[j], with_bias ? bias[j] : -0.0F);
+  }
+
+  // All outputs, and the gaps between the rows.
+  void ExpectDefinition(bool with_bias = true) {
+    for (std::int64_t i = 0; i < m; ++i) {
+      for (std::int64_t j = 0; j < n; ++j) {
+        ASSERT_EQ(out[i * out_stride + j], Definition(i, j, with_bias))
+            << m << "x" << n << "x" << k << " at " << i << ", " << j;
+      }
+      for (std::int64_t j = n; i + 1 < m && j < out_stride; ++j) {
+        ASSERT_EQ(out[i * out_stride + j], kUntouched) << "gap after row " << i;
+      }
+    }
+  }
+
+  std::int64_t m, n, k, a_stride, out_stride;
+  GuardedBuffer<std::uint8_t> a;
+  GuardedBuffer<float> a_scale;
+  GuardedBuffer<std::int32_t> a_zero;
+  GuardedBuffer<std::int8_t> w;
+  GuardedBuffer<float> w_scale;
+  GuardedBuffer<float> bias;
+  GuardedBuffer<std::byte> packed;
+  GuardedBuffer<float> out;
+};
+
+TEST(GemmU8S8, RunsTheForcedLevel) { EXPECT_EQ(GetGemmU8S8(ActiveIsa()).isa, ActiveIsa()); }
+
+TEST(GemmU8S8, EqualsTheDefinitionBitForBit) {
+  std::mt19937 rng(1);
+  for (const std::int64_t k : {0, 1, 2, 3, 4, 5, 31, 63, 64, 65, 127, 130, 513, 1030}) {
+    for (const std::int64_t n : {1, 2, 15, 16, 17, 33, 47, 48, 49, 64, 65, 128, 150}) {
+      for (const std::int64_t m : {1, 3, 8, 13}) {
+        Problem problem(m, n, k, rng);
+        problem.Pack();
+        GetGemmU8S8(ActiveIsa()).run(problem.Args());
+        problem.ExpectDefinition();
+      }
+    }
+  }
+}
+
+TEST(GemmU8S8, EveryNumberOfRows) {
+  std::mt19937 rng(2);
+  for (std::int64_t m = 0; m <= 70; ++m) {
+    Problem problem(m, 50, 70, rng);
+    problem.Pack();
+    GetGemmU8S8(ActiveIsa()).run(problem.Args());
+    problem.ExpectDefinition();
+  }
+}
+
+TEST(GemmU8S8, ManyRowsOfManyColumns) {  // more than one chunk of rows
+  std::mt19937 rng(3);
+  Problem problem(301, 70, 3072, rng);
+  problem.Pack();
+  GetGemmU8S8(ActiveIsa()).run(problem.Args());
+  problem.ExpectDefinition();
+}
+
+TEST(GemmU8S8, ExtremesDoNotSaturateOrOverflow) {
+  std::mt19937 rng(4);
+  for (const std::int8_t weight : {-128, -127, 127}) {
+    Problem problem(2, 3, kMaxGemmU8S8K, rng);
+    std::fill_n(problem.a.data(), problem.a.size(), std::uint8_t{255});
+    std::fill_n(problem.w.data(), problem.w.size(), weight);
+    std::fill_n(problem.a_zero.data(), 2, 0);
+    problem.Pack();
+    GetGemmU8S8(ActiveIsa()).run(problem.Args());
+    problem.ExpectDefinition();
+  }
+}
+
+TEST(GemmU8S8, WeightsOfAnyStrides) {
+  std::mt19937 rng(5);
+  const std::int64_t n = 50;
+  const std::int64_t k = 70;
+  Problem problem(4, n, k, rng);
+  std::vector<std::int8_t> transposed(static_cast<std::size_t>(k * (n + 2)), 99);  // [k, n], rows n + 2 apart
+  for (std::int64_t j = 0; j < n; ++j) {
+    for (std::int64_t p = 0; p < k; ++p) {
+      transposed[static_cast<std::size_t>(p * (n + 2) + j)] = problem.w[j * k + p];
+    }
+  }
+  GetGemmU8S8(ActiveIsa()).pack(k, n, transposed.data(), n + 2, 1, problem.packed.data());
+  GetGemmU8S8(ActiveIsa()).run(problem.Args());
+  problem.ExpectDefinition();
+}
+
+TEST(GemmU8S8, WithoutBias) {
+  std::mt19937 rng(6);
+  Problem problem(5, 50, 70, rng);
+  problem.Pack();
+  GemmU8S8Args args = problem.Args();
+  args.bias = nullptr;
+  GetGemmU8S8(ActiveIsa()).run(args);
+  problem.ExpectDefinition(false);
+}
+
+TEST(GemmU8S8, SplitsGiveTheSameBitsAndStayInTheirColumns) {
+  std::mt19937 rng(7);
+  for (const std::int64_t n : {40, 150, 192, 256}) {
+    Problem problem(21, n, 130, rng);
+    problem.Pack();
+    const std::int64_t panel = GetGemmU8S8(ActiveIsa()).panel_columns(n);
+    const std::int64_t middle = std::min(n, (n / panel + 1) / 2 * panel);
+    GemmU8S8Args args = problem.Args();
+    args.n_end = middle;
+    GetGemmU8S8(ActiveIsa()).run(args);
+    for (std::int64_t i = 0; i < 21 && middle < n; ++i) {
+      ASSERT_EQ(problem.out[i * problem.out_stride + middle], kUntouched);
+    }
+    args.n_begin = middle;
+    args.n_end = n;
+    args.m = 10;
+    GetGemmU8S8(ActiveIsa()).run(args);
+    args.m = 11;
+    args.a += 10 * args.a_stride;
+    args.a_scale += 10;
+    args.a_zero += 10;
+    args.out += 10 * args.out_stride;
+    GetGemmU8S8(ActiveIsa()).run(args);
+    problem.ExpectDefinition();
+  }
+}
+
+TEST(GemmU8S8, ActivationsEqualElementwiseBitForBit) {
+  std::mt19937 rng(8);
+  for (const Activation activation :
+       {Activation::kGeluErf, Activation::kGeluTanh, Activation::kRelu, Activation::kTanh}) {
+    Problem problem(9, 70, 33, rng);
+    std::fill_n(problem.a_scale.data(), 9, 1e-3F);
+    std::fill_n(problem.w_scale.data(), 70, 1e-2F);
+    FillNormal(problem.bias.span(), rng);
+    problem.Pack();
+    GemmU8S8Args args = problem.Args();
+    GetGemmU8S8(ActiveIsa()).run(args);
+    std::vector<float> want = problem.out.values();
+    for (std::int64_t i = 0; i < 9; ++i) {
+      float* row = want.data() + i * problem.out_stride;
+      GetElementwise(ActiveIsa()).activate(activation, 70, row, row);
+    }
+    args.activation = activation;
+    GetGemmU8S8(ActiveIsa()).run(args);
+    EXPECT_TRUE(SameBits(problem.out.span(), want)) << static_cast<int>(activation);
+  }
+}
+
+}  // namespace
+}  // namespace laconic::kernels

@@ -1,0 +1,25 @@
+// gemm_u8s8 for every vector level, but for the integer tile, which each level has its own.
+#pragma once
+
+#include "kernels/epilogue_simd.h"
+#include "kernels/gemm_u8s8/gemm_u8s8.h"
+#include "kernels/gemm_u8s8/pack.h"
+
+namespace laconic::kernels {
+namespace {
+
+// The integer sums of a tile (row stride tile_stride) become outputs.
+inline void WriteSums(const GemmU8S8Args& args, std::int64_t row, std::int64_t rows, std::int64_t column,
+                      std::int64_t columns, const std::int32_t* sums, std::int64_t sums_stride) {
+  const auto* column_sums = static_cast<const std::int32_t*>(args.packed) + column;
+  const float* w_scale = args.w_scale + column;
+  const OutputTile output = {rows, columns, args.bias == nullptr ? nullptr : args.bias + column,
+                             args.out + row * args.out_stride + column, args.out_stride};
+  WriteTile(args.activation, output, [&](std::int64_t r, std::int64_t j) {
+    const Vec16 bracket = Bracket(sums + r * sums_stride + j, args.a_zero[row + r], column_sums + j);
+    return Mul(Mul(bracket, Set1(args.a_scale[row + r])), LoadPart(w_scale + j, columns - j));
+  });
+}
+
+}  // namespace
+}  // namespace laconic::kernels

@@ -1,0 +1,45 @@
+#include "kernels/isa.h"
+
+#include <cstdlib>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "laconic/error.h"
+
+namespace laconic::kernels {
+namespace {
+
+TEST(Isa, NamesRoundTrip) {
+  for (const Isa isa : {Isa::kScalar, Isa::kAvx2, Isa::kAvx512Vnni, Isa::kAmxInt8}) {
+    EXPECT_EQ(ParseIsa(ToString(isa)), isa);
+  }
+}
+
+TEST(Isa, AnUnknownNameIsAnErrorThatListsTheKnownOnes) {
+  try {
+    ParseIsa("mmx");
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::kInvalidArgument);
+    EXPECT_THAT(error.what(), testing::HasSubstr("'mmx', expected scalar, avx2, avx512_vnni or amx_int8"));
+  }
+}
+
+TEST(Isa, ALevelIncludesThoseBeforeIt) {
+  EXPECT_TRUE(IsaSupported(Isa::kScalar));
+  EXPECT_TRUE(IsaSupported(ActiveIsa()));
+  EXPECT_LE(IsaSupported(Isa::kAvx512Vnni), IsaSupported(Isa::kAvx2));
+  EXPECT_LE(IsaSupported(Isa::kAmxInt8), IsaSupported(Isa::kAvx512Vnni));
+}
+
+TEST(Isa, TheForcedLevelIsTheActiveOne) {
+  if (const char* forced = std::getenv("LACONIC_FORCE_ISA")) {
+    EXPECT_EQ(ToString(ActiveIsa()), forced);
+  } else {
+    EXPECT_FALSE(IsaSupported(Isa::kAmxInt8) && ActiveIsa() != Isa::kAmxInt8);
+  }
+}
+
+}  // namespace
+}  // namespace laconic::kernels

@@ -1,0 +1,93 @@
+// The inner loop of every f32 matrix product, and how a product is cut into tiles.
+#pragma once
+
+#include "kernels/vec16.h"
+
+namespace laconic::kernels {
+namespace {
+
+// c[r, j] = sum_p a[r, p] * b[p, j] for kRows rows and 16 * kVecs columns: one chain of fused steps for each element,
+// in ascending p, so that no other row or column has a say in the result. T: the type of b's elements. Not inlined: an
+// epilogue in the same function makes g++ 12 spill the accumulators inside the loop.
+template <int kRows, int kVecs, typename T>
+[[gnu::noinline]] void MultiplyTile(std::int64_t depth, const float* a, std::int64_t a_stride, const T* b,
+                                    std::int64_t b_stride, float* c, std::int64_t c_stride) {
+  Vec16 sums[kRows][kVecs];
+#pragma GCC unroll 8
+  for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 4
+    for (int v = 0; v < kVecs; ++v) {
+      sums[r][v] = Set1(0.0F);
+    }
+  }
+  for (std::int64_t p = 0; p < depth; ++p) {
+    Vec16 column[kVecs];
+#pragma GCC unroll 4
+    for (int v = 0; v < kVecs; ++v) {
+      column[v] = Load(b + p * b_stride + v * kLanes);
+    }
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r) {
+      const Vec16 value = Set1(a[r * a_stride + p]);
+#pragma GCC unroll 4
+      for (int v = 0; v < kVecs; ++v) {
+        sums[r][v] = Fma(value, column[v], sums[r][v]);
+      }
+    }
+  }
+#pragma GCC unroll 8
+  for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 4
+    for (int v = 0; v < kVecs; ++v) {
+      Store(c + r * c_stride + v * kLanes, sums[r][v]);
+    }
+  }
+}
+
+template <typename T>
+using TileFn = void (*)(std::int64_t, const float*, std::int64_t, const T*, std::int64_t, float*, std::int64_t);
+
+// MultiplyTile for 1 <= rows <= MaxRows(kVecs).
+template <int kVecs, typename T>
+inline TileFn<T> TileOfRows(std::int64_t rows) {
+  if constexpr (MaxRows(kVecs) == 8) {
+    static constexpr TileFn<T> kTiles[] = {
+        &MultiplyTile<1, kVecs, T>, &MultiplyTile<2, kVecs, T>, &MultiplyTile<3, kVecs, T>, &MultiplyTile<4, kVecs, T>,
+        &MultiplyTile<5, kVecs, T>, &MultiplyTile<6, kVecs, T>, &MultiplyTile<7, kVecs, T>, &MultiplyTile<8, kVecs, T>};
+    return kTiles[rows - 1];
+  } else {
+    static constexpr TileFn<T> kTiles[] = {&MultiplyTile<1, kVecs, T>, &MultiplyTile<2, kVecs, T>,
+                                           &MultiplyTile<3, kVecs, T>, &MultiplyTile<4, kVecs, T>,
+                                           &MultiplyTile<5, kVecs, T>, &MultiplyTile<6, kVecs, T>};
+    return kTiles[rows - 1];
+  }
+}
+
+// body(first row, rows): m rows in as few parts of at most max_rows as will do, as even as can be.
+template <typename Body>
+inline void ForEachRowTile(std::int64_t m, std::int64_t max_rows, const Body& body) {
+  const std::int64_t parts = (m + max_rows - 1) / max_rows;
+  for (std::int64_t part = 0; part < parts; ++part) {
+    const std::int64_t begin = m * part / parts;
+    body(begin, m * (part + 1) / parts - begin);
+  }
+}
+
+// body(first row, rows, first column) for the tiles of a product: chunks of rows that stay in L2 while the panels of b
+// pass by, and within a chunk panel by panel.
+template <typename Body>
+inline void ForEachTile(std::int64_t m, std::int64_t row_bytes, std::int64_t max_rows, std::int64_t n_begin,
+                        std::int64_t n_end, std::int64_t panel, const Body& body) {
+  constexpr std::int64_t kChunkBytes = 512 << 10;
+  const std::int64_t fit = kChunkBytes / (row_bytes + 1) / max_rows * max_rows;
+  const std::int64_t chunk = fit < 4 * max_rows ? 4 * max_rows : fit;
+  for (std::int64_t first = 0; first < m; first += chunk) {
+    const std::int64_t rows = m - first < chunk ? m - first : chunk;
+    for (std::int64_t column = n_begin; column < n_end; column += panel) {
+      ForEachRowTile(rows, max_rows, [&](std::int64_t row, std::int64_t count) { body(first + row, count, column); });
+    }
+  }
+}
+
+}  // namespace
+}  // namespace laconic::kernels

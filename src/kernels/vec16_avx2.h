@@ -1,0 +1,98 @@
+// Vec16 as two AVX registers. See vec16.h.
+#pragma once
+
+#include <cstdint>
+
+#include <immintrin.h>
+
+namespace laconic::kernels {
+namespace {
+
+struct Vec16 {
+  __m256 lo;
+  __m256 hi;
+};
+// IEEE binary16 and bfloat16 as they are stored.
+struct Half {
+  std::uint16_t bits;
+};
+struct BFloat16 {
+  std::uint16_t bits;
+};
+
+// Of the 16 registers 12 accumulate.
+inline constexpr int kMaxVecs = 1;
+constexpr int MaxRows(int /*vecs*/) { return 6; }
+
+inline Vec16 Load(const float* p) { return {_mm256_loadu_ps(p), _mm256_loadu_ps(p + 8)}; }
+inline __m128i Load16Bytes(const void* p) { return _mm_loadu_si128(static_cast<const __m128i*>(p)); }
+inline Vec16 Load(const Half* p) { return {_mm256_cvtph_ps(Load16Bytes(p)), _mm256_cvtph_ps(Load16Bytes(p + 8))}; }
+inline __m256 WidenBFloat16(__m128i x) { return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(x), 16)); }
+inline Vec16 Load(const BFloat16* p) { return {WidenBFloat16(Load16Bytes(p)), WidenBFloat16(Load16Bytes(p + 8))}; }
+inline Vec16 Load(const std::int8_t* p) {
+  const __m128i x = Load16Bytes(p);
+  return {_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(x)), _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_srli_si128(x, 8)))};
+}
+inline void Store(float* p, Vec16 x) {
+  _mm256_storeu_ps(p, x.lo);
+  _mm256_storeu_ps(p + 8, x.hi);
+}
+// x holds integers 0..255.
+inline void StoreU8(std::uint8_t* p, Vec16 x) {
+  const __m256i words = _mm256_packs_epi32(_mm256_cvtps_epi32(x.lo), _mm256_cvtps_epi32(x.hi));
+  const __m256i ordered = _mm256_permute4x64_epi64(words, 0xD8);  // the pack works within 128-bit lanes
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p),
+                   _mm_packus_epi16(_mm256_castsi256_si128(ordered), _mm256_extracti128_si256(ordered, 1)));
+}
+
+inline Vec16 Set1(float x) { return {_mm256_set1_ps(x), _mm256_set1_ps(x)}; }
+inline Vec16 Add(Vec16 a, Vec16 b) { return {_mm256_add_ps(a.lo, b.lo), _mm256_add_ps(a.hi, b.hi)}; }
+inline Vec16 Sub(Vec16 a, Vec16 b) { return {_mm256_sub_ps(a.lo, b.lo), _mm256_sub_ps(a.hi, b.hi)}; }
+inline Vec16 Mul(Vec16 a, Vec16 b) { return {_mm256_mul_ps(a.lo, b.lo), _mm256_mul_ps(a.hi, b.hi)}; }
+inline Vec16 Div(Vec16 a, Vec16 b) { return {_mm256_div_ps(a.lo, b.lo), _mm256_div_ps(a.hi, b.hi)}; }
+inline Vec16 Fma(Vec16 a, Vec16 b, Vec16 c) {
+  return {_mm256_fmadd_ps(a.lo, b.lo, c.lo), _mm256_fmadd_ps(a.hi, b.hi, c.hi)};
+}
+// b where either is NaN.
+inline Vec16 Min(Vec16 a, Vec16 b) { return {_mm256_min_ps(a.lo, b.lo), _mm256_min_ps(a.hi, b.hi)}; }
+inline Vec16 Max(Vec16 a, Vec16 b) { return {_mm256_max_ps(a.lo, b.lo), _mm256_max_ps(a.hi, b.hi)}; }
+inline Vec16 Abs(Vec16 x) {
+  const __m256 sign = _mm256_set1_ps(-0.0F);
+  return {_mm256_andnot_ps(sign, x.lo), _mm256_andnot_ps(sign, x.hi)};
+}
+inline Vec16 CopySign(Vec16 magnitude, Vec16 sign) {
+  const __m256 bit = _mm256_set1_ps(-0.0F);
+  return {_mm256_or_ps(magnitude.lo, _mm256_and_ps(sign.lo, bit)),
+          _mm256_or_ps(magnitude.hi, _mm256_and_ps(sign.hi, bit))};
+}
+// To the nearest integer, half to even.
+inline Vec16 Round(Vec16 x) {
+  constexpr int kNearest = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
+  return {_mm256_round_ps(x.lo, kNearest), _mm256_round_ps(x.hi, kNearest)};
+}
+inline __m256 PowerOfTwo(__m256 n) {
+  return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127)), 23));
+}
+// 2^n for integers n in [-126, 127].
+inline Vec16 PowerOfTwo(Vec16 n) { return {PowerOfTwo(n.lo), PowerOfTwo(n.hi)}; }
+// x, but 0 where t < limit.
+inline Vec16 ZeroWhereLess(Vec16 t, Vec16 limit, Vec16 x) {
+  return {_mm256_and_ps(_mm256_cmp_ps(t.lo, limit.lo, _CMP_NLT_UQ), x.lo),
+          _mm256_and_ps(_mm256_cmp_ps(t.hi, limit.hi, _CMP_NLT_UQ), x.hi)};
+}
+inline __m256 Bracket8(const std::int32_t* sum, __m256i zero, const std::int32_t* column_sum) {
+  const __m256i total = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(sum));
+  const __m256i columns = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(column_sum));
+  return _mm256_cvtepi32_ps(_mm256_sub_epi32(total, _mm256_mullo_epi32(zero, columns)));
+}
+// f32(sum - zero * column_sum), the bracket in s32.
+inline Vec16 Bracket(const std::int32_t* sum, std::int32_t zero, const std::int32_t* column_sum) {
+  const __m256i zeros = _mm256_set1_epi32(zero);
+  return {Bracket8(sum, zeros, column_sum), Bracket8(sum + 8, zeros, column_sum + 8)};
+}
+
+inline __m256 LowHalf(Vec16 x) { return x.lo; }
+inline __m256 HighHalf(Vec16 x) { return x.hi; }
+
+}  // namespace
+}  // namespace laconic::kernels

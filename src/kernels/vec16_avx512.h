@@ -1,0 +1,75 @@
+// Vec16 as one AVX-512 register. See vec16.h.
+#pragma once
+
+#include <cstdint>
+
+#include <immintrin.h>
+
+namespace laconic::kernels {
+namespace {
+
+struct Vec16 {
+  __m512 v;
+};
+// IEEE binary16 and bfloat16 as they are stored.
+struct Half {
+  std::uint16_t bits;
+};
+struct BFloat16 {
+  std::uint16_t bits;
+};
+
+// Of the 32 registers 24 accumulate.
+inline constexpr int kMaxVecs = 4;
+constexpr int MaxRows(int vecs) { return vecs == 4 ? 6 : 8; }
+
+inline Vec16 Load(const float* p) { return {_mm512_loadu_ps(p)}; }
+inline Vec16 Load(const Half* p) { return {_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)))}; }
+inline Vec16 Load(const BFloat16* p) {
+  const __m512i wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+  return {_mm512_castsi512_ps(_mm512_slli_epi32(wide, 16))};
+}
+inline Vec16 Load(const std::int8_t* p) {
+  return {_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))))};
+}
+inline void Store(float* p, Vec16 x) { _mm512_storeu_ps(p, x.v); }
+// x holds integers 0..255.
+inline void StoreU8(std::uint8_t* p, Vec16 x) {
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(x.v)));
+}
+
+inline Vec16 Set1(float x) { return {_mm512_set1_ps(x)}; }
+inline Vec16 Add(Vec16 a, Vec16 b) { return {_mm512_add_ps(a.v, b.v)}; }
+inline Vec16 Sub(Vec16 a, Vec16 b) { return {_mm512_sub_ps(a.v, b.v)}; }
+inline Vec16 Mul(Vec16 a, Vec16 b) { return {_mm512_mul_ps(a.v, b.v)}; }
+inline Vec16 Div(Vec16 a, Vec16 b) { return {_mm512_div_ps(a.v, b.v)}; }
+inline Vec16 Fma(Vec16 a, Vec16 b, Vec16 c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
+// b where either is NaN.
+inline Vec16 Min(Vec16 a, Vec16 b) { return {_mm512_min_ps(a.v, b.v)}; }
+inline Vec16 Max(Vec16 a, Vec16 b) { return {_mm512_max_ps(a.v, b.v)}; }
+inline Vec16 Abs(Vec16 x) { return {_mm512_abs_ps(x.v)}; }
+inline Vec16 CopySign(Vec16 magnitude, Vec16 sign) {
+  return {_mm512_or_ps(magnitude.v, _mm512_and_ps(sign.v, _mm512_set1_ps(-0.0F)))};
+}
+// To the nearest integer, half to even.
+inline Vec16 Round(Vec16 x) { return {_mm512_roundscale_ps(x.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)}; }
+// 2^n for integers n in [-126, 127].
+inline Vec16 PowerOfTwo(Vec16 n) {
+  return {
+      _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_add_epi32(_mm512_cvtps_epi32(n.v), _mm512_set1_epi32(127)), 23))};
+}
+// x, but 0 where t < limit.
+inline Vec16 ZeroWhereLess(Vec16 t, Vec16 limit, Vec16 x) {
+  return {_mm512_maskz_mov_ps(_mm512_cmp_ps_mask(t.v, limit.v, _CMP_NLT_UQ), x.v)};
+}
+// f32(sum - zero * column_sum), the bracket in s32.
+inline Vec16 Bracket(const std::int32_t* sum, std::int32_t zero, const std::int32_t* column_sum) {
+  const __m512i correction = _mm512_mullo_epi32(_mm512_set1_epi32(zero), _mm512_loadu_si512(column_sum));
+  return {_mm512_cvtepi32_ps(_mm512_sub_epi32(_mm512_loadu_si512(sum), correction))};
+}
+
+inline __m256 LowHalf(Vec16 x) { return _mm512_castps512_ps256(x.v); }
+inline __m256 HighHalf(Vec16 x) { return _mm512_extractf32x8_ps(x.v, 1); }
+
+}  // namespace
+}  // namespace laconic::kernels
