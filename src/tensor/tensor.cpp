@@ -173,6 +173,29 @@ Tensor Tensor::Reshaped(Shape shape) const {
   return view;
 }
 
+Tensor Tensor::Strided(std::int64_t offset, Shape shape, std::vector<std::int64_t> strides) const {
+  CheckContiguous();
+  const std::int64_t num_elements = NumElements(shape);
+  // The last element's place; an empty view has none, but may begin at the end.
+  std::int64_t last = offset;
+  bool fits = offset >= 0 && offset <= num_elements_ && num_elements <= num_elements_ && strides.size() == shape.size();
+  for (std::size_t i = 0; fits && num_elements > 0 && i < shape.size(); ++i) {
+    std::int64_t reach = 0;
+    fits = strides[i] >= 0 && !__builtin_mul_overflow(shape[i] - 1, strides[i], &reach) &&
+           !__builtin_add_overflow(last, reach, &last);
+  }
+  if (!fits || (num_elements > 0 && last >= num_elements_)) {
+    Fail(ErrorCode::kInvalidFile, "a view of shape ", ToString(shape), " and strides ", ToString(strides),
+         " from element ", offset, " leaves the ", num_elements_, " elements that there are");
+  }
+  Tensor view = *this;
+  view.data_ += offset * SizeOf(dtype_);
+  view.num_elements_ = num_elements;
+  view.shape_ = std::move(shape);
+  view.strides_ = std::move(strides);
+  return view;
+}
+
 Tensor Tensor::Contiguous() const {
   if (is_contiguous()) {
     return *this;

@@ -66,6 +66,9 @@ class Tensor {
   Tensor Transposed() const;                                 // the last two axes swapped; no copy
   Tensor Slice(std::int64_t begin, std::int64_t end) const;  // along axis 0; no copy
   Tensor Reshaped(Shape shape) const;                        // contiguous only; no copy
+  // Any view of a contiguous tensor's elements, as PyTorch's storages are viewed: the first at `offset`, and `strides`
+  // in elements. Errors: kInvalidFile for elements outside this tensor, or more of them than it has.
+  Tensor Strided(std::int64_t offset, Shape shape, std::vector<std::int64_t> strides) const;
   Tensor Contiguous() const;                                 // itself, or a row-major copy
   Tensor ToF32() const;  // itself if f32; f64, f16 and bf16 converted, element by element
 

@@ -10,6 +10,8 @@
 namespace laconic {
 namespace {
 
+namespace fs = std::filesystem;
+using ReadCheckpoint = std::function<TensorMap(const fs::path&)>;
 using TensorNamesByShard = std::map<std::string, std::vector<std::string>>;
 
 TensorNamesByShard ParseWeightMap(const nlohmann::json& index) {
@@ -43,19 +45,35 @@ void TakeTensors(const std::string& shard, const std::vector<std::string>& names
   }
 }
 
-}  // namespace
-
-TensorMap ReadShardedTensors(const std::filesystem::path& index,
-                             const std::function<TensorMap(const std::filesystem::path&)>& read_shard) {
+TensorMap ReadShards(const fs::path& index, const ReadCheckpoint& read) {
   const nlohmann::json json = ReadJsonFile(index);
-  const auto read = [&] {
+  const auto read_all = [&] {
     TensorMap tensors;
     for (const auto& [shard, names] : ParseWeightMap(json)) {
-      TakeTensors(shard, names, read_shard(index.parent_path() / shard), &tensors);
+      TakeTensors(shard, names, read(index.parent_path() / shard), &tensors);
     }
     return tensors;
   };
-  return WithFrame([&] { return "file '" + index.string() + "'"; }, read);
+  return WithFrame([&] { return "file '" + index.string() + "'"; }, read_all);
+}
+
+// A dangling link, as an interrupted download leaves in a cache, is there: reading it says what is missing.
+bool IsThere(const fs::path& path) {
+  std::error_code ignored;
+  return fs::exists(fs::symlink_status(path, ignored));
+}
+
+}  // namespace
+
+std::optional<TensorMap> FindCheckpoint(const fs::path& directory, const std::string& name,
+                                        const ReadCheckpoint& read) {
+  if (const fs::path single = directory / name; IsThere(single)) {
+    return read(single);
+  }
+  if (const fs::path index = directory / (name + ".index.json"); IsThere(index)) {
+    return ReadShards(index, read);
+  }
+  return std::nullopt;
 }
 
 }  // namespace laconic

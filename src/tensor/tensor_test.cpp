@@ -29,6 +29,20 @@ TEST(TensorTest, SliceTakesRows) {
   EXPECT_THAT(Iota({3, 2}).Slice(1, 2).values<float>(), ::testing::ElementsAre(2, 3));
 }
 
+TEST(TensorTest, StridedViewsStayInside) {
+  const Tensor tensor = Iota({6});
+  EXPECT_THAT(tensor.Strided(1, {2, 2}, {1, 3}).Contiguous().values<float>(), ::testing::ElementsAre(1, 4, 2, 5));
+  EXPECT_THAT(tensor.Strided(5, {2}, {0}).Contiguous().values<float>(), ::testing::ElementsAre(5, 5));
+  EXPECT_EQ(tensor.Strided(6, {0}, {1}).num_elements(), 0);
+  EXPECT_THROW(tensor.Strided(2, {2, 2}, {1, 3}), Error);
+  EXPECT_THROW(tensor.Strided(6, {}, {}), Error);
+  EXPECT_THROW(tensor.Strided(-1, {1}, {1}), Error);
+  EXPECT_THROW(tensor.Strided(1, {2}, {-1}), Error);
+  EXPECT_THROW(tensor.Strided(0, {7}, {0}), Error);
+  EXPECT_THROW(tensor.Strided(0, {2}, {}), Error);
+  EXPECT_THROW(tensor.Strided(1, {3, 2}, {INT64_MAX / 2, 1}), Error);
+}
+
 TEST(TensorTest, HostileShapesAreRefused) {
   EXPECT_THROW(NumElements({-1}), Error);
   EXPECT_THROW(NumElements({std::int64_t{1} << 40, std::int64_t{1} << 40}), Error);

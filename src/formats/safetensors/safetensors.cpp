@@ -4,7 +4,6 @@
 #include <array>
 #include <set>
 #include <string_view>
-#include <system_error>
 #include <tuple>
 #include <utility>
 
@@ -220,16 +219,7 @@ TensorMap ReadFile(const fs::path& path) {
 }
 
 std::optional<TensorMap> FindTensors(const fs::path& directory) {
-  // A dangling link, as an interrupted download leaves in a cache, is there: reading it says what is missing.
-  std::error_code ignored;
-  if (const fs::path single = directory / "model.safetensors"; fs::exists(fs::symlink_status(single, ignored))) {
-    return ReadFile(single);
-  }
-  if (const fs::path index = directory / "model.safetensors.index.json";
-      fs::exists(fs::symlink_status(index, ignored))) {
-    return ReadShardedTensors(index, ReadFile);
-  }
-  return std::nullopt;
+  return FindCheckpoint(directory, "model.safetensors", ReadFile);
 }
 
 }  // namespace laconic::safetensors

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/mapped_file.h"
 #include "laconic/error.h"
 
 namespace laconic::safetensors {
@@ -118,6 +119,29 @@ TEST(SafetensorsHeaderTest, TheDataIsTiledExactly) {
   EXPECT_THAT(ParseError(two + "[0,4]}}", 8), HasSubstr("inside the tensor before"));
   EXPECT_THAT(ParseError(two + "[5,9]}}", 9), HasSubstr("leaving a gap"));
   EXPECT_THAT(ParseError(R"({"a":{"dtype":"U8","shape":[4],"data_offsets":[1,5]}})", 5), HasSubstr("leaving a gap"));
+}
+
+// Written by the reference implementation: tools/models/make_format_goldens.py.
+TEST(SafetensorsGoldenTest, EveryDType) {
+  const fs::path path = "tests/data/formats/dtypes.safetensors";
+  EXPECT_EQ(ParseHeader(MappedFile::Open(path)->bytes()).metadata.at("format"), "pt");
+  const TensorMap tensors = ReadFile(path);
+  ASSERT_EQ(tensors.size(), 10U);
+  for (const auto& [name, tensor] : tensors) {
+    EXPECT_EQ(tensor.shape(), (Shape{2, 2})) << name;
+  }
+  for (const char* name : {"float64", "float32", "float16", "bfloat16"}) {
+    const Tensor floats = tensors.at(name).ToF32();
+    EXPECT_THAT(floats.values<float>(), ElementsAre(0, 1, 2, 100)) << name;
+  }
+  EXPECT_EQ(tensors.at("float16").dtype(), DType::kF16);
+  EXPECT_EQ(tensors.at("bfloat16").dtype(), DType::kBF16);
+  EXPECT_THAT(tensors.at("int64").values<std::int64_t>(), ElementsAre(0, 1, 2, 100));
+  EXPECT_THAT(tensors.at("int32").values<std::int32_t>(), ElementsAre(0, 1, 2, 100));
+  EXPECT_THAT(tensors.at("int16").values<std::int16_t>(), ElementsAre(0, 1, 2, 100));
+  EXPECT_THAT(tensors.at("int8").values<std::int8_t>(), ElementsAre(0, 1, 2, 100));
+  EXPECT_THAT(tensors.at("uint8").values<std::uint8_t>(), ElementsAre(0, 1, 2, 100));
+  EXPECT_THAT(tensors.at("bool").values<bool>(), ElementsAre(false, true, true, true));
 }
 
 class SafetensorsFileTest : public ::testing::Test {
