@@ -2,19 +2,27 @@
 #include "formats/onnx/onnx.h"
 
 #include <filesystem>
+#include <fstream>
+#include <functional>
+#include <random>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/file.h"
 #include "formats/onnx/test_graphs.h"
 #include "graph/text_form.h"
 #include "laconic/error.h"
+#include "onnx-ml.pb.h"
 
 namespace laconic::onnx_file {
 namespace {
 
 namespace fs = std::filesystem;
+
+constexpr std::int64_t kMaxBytes = std::int64_t{1} << 20;
 
 class TemporaryDirectory {
  public:
@@ -24,10 +32,33 @@ class TemporaryDirectory {
   }
   ~TemporaryDirectory() { fs::remove_all(path_); }
   fs::path operator/(std::string_view name) const { return path_ / name; }
+  std::ptrdiff_t NumFiles() const { return std::distance(fs::directory_iterator(path_), fs::directory_iterator()); }
 
  private:
   fs::path path_;
 };
+
+Tensor Floats(const Shape& shape, float value) {
+  return Tensor::FromValues<float>(shape, std::vector<float>(static_cast<std::size_t>(NumElements(shape)), value));
+}
+
+// x [batch, K] -> y [batch, N]
+Graph OneLinear(const Tensor& weight) {
+  Graph graph;
+  const ValueId x = graph.AddInput("x", {DType::kF32, {"batch", weight.shape()[0]}});
+  graph.AddOutput(graph.AddNode("laconic.Linear", "y", {x, graph.AddInitializer("weight", weight)}));
+  return graph;
+}
+
+void ExpectError(ErrorCode code, const std::string& message, const std::function<void()>& body) {
+  try {
+    body();
+    ADD_FAILURE() << "expected an error";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), code) << error.what();
+    EXPECT_THAT(error.what(), ::testing::HasSubstr(message));
+  }
+}
 
 class OnnxTest : public ::testing::Test {
  protected:
@@ -71,6 +102,269 @@ TEST_F(OnnxTest, ComesBackTheSame) {
       }
     }
   }
+}
+
+TEST_F(OnnxTest, WritesTheSameBytesEachTime) {
+  const Graph graph = MakeTestGraph({.weights = Weights::kDynamic});
+  for (const char* name : {"a.onnx", "b.onnx"}) {
+    WriteOnnx(graph, directory_ / name, {});
+  }
+  EXPECT_EQ(ReadFile(directory_ / "a.onnx", kMaxBytes), ReadFile(directory_ / "b.onnx", kMaxBytes));
+}
+
+TEST_F(OnnxTest, WritesStridedViewsInRowMajorOrder) {
+  const std::vector<float> values = {1, 2, 3, 4, 5, 6};
+  const Tensor tensor = Tensor::FromValues<float>({2, 3}, values);
+  const Graph graph = OneLinear(tensor.Transposed());
+  for (const bool external : {false, true}) {
+    EXPECT_EQ(RoundTrip(graph, {.external_data = external, .force = true}), PrintGraph(graph));
+  }
+}
+
+TEST_F(OnnxTest, KeepsFilesThatExist) {
+  for (const char* existing : {"model.onnx", "model.onnx.data"}) {
+    AtomicFile file(directory_ / existing, true);
+    file.Write("mine");
+    file.Commit();
+    ExpectError(ErrorCode::kInvalidArgument, "exists",
+                [&] { WriteOnnx(MakeTestGraph({}), directory_ / "model.onnx", {.external_data = true}); });
+    EXPECT_EQ(ReadFile(directory_ / existing, kMaxBytes), "mine");
+    EXPECT_EQ(directory_.NumFiles(), 1) << "nothing else is left behind";
+    fs::remove(directory_ / existing);
+  }
+}
+
+TEST_F(OnnxTest, RefusesOpsetsItDoesNotKnow) {
+  for (const int opset : {kMinOnnxOpset - 1, kMaxOnnxOpset + 1}) {
+    ExpectError(ErrorCode::kInvalidArgument, std::to_string(opset),
+                [&] { WriteOnnx(MakeTestGraph({}), directory_ / "model.onnx", {.opset = opset}); });
+  }
+}
+
+TEST_F(OnnxTest, MapsExternalData) {
+  const Graph graph = OneLinear(Floats({64, 3}, 0.5F));
+  WriteOnnx(graph, directory_ / "model.onnx", {.external_data = true});
+  EXPECT_LT(fs::file_size(directory_ / "model.onnx"), 1000);
+  const OnnxModel model = ReadOnnx(directory_ / "model.onnx");
+  const Tensor* weight = model.graph.FindInitializer(*model.graph.FindValue("weight"));
+  ASSERT_NE(weight, nullptr);
+  EXPECT_EQ(weight->values<float>()[1], 0.5F);
+  EXPECT_EQ(reinterpret_cast<std::uintptr_t>(weight->data()) % 64, 0);
+  // A view, not a copy: what is written to the file shows.
+  const float changed = 9;
+  std::fstream file(directory_ / "model.onnx.data", std::ios::in | std::ios::out | std::ios::binary);
+  file.seekp(sizeof changed);
+  file.write(reinterpret_cast<const char*>(&changed), sizeof changed);
+  file.close();
+  EXPECT_EQ(weight->values<float>()[1], 9);
+}
+
+TEST_F(OnnxTest, PointsLargeModelsToExternalData) {
+  { std::ofstream(directory_ / "zeros"); }
+  fs::resize_file(directory_ / "zeros", std::uintmax_t{1} << 31);  // sparse
+  const std::int64_t rows = std::int64_t{1} << 28;
+  const Graph graph = OneLinear(Tensor::MapFile(MappedFile::Open(directory_ / "zeros"), 0, DType::kF32, {rows, 2}));
+  ExpectError(ErrorCode::kInvalidArgument, "external data", [&] { WriteOnnx(graph, directory_ / "model.onnx", {}); });
+  EXPECT_EQ(directory_.NumFiles(), 1);
+}
+
+// A change to a model after which reading it must fail so.
+struct Spoilt {
+  ErrorCode code;
+  std::string message;
+  std::function<void(::onnx::ModelProto*)> spoil;
+};
+
+// The file as protobuf, to be spoilt and written again.
+class HostileOnnxTest : public OnnxTest {
+ protected:
+  ::onnx::ModelProto Valid(bool external = false) {
+    WriteOnnx(OneLinear(Floats({64, 3}, 0.5F)), directory_ / "model.onnx", {.external_data = external, .force = true});
+    ::onnx::ModelProto model;
+    EXPECT_TRUE(model.ParseFromString(ReadFile(directory_ / "model.onnx", kMaxBytes)));
+    return model;
+  }
+
+  void WriteBytes(std::string_view bytes) {
+    AtomicFile file(directory_ / "model.onnx", true);
+    file.Write(bytes);
+    file.Commit();
+  }
+
+  void ExpectAllRefused(const std::vector<Spoilt>& cases, bool external) {
+    for (const Spoilt& test : cases) {
+      SCOPED_TRACE(test.message);
+      ::onnx::ModelProto model = Valid(external);
+      test.spoil(&model);
+      WriteBytes(model.SerializeAsString());
+      ExpectError(test.code, test.message, [this] { ReadOnnx(directory_ / "model.onnx"); });
+    }
+  }
+
+  static ::onnx::TensorProto* Weight(::onnx::ModelProto* model) {
+    for (::onnx::TensorProto& tensor : *model->mutable_graph()->mutable_initializer()) {
+      if (tensor.name() == "weight") return &tensor;
+    }
+    return nullptr;
+  }
+
+  static ::onnx::NodeProto* Node(::onnx::ModelProto* model) { return model->mutable_graph()->mutable_node(0); }
+};
+
+TEST_F(HostileOnnxTest, TensorsAreChecked) {
+  const std::vector<Spoilt> cases = {
+      {ErrorCode::kInvalidFile, "expected 195 elements", [](auto* m) { Weight(m)->set_dims(0, 65); }},
+      {ErrorCode::kInvalidFile, "negative", [](auto* m) { Weight(m)->set_dims(0, -64); }},
+      {ErrorCode::kInvalidFile, "too many elements", [](auto* m) { Weight(m)->set_dims(0, std::int64_t{1} << 62); }},
+      {ErrorCode::kInvalidFile, "shape", [](auto* m) { Weight(m)->mutable_dims()->Resize(10000, 1); }},
+      {ErrorCode::kInvalidFile, "got 767 bytes", [](auto* m) { Weight(m)->mutable_raw_data()->pop_back(); }},
+      {ErrorCode::kUnsupported, "element type 8", [](auto* m) { Weight(m)->set_data_type(8); }},
+      {ErrorCode::kUnsupported, "raw_data", [](auto* m) { Weight(m)->clear_raw_data(); }},
+      {ErrorCode::kInvalidFile, "neither 0 nor 1",
+       [](auto* m) {
+         Weight(m)->set_data_type(::onnx::TensorProto::BOOL);
+         Weight(m)->mutable_raw_data()->assign(192, '\2');
+       }},
+      {ErrorCode::kInvalidFile, "two values are called 'weight'",
+       [](auto* m) { m->mutable_graph()->add_initializer()->CopyFrom(*Weight(m)); }},
+      {ErrorCode::kInvalidFile, "without a name", [](auto* m) { Weight(m)->clear_name(); }},
+      {ErrorCode::kUnsupported, "MatMul",
+       [](auto* m) {
+         Weight(m)->clear_dims();
+         Weight(m)->add_dims(192);
+       }},
+      {ErrorCode::kInvalidFile, "weight's rows",
+       [](auto* m) {
+         Weight(m)->set_dims(0, 3);
+         Weight(m)->set_dims(1, 64);
+       }},
+      {ErrorCode::kUnsupported, "sparse", [](auto* m) { m->mutable_graph()->add_sparse_initializer(); }},
+  };
+  ExpectAllRefused(cases, false);
+}
+
+TEST_F(HostileOnnxTest, ExternalDataIsChecked) {
+  const auto entry = [](const char* key, const char* value) {
+    return [=](::onnx::ModelProto* model) {
+      for (::onnx::StringStringEntryProto& pair : *Weight(model)->mutable_external_data()) {
+        if (pair.key() == key) pair.set_value(value);
+      }
+    };
+  };
+  const std::vector<Spoilt> cases = {
+      {ErrorCode::kInvalidFile, "below the model's directory", entry("location", "../model.onnx.data")},
+      {ErrorCode::kInvalidFile, "below the model's directory", entry("location", "a/../../model.onnx.data")},
+      {ErrorCode::kInvalidFile, "below the model's directory", entry("location", "/etc/hostname")},
+      {ErrorCode::kInvalidFile, "below the model's directory", entry("location", "")},
+      {ErrorCode::kNotFound, "elsewhere", entry("location", "elsewhere")},
+      {ErrorCode::kInvalidArgument, "a directory", entry("location", ".")},
+      {ErrorCode::kInvalidFile, "past the file's", entry("offset", "64")},
+      {ErrorCode::kInvalidFile, "past the file's", entry("offset", "9223372036854775807")},
+      {ErrorCode::kInvalidFile, "expected a size", entry("offset", "9223372036854775808")},
+      {ErrorCode::kInvalidFile, "expected a size", entry("offset", "-64")},
+      {ErrorCode::kInvalidFile, "expected a size", entry("offset", "0x0")},
+      {ErrorCode::kInvalidFile, "expected 768 bytes, got the length 764", entry("length", "764")},
+      {ErrorCode::kInvalidFile, "expected a size", entry("length", "")},
+      {ErrorCode::kInvalidFile, "not a multiple of 4",
+       [&](auto* m) {
+         entry("offset", "1")(m);
+         entry("length", "3")(m);
+         Weight(m)->set_dims(0, 1);
+         Weight(m)->set_dims(1, 1);
+         Weight(m)->mutable_external_data()->RemoveLast();
+       }},
+  };
+  ExpectAllRefused(cases, true);
+}
+
+TEST_F(HostileOnnxTest, StructureIsChecked) {
+  const std::vector<Spoilt> cases = {
+      {ErrorCode::kInvalidFile, "names no opset", [](auto* m) { m->clear_opset_import(); }},
+      {ErrorCode::kUnsupported, "opset 13", [](auto* m) { m->mutable_opset_import(0)->set_version(13); }},
+      {ErrorCode::kUnsupported, "opset 9000", [](auto* m) { m->mutable_opset_import(0)->set_version(9000); }},
+      {ErrorCode::kInvalidFile, "'nowhere' is used before", [](auto* m) { Node(m)->set_input(0, "nowhere"); }},
+      {ErrorCode::kInvalidFile, "is used before", [](auto* m) { Node(m)->set_input(0, Node(m)->output(0)); }},
+      {ErrorCode::kInvalidFile, "two values are called 'x'", [](auto* m) { Node(m)->set_output(0, "x"); }},
+      {ErrorCode::kInvalidFile, "without a name", [](auto* m) { Node(m)->set_output(0, ""); }},
+      {ErrorCode::kUnsupported, "com.example", [](auto* m) { Node(m)->set_domain("com.example"); }},
+      {ErrorCode::kUnsupported, "Loop", [](auto* m) { Node(m)->set_op_type("Loop"); }},
+      {ErrorCode::kUnsupported, "0 outputs",
+       [](auto* m) {
+         ::onnx::NodeProto* node = m->mutable_graph()->add_node();
+         node->set_op_type("Relu");
+         node->add_input("x");
+       }},
+      {ErrorCode::kUnsupported, "attribute 'body'",
+       [](auto* m) {
+         ::onnx::AttributeProto* attribute = Node(m)->add_attribute();
+         attribute->set_name("body");
+         attribute->set_type(::onnx::AttributeProto::GRAPH);
+       }},
+      {ErrorCode::kInvalidFile, "two attributes",
+       [](auto* m) {
+         for (int i = 0; i < 2; ++i) {
+           ::onnx::AttributeProto* attribute = Node(m)->add_attribute();
+           attribute->set_name("axis");
+           attribute->set_type(::onnx::AttributeProto::INT);
+         }
+       }},
+      {ErrorCode::kInvalidFile, "'to'",
+       [](auto* m) {
+         Node(m)->set_op_type("Cast");
+         Node(m)->mutable_input()->RemoveLast();
+       }},
+      {ErrorCode::kUnsupported, "expected a tensor with a shape",
+       [](auto* m) { m->mutable_graph()->mutable_input(0)->mutable_type()->Clear(); }},
+      {ErrorCode::kUnsupported, "neither a size nor a name",
+       [](auto* m) {
+         m->mutable_graph()->mutable_input(0)->mutable_type()->mutable_tensor_type()->mutable_shape()->add_dim();
+       }},
+      {ErrorCode::kUnsupported, "default other than",
+       [](auto* m) {
+         m->mutable_graph()->add_initializer()->CopyFrom(*Weight(m));
+         m->mutable_graph()->mutable_initializer()->rbegin()->set_name("x");
+       }},
+      {ErrorCode::kInvalidFile, "'nowhere' is used before",
+       [](auto* m) { m->mutable_graph()->mutable_output(0)->set_name("nowhere"); }},
+  };
+  ExpectAllRefused(cases, false);
+}
+
+TEST_F(HostileOnnxTest, EachTruncationIsRefused) {
+  const std::string bytes = Valid().SerializeAsString();
+  for (std::size_t size = 0; size < bytes.size(); ++size) {
+    SCOPED_TRACE(size);
+    WriteBytes(bytes.substr(0, size));
+    EXPECT_THROW(ReadOnnx(directory_ / "model.onnx"), Error);
+  }
+}
+
+TEST_F(HostileOnnxTest, FlippedBitsNeverCrash) {
+  WriteOnnx(MakeTestGraph({.weights = Weights::kDynamic, .num_layers = 1}), directory_ / "model.onnx", {.force = true});
+  const std::string bytes = ReadFile(directory_ / "model.onnx", kMaxBytes);
+  std::mt19937 random(7);
+  int num_refused = 0;
+  for (int i = 0; i < 500; ++i) {
+    std::string spoilt = bytes;
+    for (int j = 0; j <= i % 4; ++j) {
+      spoilt[random() % spoilt.size()] ^= static_cast<char>(1U << random() % 8);
+    }
+    WriteBytes(spoilt);
+    try {
+      ReadOnnx(directory_ / "model.onnx");
+    } catch (const Error&) {
+      ++num_refused;
+    }
+  }
+  EXPECT_GT(num_refused, 100);  // flips inside weights and names are no errors
+}
+
+TEST_F(HostileOnnxTest, OtherFilesAreRefused) {
+  ExpectError(ErrorCode::kNotFound, "absent.onnx", [this] { ReadOnnx(directory_ / "absent.onnx"); });
+  WriteBytes("{\"model_type\": \"bert\"}");
+  ExpectError(ErrorCode::kInvalidFile, "not an ONNX model", [this] { ReadOnnx(directory_ / "model.onnx"); });
+  ASSERT_EQ(::mkfifo((directory_ / "fifo.onnx").c_str(), 0600), 0);
+  ExpectError(ErrorCode::kInvalidArgument, "FIFO", [this] { ReadOnnx(directory_ / "fifo.onnx"); });
 }
 
 }  // namespace

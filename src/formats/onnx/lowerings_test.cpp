@@ -1,0 +1,301 @@
+// Graph -> plain operators -> graph, without a file. What the plain operators compute is tools/onnx/check_export.py's.
+#include "formats/onnx/lowerings.h"
+
+#include <functional>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "formats/onnx/lower.h"
+#include "formats/onnx/onnx.h"
+#include "formats/onnx/recognise.h"
+#include "formats/onnx/test_graphs.h"
+#include "graph/ops.h"
+#include "graph/text_form.h"
+#include "laconic/error.h"
+
+namespace laconic::onnx_file {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::Contains;
+using ::testing::Each;
+using ::testing::HasSubstr;
+using ::testing::Not;
+using ::testing::StartsWith;
+
+const ValueType kIds = {DType::kS64, {"batch", "sequence"}};
+const ValueType kHidden = {DType::kF32, {"batch", "sequence", 4}};
+
+Tensor Floats(Shape shape) {
+  std::vector<float> values(static_cast<std::size_t>(NumElements(shape)));
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    values[i] = static_cast<float>(i) - 1.5F;
+  }
+  return Tensor::FromValues<float>(std::move(shape), values);
+}
+
+Tensor Codes(Shape shape) {
+  std::vector<std::int8_t> values(static_cast<std::size_t>(NumElements(shape)));
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    values[i] = static_cast<std::int8_t>(7 * i - 20);
+  }
+  return Tensor::FromValues<std::int8_t>(std::move(shape), values);
+}
+
+std::vector<std::string> OpsOf(const PlainGraph& plain) {
+  std::vector<std::string> ops;
+  for (const PlainNode& node : plain.nodes) {
+    ops.push_back(node.op);
+  }
+  return ops;
+}
+
+// One node of each kind, by what the test calls it.
+std::map<std::string, std::function<Graph()>> SingleNodes() {
+  const auto unary = [](const char* op, const ValueType& type, Attributes attributes = {}) {
+    return [op, type, attributes] {
+      Graph graph;
+      graph.AddOutput(graph.AddNode(op, "y", {graph.AddInput("x", type)}, attributes));
+      return graph;
+    };
+  };
+  const auto linear = [](bool has_bias) {
+    return [has_bias] {
+      Graph graph;
+      std::vector<ValueId> inputs = {graph.AddInput("x", kHidden), graph.AddInitializer("w", Floats({4, 3}))};
+      if (has_bias) {
+        inputs.push_back(graph.AddInitializer("b", Floats({3})));
+      }
+      graph.AddOutput(graph.AddNode("laconic.Linear", "y", inputs));
+      return graph;
+    };
+  };
+  const auto attention = [](bool has_mask) {
+    return [has_mask] {
+      Graph graph;
+      std::vector<ValueId> inputs;
+      for (const char* name : {"q", "k", "v"}) {
+        inputs.push_back(graph.AddInput(name, kHidden));
+      }
+      if (has_mask) {
+        inputs.push_back(graph.AddInput("mask", {DType::kBool, {"batch", 1, 1, "sequence"}}));
+      }
+      const std::int64_t heads = 2;
+      graph.AddOutput(
+          graph.AddNode("Attention", "y", inputs, {{"q_num_heads", heads}, {"kv_num_heads", heads}, {"scale", 0.25F}}));
+      return graph;
+    };
+  };
+  return {
+      {"linear", linear(true)},
+      {"linear without bias", linear(false)},
+      {"attention", attention(true)},
+      {"attention without mask", attention(false)},
+      {"gelu", unary("Gelu", kHidden)},
+      {"tanh gelu", unary("Gelu", kHidden, {{"approximate", std::string("tanh")}})},
+      {"positions", unary("laconic.Positions", kIds)},
+      {"key mask", unary("laconic.KeyMask", kIds)},
+      {"tanh", unary("Tanh", kHidden)},
+      {"relu", unary("Relu", kHidden)},
+      {"cast", unary("Cast", kIds, {{"to", std::string("bool")}})},
+      {"layer norm",
+       [] {
+         Graph graph;
+         const ValueId x = graph.AddInput("x", kHidden);
+         const ValueId gamma = graph.AddInitializer("gamma", Floats({4}));
+         const ValueId beta = graph.AddInitializer("beta", Floats({4}));
+         graph.AddOutput(graph.AddNode("LayerNormalization", "y", {x, gamma, beta}));  // epsilon by default
+         return graph;
+       }},
+      {"mean pool",
+       [] {
+         Graph graph;
+         const ValueId x = graph.AddInput("x", kHidden);
+         graph.AddOutput(graph.AddNode("laconic.MeanPool", "y", {x, graph.AddInput("mask", kIds)}));
+         return graph;
+       }},
+      {"gather of codes",
+       [] {
+         Graph graph;
+         const ValueId ids = graph.AddInput("ids", kIds);
+         const ValueId codes = graph.AddInitializer("codes", Codes({5, 4}));
+         const ValueId scales = graph.AddInitializer("scales", Floats({5}));
+         const ValueId table = graph.AddNode("DequantizeLinear", "table", {codes, scales}, {{"axis", std::int64_t{0}}});
+         graph.AddOutput(graph.AddNode("Gather", "y", {table, ids}));
+         graph.AddOutput(graph.AddNode("Gather", "z", {table, ids}));  // the table is one, read twice
+         return graph;
+       }},
+      {"integer linears",
+       [] {
+         Graph graph;
+         const ValueId x = graph.AddInput("x", kHidden);
+         const ValueId codes = graph.AddInitializer("codes", Codes({4, 3}));
+         const ValueId scales = graph.AddInitializer("scales", Floats({3}));
+         const ValueId rows = graph.AddNode("laconic.DynamicQuantize", "rows", {x});
+         const ValueId weight = graph.AddNode("DequantizeLinear", "weight", {codes, scales});
+         const ValueId bias = graph.AddInitializer("b", Floats({3}));
+         graph.AddOutput(graph.AddNode("laconic.Linear", "y", {rows, weight, bias}));
+         graph.AddOutput(graph.AddNode("laconic.Linear", "z", {rows, weight}));
+         // The weight's real values as well: then its DequantizeLinear is written too.
+         graph.AddOutput(graph.AddNode("laconic.Linear", "real", {x, weight}));
+         return graph;
+       }},
+  };
+}
+
+TEST(LoweringTest, EachOperatorComesBackAtEachOpset) {
+  for (const auto& [name, make] : SingleNodes()) {
+    const Graph graph = make();
+    for (int opset = kMinOnnxOpset; opset <= kMaxOnnxOpset; ++opset) {
+      SCOPED_TRACE(name + ", opset " + std::to_string(opset));
+      EXPECT_EQ(PrintGraph(Recognise(Lower(graph, opset))), PrintGraph(graph));
+    }
+  }
+}
+
+TEST(LoweringTest, WritesOnlyOperatorsOfTheOpset) {
+  const Graph graph = MakeTestGraph({.weights = Weights::kDynamic});
+  for (int opset = kMinOnnxOpset; opset <= kMaxOnnxOpset; ++opset) {
+    SCOPED_TRACE(opset);
+    const std::vector<std::string> ops = OpsOf(Lower(graph, opset));
+    EXPECT_THAT(ops, AllOf(Each(Not(StartsWith("laconic."))), Not(Contains("Attention"))));
+    EXPECT_EQ(std::ranges::count(ops, "LayerNormalization") != 0, opset >= 17);
+    EXPECT_EQ(std::ranges::count(ops, "Gelu") != 0, opset >= 20);
+  }
+}
+
+TEST(LoweringTest, KeepsInt8WeightsOutOfFloat) {
+  const PlainGraph plain = Lower(MakeTestGraph({.weights = Weights::kDynamic}), 17);
+  EXPECT_THAT(OpsOf(plain), Not(Contains("DequantizeLinear")));
+  EXPECT_THAT(OpsOf(plain), Contains("MatMulInteger"));
+  EXPECT_THAT(OpsOf(Lower(MakeTestGraph({.weights = Weights::kWeightOnly}), 17)), Contains("DequantizeLinear"));
+}
+
+std::string RecognisedText(const PlainGraph& plain) {
+  try {
+    return PrintGraph(Recognise(plain));
+  } catch (const Error& error) {
+    return error.what();
+  }
+}
+
+Tensor WithOneElementChanged(const Tensor& tensor) {
+  const auto* bytes = tensor.data();
+  std::vector<std::byte> changed(bytes, bytes + tensor.size_bytes());
+  changed.at(0) ^= std::byte{1};
+  return Tensor::FromBytes(tensor.dtype(), tensor.shape(), changed);
+}
+
+// Each smallest change of the plain operators must show in what is recognised (or be refused): nothing that differs
+// from a pattern passes for it.
+void ExpectChangesToShow(const Graph& graph, int opset) {
+  const PlainGraph plain = Lower(graph, opset);
+  const std::string text = PrintGraph(graph);
+  ASSERT_EQ(RecognisedText(plain), text);
+  for (std::size_t i = 0; i < plain.values.size(); ++i) {
+    SCOPED_TRACE("value " + plain.values[i].name);
+    PlainGraph changed = plain;
+    if (plain.values[i].is_constant()) {
+      changed.values[i].constant = WithOneElementChanged(*plain.values[i].constant);
+      EXPECT_NE(RecognisedText(changed), text) << "other constant";
+    } else {
+      changed.outputs.push_back({static_cast<ValueId>(i), {}});
+      EXPECT_NE(RecognisedText(changed), text) << "read elsewhere";
+    }
+  }
+  for (std::size_t i = 0; i < plain.nodes.size(); ++i) {
+    const PlainNode& node = plain.nodes[i];
+    SCOPED_TRACE("node " + node.name);
+    PlainGraph changed = plain;
+    changed.nodes[i].op = node.op == "Sub" ? "Div" : "Sub";
+    EXPECT_NE(RecognisedText(changed), text) << "other operator";
+    changed = plain;
+    changed.nodes[i].attributes["axes"] = std::vector<std::int64_t>{0};
+    EXPECT_NE(RecognisedText(changed), text) << "other attributes";
+    changed = plain;
+    std::ranges::reverse(changed.nodes[i].inputs);
+    if (changed.nodes[i].inputs != node.inputs) {
+      EXPECT_NE(RecognisedText(changed), text) << "inputs the other way round";
+    }
+    changed.nodes[i].inputs.clear();
+    EXPECT_NE(RecognisedText(changed), text) << "no inputs";
+  }
+}
+
+TEST(RecogniseTest, TakesNothingElseForAPattern) {
+  for (const int opset : {14, 18, 23}) {
+    SCOPED_TRACE(opset);
+    ExpectChangesToShow(MakeTestGraph({.weights = Weights::kDynamic, .num_layers = 1}), opset);
+    ExpectChangesToShow(MakeTestGraph({.is_mean_pooled = true, .approximate = "tanh", .num_layers = 1}), opset);
+  }
+}
+
+TEST(RecogniseTest, DoesNotDependOnNodeNames) {
+  const Graph graph = MakeTestGraph({.weights = Weights::kDynamic});
+  PlainGraph plain = Lower(graph, 17);
+  for (PlainNode& node : plain.nodes) {
+    node.name.clear();
+  }
+  EXPECT_EQ(PrintGraph(Recognise(plain)), PrintGraph(graph));
+}
+
+TEST(RecogniseTest, NamesAWeightWhoseNameWasLost) {
+  PlainGraph plain = Lower(SingleNodes().at("gather of codes")(), 17);
+  for (PlainValue& value : plain.values) {
+    value.doc.clear();
+  }
+  EXPECT_THAT(PrintGraph(Recognise(plain)),
+              HasSubstr("codes.dequantized = DequantizeLinear(codes, scales) {axis = 0}"));
+}
+
+TEST(RecogniseTest, NamesTheNodeThatItDoesNotKnow) {
+  PlainGraph plain = Lower(SingleNodes().at("tanh")(), 17);
+  plain.nodes[0].op = "Sin";
+  try {
+    Recognise(plain);
+    FAIL() << "expected an error";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::kUnsupported);
+    EXPECT_THAT(error.what(), AllOf(HasSubstr("Sin"), HasSubstr("node 'y'")));
+  }
+}
+
+void ExpectRefused(const Graph& graph, const std::string& message) {
+  try {
+    Lower(graph, 17);
+    FAIL() << "expected an error";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::kUnsupported);
+    EXPECT_THAT(error.what(), HasSubstr(message));
+  }
+}
+
+TEST(LoweringTest, RefusesWhatItCannotSay) {
+  Graph grouped;
+  const ValueId q = grouped.AddInput("q", kHidden);
+  const ValueId k = grouped.AddInput("k", {DType::kF32, {"batch", "sequence", 2}});
+  grouped.AddOutput(
+      grouped.AddNode("Attention", "grouped", {q, k, k},
+                      {{"q_num_heads", std::int64_t{2}}, {"kv_num_heads", std::int64_t{1}}, {"scale", 1.0F}}));
+  ExpectRefused(grouped, "node 'grouped'");
+
+  Graph loose;
+  const ValueId rows = loose.AddNode("laconic.DynamicQuantize", "rows", {loose.AddInput("x", kHidden)});
+  loose.AddOutput(loose.AddNode("Relu", "y", {rows}));
+  ExpectRefused(loose, "node 'rows'");
+
+  Graph copied;
+  copied.AddOutput(copied.AddInput("x", kHidden));
+  ExpectRefused(copied, "output 'x'");
+}
+
+TEST(ColumnSumsTest, AddUpTheRows) {
+  const std::vector<std::int8_t> codes = {1, -128, 127, -3, 5, 100};
+  const Tensor matrix = Tensor::FromValues<std::int8_t>({3, 2}, codes);
+  EXPECT_THAT(MakeColumnSums(matrix).values<std::int32_t>(), ::testing::ElementsAre(133, -31));
+  EXPECT_THAT(MakeColumnSums(matrix.Transposed()).values<std::int32_t>(), ::testing::ElementsAre(-127, 124, 105));
+}
+
+}  // namespace
+}  // namespace laconic::onnx_file
