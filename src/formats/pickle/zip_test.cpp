@@ -29,7 +29,6 @@ std::string Patch(std::string archive, std::string_view record, std::size_t offs
   return archive.replace(archive.find(record) + offset, bytes.size(), bytes);
 }
 
-constexpr std::string_view kLocal = "PK\3\4";
 constexpr std::string_view kCentral = "PK\1\2";
 constexpr std::string_view kEnd = "PK\5\6";
 constexpr std::string_view kEnd64 = "PK\6\6";
