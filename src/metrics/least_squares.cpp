@@ -5,87 +5,10 @@
 #include <vector>
 
 #include "laconic/error.h"
+#include "metrics/linear_algebra.h"
 
 namespace laconic {
 namespace {
-
-// A square matrix of which only the lower triangle, the diagonal included, is used.
-class LowerTriangle {
- public:
-  explicit LowerTriangle(std::int64_t size) : size_(size), values_(static_cast<std::size_t>(size * size)) {}
-  double* row(std::int64_t i) noexcept { return values_.data() + i * size_; }
-  const double* row(std::int64_t i) const noexcept { return values_.data() + i * size_; }
-
- private:
-  std::int64_t size_;
-  std::vector<double> values_;
-};
-
-// xᵀx / n + ridge · I. A task makes a few rows, so that `x` is read that much less often.
-LowerTriangle Covariance(const CenteredFeatures& x, double ridge, ThreadPool* pool) {
-  constexpr std::int64_t kRowsPerTask = 16;
-  LowerTriangle result(x.num_columns);
-  pool->Run((x.num_columns + kRowsPerTask - 1) / kRowsPerTask, [&](std::int64_t task, int) {
-    const std::int64_t begin = task * kRowsPerTask;
-    const std::int64_t end = std::min(begin + kRowsPerTask, x.num_columns);
-    for (std::int64_t n = 0; n < x.num_rows; ++n) {
-      const double* row = x.row(n);
-      for (std::int64_t i = begin; i < end; ++i) {
-        double* out = result.row(i);
-        for (std::int64_t j = 0; j <= i; ++j) {
-          out[j] += row[i] * row[j];
-        }
-      }
-    }
-    for (std::int64_t i = begin; i < end; ++i) {
-      double* out = result.row(i);
-      for (std::int64_t j = 0; j <= i; ++j) {
-        out[j] /= static_cast<double>(x.num_rows);
-      }
-      out[i] += ridge;
-    }
-  });
-  return result;
-}
-
-// Cholesky: L with L·Lᵀ = a, in place.
-void Factor(LowerTriangle* a, std::int64_t size) {
-  for (std::int64_t i = 0; i < size; ++i) {
-    double* row = a->row(i);
-    for (std::int64_t j = 0; j <= i; ++j) {
-      const double* other = a->row(j);
-      double sum = row[j];
-      for (std::int64_t k = 0; k < j; ++k) {
-        sum -= row[k] * other[k];
-      }
-      if (j < i) {
-        row[j] = sum / other[j];
-      } else if (sum > 0) {
-        row[i] = std::sqrt(sum);
-      } else {
-        Fail(ErrorCode::kInvalidArgument, "the features are linearly dependent: a penalty above 0 is needed");
-      }
-    }
-  }
-}
-
-// Solves L·Lᵀ · y = b in place.
-void Solve(const LowerTriangle& lower, std::int64_t size, double* b) noexcept {
-  for (std::int64_t i = 0; i < size; ++i) {
-    const double* row = lower.row(i);
-    for (std::int64_t k = 0; k < i; ++k) {
-      b[i] -= row[k] * b[k];
-    }
-    b[i] /= row[i];
-  }
-  for (std::int64_t i = size - 1; i >= 0; --i) {
-    const double* row = lower.row(i);
-    b[i] /= row[i];
-    for (std::int64_t k = 0; k < i; ++k) {
-      b[k] -= row[k] * b[i];
-    }
-  }
-}
 
 // out = xᵀ(targets - x · weight) / n for one label. Precondition: `out` is zero.
 void ProjectResidual(const CenteredFeatures& x, const float* weight, const double* targets, double* out) noexcept {
@@ -95,10 +18,7 @@ void ProjectResidual(const CenteredFeatures& x, const float* weight, const doubl
     for (std::int64_t j = 0; j < x.num_columns; ++j) {
       residual -= weight[j] * row[j];
     }
-    residual /= static_cast<double>(x.num_rows);
-    for (std::int64_t j = 0; j < x.num_columns; ++j) {
-      out[j] += residual * row[j];
-    }
+    AddScaled(residual / static_cast<double>(x.num_rows), row, x.num_columns, out);
   }
 }
 
@@ -121,8 +41,7 @@ LinearHead RefitHead(const LinearHead& old, std::span<const float> features, std
                      double penalty, ThreadPool* pool) {
   const CenteredFeatures x = CenterFeatures(features, old.num_features);
   CheckShapes(old, x.num_rows, target_logits, penalty);
-  LowerTriangle lower = Covariance(x, penalty * x.mean_variance, pool);
-  Factor(&lower, x.num_columns);
+  const LowerTriangle lower = Cholesky(Covariance(x, pool), penalty * x.mean_variance);
 
   const auto num_rows = static_cast<std::size_t>(x.num_rows);
   const auto num_labels = static_cast<std::size_t>(old.num_labels);
@@ -144,7 +63,7 @@ LinearHead RefitHead(const LinearHead& old, std::span<const float> features, std
     float* weight = head.weight.data() + label * x.num_columns;
     double* step = steps.data() + label * x.num_columns;
     ProjectResidual(x, weight, targets.data() + label * x.num_rows, step);
-    Solve(lower, x.num_columns, step);
+    SolveCholesky(lower, step);
     double bias = mean[static_cast<std::size_t>(label)];
     for (std::int64_t j = 0; j < x.num_columns; ++j) {
       const double refitted = weight[j] + step[j];

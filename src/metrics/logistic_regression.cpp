@@ -9,6 +9,7 @@
 
 #include "base/cancel.h"
 #include "laconic/error.h"
+#include "metrics/linear_algebra.h"
 
 namespace laconic {
 namespace {
@@ -19,37 +20,6 @@ constexpr std::size_t kHistory = 10;
 constexpr std::int64_t kMaxChunks = 32;  // each has a gradient of its own; fixed, so that sums do not depend on threads
 
 using Vector = std::vector<double>;
-
-double Dot(const double* a, const double* b, std::int64_t size) noexcept {
-  // Eight sums at once: a single one would wait for each addition.
-  constexpr std::int64_t kLanes = 8;
-  double sums[kLanes] = {};
-  std::int64_t i = 0;
-  for (; i + kLanes <= size; i += kLanes) {
-    for (std::int64_t lane = 0; lane < kLanes; ++lane) {
-      sums[lane] += a[i + lane] * b[i + lane];
-    }
-  }
-  double sum = 0;
-  for (const double lane : sums) {
-    sum += lane;
-  }
-  for (; i < size; ++i) {
-    sum += a[i] * b[i];
-  }
-  return sum;
-}
-
-double Dot(const Vector& a, const Vector& b) noexcept {
-  return Dot(a.data(), b.data(), static_cast<std::int64_t>(a.size()));
-}
-
-// out += factor * a
-void AddScaled(double factor, const double* a, std::int64_t size, double* out) noexcept {
-  for (std::int64_t i = 0; i < size; ++i) {
-    out[i] += factor * a[i];
-  }
-}
 
 // Replaces a text's logits by the gradient of its loss with respect to them, and returns the loss.
 double LossAndGradient(ProblemType problem, const std::uint8_t* targets, std::int64_t num_labels,
@@ -91,8 +61,9 @@ void CheckTargets(ProblemType problem, const LabelledFeatures& data, std::int64_
   }
 }
 
-// Loss and gradient as a function of the parameters [num_labels, num_features + 1], the bias last in each row. Features
-// are centered and divided by the root of their mean variance.
+// Loss and gradient of labels that are fitted together, all for a softmax and one for sigmoids, as a function of their
+// parameters [labels, num_features + 1], the bias last in each row. Features are centered and divided by the root of
+// their mean variance.
 class Objective {
  public:
   Objective(ProblemType problem, const LabelledFeatures& data, ThreadPool* pool)
@@ -102,18 +73,24 @@ class Objective {
     for (double& value : x_.values) {
       value *= scale_;
     }
+    covariance_ = Covariance(x_, pool);
+    curvature_ = problem == ProblemType::kMultiLabel ? 0.25 : 0.5;
+    num_labels_ = problem == ProblemType::kMultiLabel ? 1 : data.num_labels;
     rows_per_chunk_ = (x_.num_rows + kMaxChunks - 1) / kMaxChunks;
     const std::int64_t num_chunks = (x_.num_rows + rows_per_chunk_ - 1) / rows_per_chunk_;
     chunks_.resize(static_cast<std::size_t>(num_chunks));
     for (Chunk& chunk : chunks_) {
       chunk.gradient.resize(num_parameters());
-      chunk.logits.resize(static_cast<std::size_t>(data.num_labels));
+      chunk.logits.resize(static_cast<std::size_t>(num_labels_));
     }
   }
 
   std::size_t num_parameters() const noexcept {
-    return static_cast<std::size_t>(data_.num_labels * (data_.num_features + 1));
+    return static_cast<std::size_t>(num_labels_ * (data_.num_features + 1));
   }
+
+  std::int64_t num_groups() const noexcept { return data_.num_labels / num_labels_; }  // of labels fitted together
+  void SelectGroup(std::int64_t group) noexcept { first_label_ = group * num_labels_; }
 
   double Evaluate(const Vector& parameters, double l2, Vector* gradient) {
     pool_->Run(static_cast<std::int64_t>(chunks_.size()), [&](std::int64_t i, int) {
@@ -125,7 +102,7 @@ class Objective {
     double loss = 0;
     for (const Chunk& chunk : chunks_) {
       loss += weight * chunk.loss;
-      AddScaled(weight, chunk.gradient.data(), size, gradient->data());
+      AddScaled(weight, chunk.gradient, gradient);
     }
     for (std::int64_t begin = 0; begin < size; begin += data_.num_features + 1) {
       loss += l2 / 2 * Dot(parameters.data() + begin, parameters.data() + begin, data_.num_features);
@@ -134,20 +111,36 @@ class Objective {
     return loss;
   }
 
-  // In terms of the features as they were given.
-  LinearHead ToHead(const Vector& parameters) const {
-    LinearHead head{data_.num_labels, data_.num_features, {}, {}};
+  // Prepares Precondition() for this penalty.
+  void SetPenalty(double l2) {
+    constexpr double kRidge = 1e-6;  // against dependent features; the variance is 1 here
+    preconditioner_ = Cholesky(covariance_, l2 / curvature_ + kRidge);
+  }
+
+  // Multiplies by the inverse of a matrix that bounds the Hessian: curvature · covariance + l2 · I for each label.
+  // (D. Böhning and B. G. Lindsay, Monotonicity of quadratic-approximation algorithms, 1988.)
+  void Precondition(Vector* values) const {
+    pool_->Run(num_labels_, [&](std::int64_t label, int) {
+      double* row = values->data() + label * (data_.num_features + 1);
+      SolveCholesky(*preconditioner_, row);
+      for (std::int64_t i = 0; i <= data_.num_features; ++i) {
+        row[i] /= curvature_;
+      }
+    });
+  }
+
+  // Adds the labels of `parameters` to a head, in terms of the features as they were given.
+  void AppendTo(LinearHead* head, const Vector& parameters) const {
     const double* p = parameters.data();
-    for (std::int64_t label = 0; label < data_.num_labels; ++label, ++p) {
+    for (std::int64_t label = 0; label < num_labels_; ++label, ++p) {
       double bias = p[data_.num_features];
       for (const double mean : x_.mean) {
         const double weight = *p++ * scale_;
         bias -= weight * mean;
-        head.weight.push_back(static_cast<float>(weight));
+        head->weight.push_back(static_cast<float>(weight));
       }
-      head.bias.push_back(static_cast<float>(bias));
+      head->bias.push_back(static_cast<float>(bias));
     }
-    return head;
   }
 
  private:
@@ -163,13 +156,13 @@ class Objective {
     std::fill(chunk->gradient.begin(), chunk->gradient.end(), 0);
     for (std::int64_t n = begin; n < std::min(begin + rows_per_chunk_, x_.num_rows); ++n) {
       double* logits = chunk->logits.data();
-      for (std::int64_t k = 0; k < data_.num_labels; ++k) {
+      for (std::int64_t k = 0; k < num_labels_; ++k) {
         const double* weight = parameters + k * (size + 1);
         logits[k] = Dot(weight, x_.row(n), size) + weight[size];
       }
-      const std::uint8_t* targets = data_.targets.data() + n * data_.num_labels;
-      chunk->loss += LossAndGradient(problem_, targets, data_.num_labels, logits);
-      for (std::int64_t k = 0; k < data_.num_labels; ++k) {
+      const std::uint8_t* targets = data_.targets.data() + n * data_.num_labels + first_label_;
+      chunk->loss += LossAndGradient(problem_, targets, num_labels_, logits);
+      for (std::int64_t k = 0; k < num_labels_; ++k) {
         double* gradient = chunk->gradient.data() + k * (size + 1);
         AddScaled(logits[k], x_.row(n), size, gradient);
         gradient[size] += logits[k];
@@ -182,13 +175,21 @@ class Objective {
   CenteredFeatures x_;
   ThreadPool* pool_;
   double scale_ = 1;
+  std::int64_t num_labels_ = 0;  // of a group
+  std::int64_t first_label_ = 0;
   std::int64_t rows_per_chunk_ = 0;
   std::vector<Chunk> chunks_;
+  LowerTriangle covariance_{0};
+  std::optional<LowerTriangle> preconditioner_;
+  double curvature_ = 0;
 };
 
-// The two-loop recursion of L-BFGS (Nocedal and Wright, Numerical Optimization, algorithm 7.4).
+// The two-loop recursion of L-BFGS (Nocedal and Wright, Numerical Optimization, algorithm 7.4), beginning from a scaled
+// preconditioner.
 class InverseHessian {
  public:
+  explicit InverseHessian(const Objective& objective) : objective_(objective) {}
+
   bool empty() const noexcept { return pairs_.empty(); }
   void Clear() noexcept { pairs_.clear(); }
 
@@ -201,6 +202,9 @@ class InverseHessian {
     if (pairs_.size() == kHistory) {
       pairs_.pop_front();
     }
+    Vector preconditioned = change;
+    objective_.Precondition(&preconditioned);
+    scale_ = curvature / Dot(change, preconditioned);
     pairs_.push_back({std::move(step), std::move(change), curvature});
   }
 
@@ -208,21 +212,17 @@ class InverseHessian {
   Vector Direction(const Vector& gradient) const {
     Vector direction(gradient.size());
     std::transform(gradient.begin(), gradient.end(), direction.begin(), std::negate<>());
-    if (pairs_.empty()) {
-      return direction;
-    }
-    const auto size = static_cast<std::int64_t>(direction.size());
     std::vector<double> alpha(pairs_.size());
     for (std::size_t i = pairs_.size(); i-- > 0;) {
       alpha[i] = Dot(pairs_[i].step, direction) / pairs_[i].curvature;
-      AddScaled(-alpha[i], pairs_[i].change.data(), size, direction.data());
+      AddScaled(-alpha[i], pairs_[i].change, &direction);
     }
-    const Pair& last = pairs_.back();
-    const double scale = last.curvature / Dot(last.change, last.change);
+    objective_.Precondition(&direction);
+    const double scale = pairs_.empty() ? 1 : scale_;
     std::for_each(direction.begin(), direction.end(), [&](double& value) { value *= scale; });
     for (std::size_t i = 0; i < pairs_.size(); ++i) {
       const double beta = Dot(pairs_[i].change, direction) / pairs_[i].curvature;
-      AddScaled(alpha[i] - beta, pairs_[i].step.data(), size, direction.data());
+      AddScaled(alpha[i] - beta, pairs_[i].step, &direction);
     }
     return direction;
   }
@@ -233,7 +233,9 @@ class InverseHessian {
     Vector change;
     double curvature;
   };
+  const Objective& objective_;
   std::deque<Pair> pairs_;
+  double scale_ = 1;
 };
 
 double LargestMagnitude(const Vector& values) {
@@ -249,14 +251,15 @@ struct Point {
 
 // A point along `direction` where the loss has fallen enough (Armijo), the step halved until it has. The loss is
 // convex, so that no condition on the curvature is needed. nullopt where no step helps any more.
-std::optional<Point> Search(Objective* objective, double l2, const Point& from, const Vector& direction, double step) {
+std::optional<Point> Search(Objective* objective, double l2, const Point& from, const Vector& direction) {
   constexpr double kSufficientDecrease = 1e-4;
   constexpr int kMaxHalvings = 40;
   const double slope = Dot(from.gradient, direction);
   Point to{{}, 0, Vector(from.gradient.size())};
+  double step = 1;
   for (int i = 0; i < kMaxHalvings && slope < 0; ++i, step /= 2) {
     to.parameters = from.parameters;
-    AddScaled(step, direction.data(), static_cast<std::int64_t>(direction.size()), to.parameters.data());
+    AddScaled(step, direction, &to.parameters);
     to.loss = objective->Evaluate(to.parameters, l2, &to.gradient);
     if (to.loss <= from.loss + kSufficientDecrease * step * slope) {
       return to;
@@ -266,20 +269,14 @@ std::optional<Point> Search(Objective* objective, double l2, const Point& from, 
 }
 
 // Minimises from `parameters`, which it replaces by the best found.
-LogisticFit Minimise(Objective* objective, double l2, Vector* parameters) {
-  if (!(l2 >= 0) || std::isinf(l2)) {
-    Fail(ErrorCode::kInvalidArgument, "expected an l2 of at least 0, got ", l2);
-  }
+void Minimise(Objective* objective, double l2, Vector* parameters, LogisticFit* fit) {
   Point at{*parameters, 0, Vector(parameters->size())};
   at.loss = objective->Evaluate(at.parameters, l2, &at.gradient);
-  InverseHessian hessian;
-  LogisticFit fit;
-  while (fit.iterations < kMaxIterations && LargestMagnitude(at.gradient) > kTolerance) {
+  InverseHessian hessian(*objective);
+  for (std::int64_t i = 0; i < kMaxIterations && LargestMagnitude(at.gradient) > kTolerance; ++i) {
     ThrowIfCancelled();
-    ++fit.iterations;
-    const double norm = std::sqrt(Dot(at.gradient, at.gradient));
-    auto next =
-        Search(objective, l2, at, hessian.Direction(at.gradient), hessian.empty() ? 1 / std::max(norm, 1.0) : 1);
+    ++fit->iterations;
+    auto next = Search(objective, l2, at, hessian.Direction(at.gradient));
     if (!next && hessian.empty()) {
       break;
     }
@@ -289,24 +286,47 @@ LogisticFit Minimise(Objective* objective, double l2, Vector* parameters) {
     }
     Vector step = next->parameters;
     Vector change = next->gradient;
-    const auto size = static_cast<std::int64_t>(step.size());
-    AddScaled(-1, at.parameters.data(), size, step.data());
-    AddScaled(-1, at.gradient.data(), size, change.data());
+    AddScaled(-1, at.parameters, &step);
+    AddScaled(-1, at.gradient, &change);
     hessian.Update(std::move(step), std::move(change));
     at = std::move(*next);
   }
-  fit.converged = LargestMagnitude(at.gradient) <= kTolerance;
-  fit.head = objective->ToHead(at.parameters);
+  fit->converged = fit->converged && LargestMagnitude(at.gradient) <= kTolerance;
   *parameters = std::move(at.parameters);
-  return fit;
 }
+
+// Fits for one penalty after another, each time from where the last fit ended.
+class Fitter {
+ public:
+  Fitter(ProblemType problem, const LabelledFeatures& train, ThreadPool* pool)
+      : train_(train), objective_(problem, train, pool) {
+    parameters_.assign(static_cast<std::size_t>(objective_.num_groups()), Vector(objective_.num_parameters()));
+  }
+
+  LogisticFit Fit(double l2) {
+    if (!(l2 >= 0) || std::isinf(l2)) {
+      Fail(ErrorCode::kInvalidArgument, "expected an l2 of at least 0, got ", l2);
+    }
+    objective_.SetPenalty(l2);
+    LogisticFit fit{{train_.num_labels, train_.num_features, {}, {}}, 0, true};
+    for (std::size_t group = 0; group < parameters_.size(); ++group) {
+      objective_.SelectGroup(static_cast<std::int64_t>(group));
+      Minimise(&objective_, l2, &parameters_[group], &fit);
+      objective_.AppendTo(&fit.head, parameters_[group]);
+    }
+    return fit;
+  }
+
+ private:
+  const LabelledFeatures& train_;
+  Objective objective_;
+  std::vector<Vector> parameters_;
+};
 
 }  // namespace
 
 LogisticFit FitLogistic(ProblemType problem, const LabelledFeatures& train, double l2, ThreadPool* pool) {
-  Objective objective(problem, train, pool);
-  Vector parameters(objective.num_parameters());
-  return Minimise(&objective, l2, &parameters);
+  return Fitter(problem, train, pool).Fit(l2);
 }
 
 double LogisticLoss(ProblemType problem, const LabelledFeatures& data, const LinearHead& head) {
@@ -337,12 +357,11 @@ LogisticSelection FitLogisticWithValidation(ProblemType problem, const LabelledF
     Fail(ErrorCode::kInvalidArgument, "expected at least one l2 to choose from");
   }
   std::sort(l2s.begin(), l2s.end(), std::greater<>());
-  Objective objective(problem, train, pool);
-  Vector parameters(objective.num_parameters());
+  Fitter fitter(problem, train, pool);
   LogisticSelection best;
   double best_loss = 0;
   for (const double l2 : l2s) {
-    LogisticFit fit = Minimise(&objective, l2, &parameters);
+    LogisticFit fit = fitter.Fit(l2);
     const double loss = LogisticLoss(problem, validation, fit.head);
     best.trials.push_back({l2, loss});
     if (best.trials.size() == 1 || loss < best_loss) {

@@ -22,8 +22,8 @@ struct LabelledFeatures {
 
 struct LogisticFit {
   LinearHead head;
-  std::int64_t iterations = 0;
-  bool converged = false;  // the largest component of the gradient fell below 1e-5 within 1,000 iterations
+  std::int64_t iterations = 0;  // of all labels together
+  bool converged = false;       // the largest component of the gradient fell below 1e-5 within 1,000 iterations a label
 };
 
 // The head that minimises  mean loss + l2 / 2 · v · |weight|²,  where the loss of a text is its softmax cross-entropy
