@@ -1,0 +1,90 @@
+// The part of a tokenizer that cuts one piece of normalized text into vocabulary ids.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "text/double_array.h"
+
+namespace laconic::text {
+
+// What a piece's best segmentation ends in, one byte position each.
+struct BestPath {
+  double score;
+  std::size_t begin;  // of the last token; npos: the position is not reached
+  std::int32_t id;
+};
+
+// Memory that calls reuse.
+struct ModelScratch {
+  std::vector<BestPath> best;
+};
+
+// Immutable; a call writes only to its scratch and output.
+class Model {
+ public:
+  virtual ~Model() = default;
+
+  // Appends the ids of `piece`, which is not empty.
+  virtual void Tokenize(std::string_view piece, ModelScratch* scratch, std::vector<std::int32_t>* ids) const = 0;
+  // The token's id, or -1.
+  virtual std::int32_t Find(std::string_view token) const = 0;
+  // How many different tokens: added tokens are numbered from here.
+  virtual std::int64_t num_tokens() const = 0;
+  virtual std::int32_t largest_id() const = 0;
+};
+
+using Vocabulary = std::vector<std::pair<std::string, std::int32_t>>;  // of equal tokens the last one's id holds
+
+// Greedy longest match first. Source: Devlin et al. 2018; limits and fallbacks as Hugging Face's.
+class WordPiece : public Model {
+ public:
+  struct Options {
+    std::string unknown_token = "[UNK]";
+    std::string continuing_prefix = "##";
+    std::int64_t max_chars_per_word = 100;  // longer words are unknown
+  };
+  // Errors: kInvalidFile if the unknown token is not in the vocabulary.
+  WordPiece(const Vocabulary& vocabulary, const Options& options);
+
+  void Tokenize(std::string_view piece, ModelScratch* scratch, std::vector<std::int32_t>* ids) const override;
+  std::int32_t Find(std::string_view token) const override { return trie_.Find(token); }
+  std::int64_t num_tokens() const override { return trie_.num_keys(); }
+  std::int32_t largest_id() const override { return largest_id_; }
+
+ private:
+  DoubleArray trie_;
+  DoubleArray::Node continuing_;  // where every token that continues a word begins
+  std::int32_t unknown_id_;
+  std::int64_t max_chars_;
+  std::int32_t largest_id_;
+};
+
+// The segmentation of the highest sum of scores. Source: Kudo 2018; ties, unknown characters and their fusion as
+// Hugging Face's.
+class Unigram : public Model {
+ public:
+  // Ids are positions. Errors: kInvalidFile for an `unknown_id` outside the vocabulary.
+  Unigram(const std::vector<std::pair<std::string, double>>& pieces, std::int64_t unknown_id, bool byte_fallback);
+
+  void Tokenize(std::string_view piece, ModelScratch* scratch, std::vector<std::int32_t>* ids) const override;
+  std::int32_t Find(std::string_view token) const override { return trie_.Find(token); }
+  std::int64_t num_tokens() const override { return static_cast<std::int64_t>(scores_.size()); }
+  std::int32_t largest_id() const override { return static_cast<std::int32_t>(scores_.size()) - 1; }
+
+ private:
+  void FindBestPaths(std::string_view piece, std::vector<BestPath>* best) const;
+  // Appends the id of one token's text; of text that is no token, its bytes' ids or the unknown id.
+  void AppendToken(std::string_view token, std::vector<std::int32_t>* ids) const;
+
+  DoubleArray trie_;
+  std::vector<double> scores_;
+  double unknown_score_;
+  std::int32_t unknown_id_;
+  std::vector<std::int32_t> byte_ids_;  // 256 of them with byte fallback, -1 where the vocabulary has none; else empty
+};
+
+}  // namespace laconic::text

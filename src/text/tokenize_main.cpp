@@ -1,0 +1,78 @@
+// For tools/text/check_against_hf.py: reads frames {u32 kind, u32 max_length, u32 size, bytes[, u32 size, bytes]} from
+// standard input (kind 1: one text, 2: a pair, 3: load the tokenizer.json or directory of that name) and writes {i32
+// status, i32 num_ids, ids, type_ids} for each to standard output; status 0 or 1 (truncated), -1: an error, whose message
+// goes to standard error. A last line on standard error says how long encoding took in all.
+#include <chrono>
+#include <cstdint>
+#include <cstdio>
+#include <exception>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/file.h"
+#include "laconic/error.h"
+#include "laconic/tokenizer.h"
+
+namespace {
+
+bool ReadU32(std::uint32_t* value) { return std::fread(value, sizeof *value, 1, stdin) == 1; }
+
+std::string ReadBytes() {
+  std::uint32_t size = 0;
+  ReadU32(&size);
+  std::string bytes(size, '\0');
+  if (std::fread(bytes.data(), 1, size, stdin) != size) {
+    laconic::Fail(laconic::ErrorCode::kInvalidArgument, "standard input ended inside a frame");
+  }
+  return bytes;
+}
+
+void Write(const std::vector<std::int32_t>& values) {
+  std::fwrite(values.data(), sizeof(std::int32_t), values.size(), stdout);
+}
+
+void WriteResult(std::int32_t status, const laconic::Encoding& encoding) {
+  Write({status, static_cast<std::int32_t>(encoding.ids.size())});
+  Write(encoding.ids);
+  Write(encoding.type_ids);
+}
+
+laconic::Tokenizer Load(const std::filesystem::path& path) {
+  return std::filesystem::is_directory(path)
+             ? laconic::Tokenizer::FromDirectory(path)
+             : laconic::Tokenizer::FromJson(laconic::ReadFile(path, std::int64_t{1} << 30));
+}
+
+}  // namespace
+
+int main() {
+  std::optional<laconic::Tokenizer> tokenizer;
+  std::chrono::duration<double> busy{};
+  std::int64_t num_tokens = 0;
+  std::uint32_t kind = 0;
+  while (ReadU32(&kind)) {
+    std::uint32_t max_length = 0;
+    ReadU32(&max_length);
+    const std::string first = ReadBytes();
+    const std::string second = kind == 2 ? ReadBytes() : std::string();
+    try {
+      laconic::Encoding encoding;
+      if (kind == 3) {
+        tokenizer = Load(first);
+      } else {
+        const auto start = std::chrono::steady_clock::now();
+        encoding = kind == 1 ? tokenizer->Encode(first, max_length) : tokenizer->EncodePair(first, second, max_length);
+        busy += std::chrono::steady_clock::now() - start;
+        num_tokens += static_cast<std::int64_t>(encoding.ids.size());
+      }
+      WriteResult(encoding.truncated ? 1 : 0, encoding);
+    } catch (const std::exception& error) {
+      std::fprintf(stderr, "%s\n", error.what());
+      WriteResult(-1, {});
+    }
+    std::fflush(stdout);
+  }
+  std::fprintf(stderr, "seconds %.6f tokens %lld\n", busy.count(), static_cast<long long>(num_tokens));
+}

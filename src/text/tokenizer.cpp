@@ -1,0 +1,159 @@
+#include "laconic/tokenizer.h"
+
+#include <algorithm>
+
+#include "base/utf8.h"
+#include "laconic/error.h"
+#include "text/tokenizer_parts.h"
+
+namespace laconic {
+namespace {
+
+// Gathers the ids of one text and stops when more cannot matter. Hugging Face stops after the piece that reaches
+// `max_length`; how far that is decides which text of a pair gets the odd token, so the place is remembered.
+class Collector {
+ public:
+  Collector(const text::TokenizerParts& tokenizer, std::int64_t max_length) : tokenizer_(tokenizer), max_length_(max_length) {}
+
+  void Run(std::string_view text) {
+    input_ = text.data();
+    tokenizer_.added->SplitRaw(text, [this](std::optional<std::int32_t> id, std::string_view section) {
+      return id.has_value() ? AddToken(*id) : AddSection(section);
+    });
+    if (num_counted_ < 0) {
+      num_counted_ = num_tokens();
+    }
+  }
+
+  // At least one more than `num_counted` if the text goes on behind those.
+  std::int64_t num_tokens() const { return static_cast<std::int64_t>(ids_.size()); }
+  std::int64_t num_counted() const { return num_counted_; }
+  std::span<const std::int32_t> First(std::int64_t count) const {
+    return std::span(ids_).first(static_cast<std::size_t>(std::min(count, num_tokens())));
+  }
+
+ private:
+  bool AddToken(std::int32_t id) {
+    ids_.push_back(id);
+    return WantsMore();
+  }
+
+  bool AddSection(std::string_view section) {
+    std::string normalized;
+    if (tokenizer_.normalizer != nullptr) {
+      tokenizer_.normalizer->Append(section, &normalized);
+      section = normalized;
+    }
+    return tokenizer_.added->SplitNormalized(section, [this](std::optional<std::int32_t> id, std::string_view part) {
+      return id.has_value() ? AddToken(*id) : Split({part, part.data() == input_});
+    });
+  }
+
+  bool Split(const text::Piece& piece) {
+    const auto add_piece = [this](const text::Piece& part) { return AddPiece(part); };
+    return tokenizer_.pre_tokenizer == nullptr ? AddPiece(piece) : tokenizer_.pre_tokenizer->Split(piece, add_piece);
+  }
+
+  bool AddPiece(const text::Piece& piece) {
+    tokenizer_.model->Tokenize(piece.text, &scratch_, &ids_);
+    if (!WantsMore()) {
+      return false;
+    }
+    if (num_counted_ < 0 && num_tokens() >= max_length_) {
+      num_counted_ = num_tokens();
+    }
+    return true;
+  }
+
+  bool WantsMore() const { return num_counted_ < 0 || num_tokens() <= num_counted_; }
+
+  const text::TokenizerParts& tokenizer_;
+  std::int64_t max_length_;
+  const char* input_ = nullptr;
+  text::ModelScratch scratch_;
+  std::vector<std::int32_t> ids_;
+  std::int64_t num_counted_ = -1;
+};
+
+void CheckUtf8(std::string_view text) {
+  const std::size_t invalid = FindInvalidUtf8(text);
+  if (invalid != std::string_view::npos) {
+    Fail(ErrorCode::kInvalidArgument, "the text is not UTF-8 at byte ", invalid);
+  }
+}
+
+// What the special tokens leave of `max_length`.
+std::int64_t RoomFor(const text::Template& pieces, std::int64_t max_length) {
+  const std::int64_t num_added = text::NumAdded(pieces);
+  if (max_length < num_added) {
+    Fail(ErrorCode::kInvalidArgument, "a maximum length of ", max_length, " leaves no room for ", num_added,
+         " special tokens");
+  }
+  return max_length - num_added;
+}
+
+// Shortens two lengths to `room` in all, the longer first. Source: Hugging Face's "longest_first"
+// (src/utils/truncation.rs), which gives the odd token to the longer text.
+std::pair<std::int64_t, std::int64_t> LongestFirst(std::int64_t first, std::int64_t second, std::int64_t room) {
+  if (first + second <= room) {
+    return {first, second};
+  }
+  std::int64_t shorter = std::min(first, second);
+  std::int64_t longer = shorter > room ? shorter : std::max(shorter, room - shorter);
+  if (shorter + longer > room) {
+    shorter = room / 2;
+    longer = shorter + room % 2;
+  }
+  return first > second ? std::pair(longer, shorter) : std::pair(shorter, longer);
+}
+
+}  // namespace
+
+struct Tokenizer::Impl : text::TokenizerParts {};
+
+Tokenizer::Tokenizer(std::shared_ptr<const Impl> impl) noexcept : impl_(std::move(impl)) {}
+
+Tokenizer Tokenizer::FromDirectory(const std::filesystem::path& directory) {
+  return Tokenizer(std::make_shared<const Impl>(Impl{text::ReadTokenizer(directory)}));
+}
+
+Tokenizer Tokenizer::FromJson(std::string_view tokenizer_json) {
+  return Tokenizer(std::make_shared<const Impl>(Impl{text::ParseTokenizer(tokenizer_json)}));
+}
+
+Encoding Tokenizer::Encode(std::string_view text, std::int64_t max_length) const {
+  CheckUtf8(text);
+  const text::Template& pieces = impl_->post_processor.single;
+  const std::int64_t room = RoomFor(pieces, max_length);
+  Collector collector(*impl_, max_length);
+  collector.Run(text);
+  Encoding encoding = text::Assemble(pieces, collector.First(room), {});
+  encoding.truncated = collector.num_tokens() > room;
+  return encoding;
+}
+
+Encoding Tokenizer::EncodePair(std::string_view first, std::string_view second, std::int64_t max_length) const {
+  CheckUtf8(first);
+  CheckUtf8(second);
+  const text::Template& pieces = impl_->post_processor.pair;
+  const std::int64_t room = RoomFor(pieces, max_length);
+  Collector collectors[] = {{*impl_, max_length}, {*impl_, max_length}};
+  collectors[0].Run(first);
+  collectors[1].Run(second);
+  const auto [num_first, num_second] =
+      LongestFirst(collectors[0].num_counted(), collectors[1].num_counted(), room);
+  Encoding encoding = text::Assemble(pieces, collectors[0].First(num_first), collectors[1].First(num_second));
+  encoding.truncated = collectors[0].num_tokens() + collectors[1].num_tokens() > room;
+  return encoding;
+}
+
+std::int64_t Tokenizer::vocabulary_size() const noexcept {
+  return 1 + std::int64_t{std::max({impl_->model->largest_id(), impl_->added->largest_id(),
+                                    text::LargestId(impl_->post_processor)})};
+}
+
+std::int64_t Tokenizer::model_max_length() const noexcept { return impl_->model_max_length; }
+
+const std::vector<std::string>& Tokenizer::file_names() const noexcept { return impl_->file_names; }
+
+}  // namespace laconic

@@ -1,0 +1,219 @@
+#include <algorithm>
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "base/file.h"
+#include "base/json.h"
+#include "base/utf8.h"
+#include "laconic/error.h"
+#include "text/json_options.h"
+#include "text/tokenizer_parts.h"
+#include "text/unicode.h"
+
+namespace laconic::text {
+namespace {
+
+constexpr std::int64_t kMaxFileBytes = std::int64_t{256} << 20;
+constexpr std::string_view kTokenizerJson = "tokenizer.json";
+constexpr std::string_view kVocabulary = "vocab.txt";
+constexpr std::string_view kConfig = "tokenizer_config.json";
+constexpr std::string_view kSpecialTokens = "special_tokens_map.json";
+constexpr std::string_view kAddedTokens = "added_tokens.json";
+
+// In the order in which the transformers library adds those that the vocabulary lacks.
+constexpr std::string_view kSpecialTokenNames[] = {"bos_token", "eos_token", "unk_token", "sep_token",
+                                                   "pad_token", "cls_token", "mask_token"};
+
+nlohmann::json ReadIfThere(const std::filesystem::path& directory, std::string_view name) {
+  const std::filesystem::path path = directory / name;
+  return std::filesystem::exists(path) ? ReadJsonFile(path) : nlohmann::json::object();
+}
+
+// Line breaks and white space at the ends of lines are not part of a token.
+Vocabulary ParseVocabulary(std::string_view file) {
+  if (const std::size_t invalid = FindInvalidUtf8(file); invalid != std::string_view::npos) {
+    Fail(ErrorCode::kInvalidFile, "not UTF-8 at byte ", invalid);
+  }
+  Vocabulary vocabulary;
+  for (std::size_t begin = 0; begin < file.size();) {
+    const std::size_t end = std::min(file.find('\n', begin), file.size());
+    const std::string_view line = file.substr(begin, end - begin);
+    std::size_t kept = 0;
+    for (std::size_t at = 0; at < line.size();) {
+      if ((Properties()[DecodeNext(line, &at)] & kWhiteSpace) == 0) {
+        kept = at;
+      }
+    }
+    vocabulary.emplace_back(line.substr(0, kept), static_cast<std::int32_t>(vocabulary.size()));
+    begin = end + 1;
+  }
+  return vocabulary;
+}
+
+// A token as the configuration files write it: its text, or an object with flags.
+AddedToken ParseToken(const nlohmann::json& json, bool special) {
+  if (json.is_string()) {
+    return {.content = json.get<std::string>()};
+  }
+  special = special || JsonValueOr<bool>(json, "special", false);
+  return {.content = RequiredString(json, "content"),
+          .single_word = JsonValueOr<bool>(json, "single_word", false),
+          .lstrip = JsonValueOr<bool>(json, "lstrip", false),
+          .rstrip = JsonValueOr<bool>(json, "rstrip", false),
+          .normalized = JsonValueOr<bool>(json, "normalized", !special)};
+}
+
+// The settings of a vocab.txt directory, as the transformers library (5.23, BertTokenizer) gathers them.
+class BertConfig {
+ public:
+  explicit BertConfig(const std::filesystem::path& directory) : config_(ReadIfThere(directory, kConfig)) {
+    CheckClass();
+    if (config_.contains("added_tokens_decoder")) {
+      for (const auto& [id, token] : Required(config_, "added_tokens_decoder").items()) {
+        numbered_.emplace(std::stoll(id), ParseToken(token, /*special=*/false));
+      }
+      return;
+    }
+    const nlohmann::json special = ReadIfThere(directory, kSpecialTokens);
+    if (special.is_object()) {
+      config_.update(special);
+    }
+    const nlohmann::json added = ReadIfThere(directory, kAddedTokens);
+    for (const auto& [content, id] : added.items()) {
+      numbered_.emplace(RequiredId(added, content), AddedToken{.content = content, .normalized = !IsSpecial(content)});
+    }
+  }
+
+  BertNormalizerOptions Normalizer() const {
+    BertNormalizerOptions options;
+    options.lowercase = JsonValueOr<bool>(config_, "do_lower_case", true);
+    options.handle_chinese_chars = JsonValueOr<bool>(config_, "tokenize_chinese_chars", true);
+    if (config_.contains("strip_accents") && !config_["strip_accents"].is_null()) {
+      options.strip_accents = RequiredBool(config_, "strip_accents");
+    }
+    return options;
+  }
+
+  std::string NameOf(std::string_view key, std::string_view fallback) const {
+    const auto found = config_.find(key);
+    return found == config_.end() || found->is_null() ? std::string(fallback) : ParseToken(*found, true).content;
+  }
+
+  // All tokens to look for in texts, in the order in which missing ones get their ids.
+  std::vector<AddedToken> AddedTokens() const {
+    std::vector<AddedToken> tokens;
+    const auto add = [&](const AddedToken& token) {
+      if (std::ranges::find(tokens, token.content, &AddedToken::content) == tokens.end()) {
+        tokens.push_back(token);
+      }
+    };
+    for (const auto& [id, token] : numbered_) {
+      tokens.push_back(token);
+    }
+    for (const std::string_view key : kSpecialTokenNames) {
+      const auto found = config_.find(key);
+      if (found != config_.end() && !found->is_null()) {
+        add(ParseToken(*found, /*special=*/true));
+      } else if (const auto fallback = Fallback(key); !fallback.empty() && found == config_.end()) {
+        add({.content = std::string(fallback)});
+      }
+    }
+    for (const std::string_view key : {"additional_special_tokens", "extra_special_tokens"}) {
+      if (config_.contains(key) && !config_[key].is_null()) {
+        for (const nlohmann::json& token : RequiredArray(config_, key)) {
+          add(ParseToken(token, /*special=*/true));
+        }
+      }
+    }
+    return tokens;
+  }
+
+  static std::string_view Fallback(std::string_view key) {
+    static const std::map<std::string_view, std::string_view> kFallbacks = {{"unk_token", "[UNK]"},
+                                                                            {"sep_token", "[SEP]"},
+                                                                            {"pad_token", "[PAD]"},
+                                                                            {"cls_token", "[CLS]"},
+                                                                            {"mask_token", "[MASK]"}};
+    const auto found = kFallbacks.find(key);
+    return found == kFallbacks.end() ? std::string_view() : found->second;
+  }
+
+ private:
+  void CheckClass() const {
+    constexpr std::string_view kClasses[] = {"BertTokenizer",         "BertTokenizerFast",
+                                             "ElectraTokenizer",      "ElectraTokenizerFast",
+                                             "DistilBertTokenizer",   "DistilBertTokenizerFast"};
+    const auto name = JsonValueOr<std::string>(config_, "tokenizer_class", "BertTokenizer");
+    if (std::ranges::find(kClasses, name) == std::end(kClasses)) {
+      FailUnsupported("tokenizer_class", name);
+    }
+    // The fast tokenizers ignore both, the first ones obeyed them.
+    if (!JsonValueOr<bool>(config_, "do_basic_tokenize", true)) {
+      FailUnsupported("do_basic_tokenize", "false");
+    }
+    if (config_.contains("never_split") && !config_["never_split"].empty()) {
+      FailUnsupported("never_split", config_["never_split"].dump());
+    }
+  }
+
+  bool IsSpecial(std::string_view content) const {
+    return std::ranges::any_of(kSpecialTokenNames, [&](std::string_view key) {
+      return !Fallback(key).empty() && NameOf(key, Fallback(key)) == content;
+    });
+  }
+
+  nlohmann::json config_;
+  std::map<std::int64_t, AddedToken> numbered_;
+};
+
+TokenizerParts ReadBert(const std::filesystem::path& directory) {
+  const BertConfig config(directory);
+  TokenizerParts parts;
+  parts.normalizer = MakeBertNormalizer(config.Normalizer());
+  parts.pre_tokenizer = MakeBertPreTokenizer();
+  const std::filesystem::path path = directory / kVocabulary;
+  parts.model = WithFrame([&] { return "file '" + path.string() + "'"; }, [&] {
+    const WordPiece::Options options{.unknown_token = config.NameOf("unk_token", "[UNK]")};
+    return std::make_unique<WordPiece>(ParseVocabulary(ReadFile(path, kMaxFileBytes)), options);
+  });
+  parts.added.emplace(config.AddedTokens(), *parts.model, parts.normalizer.get());
+  const auto id_of = [&](std::string_view key) {
+    return parts.added->Find(config.NameOf(key, BertConfig::Fallback(key)), *parts.model);
+  };
+  parts.post_processor = MakeBertPostProcessor(id_of("cls_token"), id_of("sep_token"));
+  return parts;
+}
+
+void ReadLimits(const std::filesystem::path& directory, TokenizerParts* parts) {
+  const nlohmann::json config = ReadIfThere(directory, kConfig);
+  parts->model_max_length = JsonValueOr<std::int64_t>(config, "model_max_length", INT64_MAX);
+  if (JsonValueOr<std::string>(config, "truncation_side", "right") != "right") {
+    FailUnsupported("truncation_side", "left");
+  }
+  if (JsonValueOr<bool>(config, "split_special_tokens", false)) {
+    FailUnsupported("split_special_tokens", "true");
+  }
+}
+
+}  // namespace
+
+TokenizerParts ReadTokenizer(const std::filesystem::path& directory) {
+  const bool has_json = std::filesystem::exists(directory / kTokenizerJson);
+  if (!has_json && !std::filesystem::exists(directory / kVocabulary)) {
+    Fail(ErrorCode::kNotFound, "neither ", kTokenizerJson, " nor ", kVocabulary, " in '", directory.string(), "'");
+  }
+  const auto make = [&] {
+    TokenizerParts parts =
+        has_json ? ParseTokenizer(ReadFile(directory / kTokenizerJson, kMaxFileBytes)) : ReadBert(directory);
+    ReadLimits(directory, &parts);
+    for (const std::string_view name : {has_json ? kTokenizerJson : kVocabulary, kConfig, kSpecialTokens, kAddedTokens}) {
+      if (std::filesystem::exists(directory / name)) {
+        parts.file_names.emplace_back(name);
+      }
+    }
+    return parts;
+  };
+  return WithFrame([&] { return "the tokenizer of '" + directory.string() + "'"; }, make);
+}
+
+}  // namespace laconic::text

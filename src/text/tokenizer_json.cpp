@@ -1,0 +1,229 @@
+#include <charconv>
+#include <cmath>
+#include <limits>
+#include <nlohmann/json.hpp>
+
+#include "base/json.h"
+#include "laconic/error.h"
+#include "text/json_options.h"
+#include "text/tokenizer_parts.h"
+
+namespace laconic::text {
+namespace {
+
+constexpr std::int64_t kLargestPower = 308;
+
+// The double nearest to 10^exponent, infinity above 10^308. Precondition: exponent >= 0.
+double PowerOfTen(std::int64_t exponent) {
+  double power = std::numeric_limits<double>::infinity();
+  if (exponent <= kLargestPower) {
+    const std::string text = "1e" + std::to_string(exponent);
+    std::from_chars(text.data(), text.data() + text.size(), power);
+  }
+  return power;
+}
+
+// A JSON number as Hugging Face's reader (Rust's serde_json without float_roundtrip) rounds it: the digits as an integer,
+// cut off where they no longer fit 64 bits, times or by a power of ten. "-3.4635426998138428" is one unit in the last
+// place away from the nearest double; segmentations whose scores tie depend on such differences.
+double SerdeDouble(std::string_view text) {
+  const bool negative = text.starts_with('-');
+  std::uint64_t digits = 0;
+  std::int64_t exponent = 0;
+  bool full = false;
+  bool fraction = false;
+  std::size_t at = negative ? 1 : 0;
+  for (; at < text.size() && text[at] != 'e' && text[at] != 'E'; ++at) {
+    if (text[at] == '.') {
+      fraction = true;
+      // Digits cut off before the point count for the exponent; behind it the accumulation goes on where it fits.
+      full = false;
+      continue;
+    }
+    const auto digit = static_cast<std::uint64_t>(text[at] - '0');
+    full = full || digits > (UINT64_MAX - digit) / 10;
+    if (!full) {
+      digits = digits * 10 + digit;
+    }
+    exponent += fraction ? (full ? 0 : -1) : (full ? 1 : 0);
+  }
+  if (at < text.size()) {
+    std::int64_t written = 0;
+    const std::size_t begin = at + (text[at + 1] == '+' ? 2 : 1);
+    const auto result = std::from_chars(text.data() + begin, text.data() + text.size(), written);
+    exponent += result.ec == std::errc() ? written : (text[begin] == '-' ? -INT32_MAX : INT32_MAX);
+  }
+  auto value = static_cast<double>(digits);
+  for (; exponent < -kLargestPower && value != 0.0; exponent += kLargestPower) {
+    value /= 1e308;
+  }
+  if (value != 0.0) {
+    value = exponent >= 0 ? value * PowerOfTen(exponent) : value / PowerOfTen(-exponent);
+  }
+  if (!std::isfinite(value)) {
+    Fail(ErrorCode::kInvalidFile, "number out of range: ", text);
+  }
+  return negative ? -value : value;
+}
+
+// Builds the document, with numbers as above.
+class DocumentBuilder : public nlohmann::json::json_sax_t {
+ public:
+  bool null() override { return Add(nullptr); }
+  bool boolean(bool value) override { return Add(value); }
+  bool number_integer(number_integer_t value) override { return Add(value); }
+  bool number_unsigned(number_unsigned_t value) override { return Add(value); }
+  bool number_float(number_float_t /*value*/, const string_t& text) override { return Add(SerdeDouble(text)); }
+  bool string(string_t& value) override { return Add(std::move(value)); }
+  bool binary(binary_t& /*value*/) override { return false; }
+  bool start_object(std::size_t /*size*/) override { return Open(nlohmann::json::object()); }
+  bool key(string_t& value) override {
+    key_ = std::move(value);
+    return true;
+  }
+  bool end_object() override { return Close(); }
+  bool start_array(std::size_t /*size*/) override { return Open(nlohmann::json::array()); }
+  bool end_array() override { return Close(); }
+  bool parse_error(std::size_t /*at*/, const std::string& /*token*/, const nlohmann::json::exception& error) override {
+    Fail(ErrorCode::kInvalidFile, "malformed JSON: ", error.what());
+  }
+
+  nlohmann::json Take() { return std::move(root_); }
+
+ private:
+  nlohmann::json* Put(nlohmann::json value) {
+    if (open_.empty()) {
+      root_ = std::move(value);
+      return &root_;
+    }
+    nlohmann::json& parent = *open_.back();
+    if (parent.is_array()) {
+      parent.push_back(std::move(value));
+      return &parent.back();
+    }
+    return &(parent[key_] = std::move(value));
+  }
+  bool Add(nlohmann::json value) {
+    Put(std::move(value));
+    return true;
+  }
+  bool Open(nlohmann::json container) {
+    if (open_.size() == kMaxJsonDepth) {
+      Fail(ErrorCode::kInvalidFile, "JSON nested deeper than ", kMaxJsonDepth, " levels");
+    }
+    open_.push_back(Put(std::move(container)));
+    return true;
+  }
+  bool Close() {
+    open_.pop_back();
+    return true;
+  }
+
+  nlohmann::json root_;
+  std::vector<nlohmann::json*> open_;  // the containers around the next value; only the last one grows
+  std::string key_;
+};
+
+std::unique_ptr<Model> ParseWordPiece(const nlohmann::json& json) {
+  CheckKeys(json, {"unk_token", "continuing_subword_prefix", "max_input_chars_per_word", "vocab"});
+  const WordPiece::Options options{.unknown_token = RequiredString(json, "unk_token"),
+                                   .continuing_prefix = RequiredString(json, "continuing_subword_prefix"),
+                                   .max_chars_per_word = RequiredId(json, "max_input_chars_per_word")};
+  const nlohmann::json& tokens = Required(json, "vocab");
+  if (!tokens.is_object()) {
+    Fail(ErrorCode::kInvalidFile, "'vocab': expected an object, got ", tokens.type_name());
+  }
+  Vocabulary vocabulary;
+  vocabulary.reserve(tokens.size());
+  for (const auto& [token, id] : tokens.items()) {
+    vocabulary.emplace_back(token, RequiredId(tokens, token));
+  }
+  return std::make_unique<WordPiece>(vocabulary, options);
+}
+
+std::unique_ptr<Model> ParseUnigram(const nlohmann::json& json) {
+  CheckKeys(json, {"unk_id", "vocab", "byte_fallback"});
+  std::vector<std::pair<std::string, double>> pieces;
+  for (const nlohmann::json& item : RequiredArray(json, "vocab")) {
+    if (!item.is_array() || item.size() != 2 || !item[0].is_string() || !item[1].is_number()) {
+      Fail(ErrorCode::kInvalidFile, "'vocab': expected pairs of a piece and its score, got ", item.dump().substr(0, 80));
+    }
+    pieces.emplace_back(item[0].get<std::string>(), item[1].get<double>());
+  }
+  if (Required(json, "unk_id").is_null()) {
+    FailUnsupported("Unigram unk_id", "null");
+  }
+  return std::make_unique<Unigram>(pieces, RequiredId(json, "unk_id"),
+                                   JsonValueOr<bool>(json, "byte_fallback", false));
+}
+
+std::unique_ptr<Model> ParseModel(const nlohmann::json& json) {
+  const nlohmann::json& vocab = Required(json, "vocab");
+  // Files of before 2020 do not name the type.
+  const bool looks_like_wordpiece = vocab.is_object() && json.contains("max_input_chars_per_word");
+  const auto type = JsonValueOr<std::string>(json, "type", looks_like_wordpiece ? "WordPiece" : "");
+  if (type == "WordPiece") {
+    return ParseWordPiece(json);
+  }
+  if (type == "Unigram") {
+    return ParseUnigram(json);
+  }
+  FailUnsupported("model", type);
+}
+
+std::vector<AddedToken> ParseAddedTokens(const nlohmann::json& json) {
+  std::vector<AddedToken> tokens;
+  for (const nlohmann::json& item : RequiredArray(json, "added_tokens")) {
+    CheckKeys(item, {"id", "content", "single_word", "lstrip", "rstrip", "normalized", "special"});
+    tokens.push_back({.content = RequiredString(item, "content"),
+                      .single_word = RequiredBool(item, "single_word"),
+                      .lstrip = RequiredBool(item, "lstrip"),
+                      .rstrip = RequiredBool(item, "rstrip"),
+                      .normalized = RequiredBool(item, "normalized")});
+  }
+  return tokens;
+}
+
+void CheckTruncation(const nlohmann::json& json) {
+  if (json.contains("truncation") && json["truncation"].is_object() &&
+      JsonValueOr<std::string>(json["truncation"], "direction", "Right") != "Right") {
+    FailUnsupported("truncation direction", "Left");
+  }
+}
+
+template <typename Parse>
+auto InPart(const nlohmann::json& json, std::string_view part, const Parse& parse) {
+  const auto found = json.find(part);
+  const nlohmann::json value = found == json.end() ? nlohmann::json() : *found;
+  return WithFrame([&] { return "'" + std::string(part) + "'"; }, [&] { return parse(value); });
+}
+
+}  // namespace
+
+TokenizerParts ParseTokenizer(std::string_view tokenizer_json) {
+  DocumentBuilder builder;
+  nlohmann::json::sax_parse(tokenizer_json, &builder);
+  const nlohmann::json json = builder.Take();
+  if (!json.is_object()) {
+    Fail(ErrorCode::kInvalidFile, "expected a JSON object, got ", json.type_name());
+  }
+  CheckKeys(json, {"version", "truncation", "padding", "added_tokens", "normalizer", "pre_tokenizer", "post_processor",
+                   "decoder", "model"});
+  const auto version = JsonValueOr<std::string>(json, "version", "1.0");
+  if (version != "1.0") {
+    FailUnsupported("tokenizer.json version", version);
+  }
+  CheckTruncation(json);
+  TokenizerParts parts;
+  parts.normalizer = InPart(json, "normalizer", MakeNormalizer);
+  parts.pre_tokenizer = InPart(json, "pre_tokenizer", [&](const nlohmann::json& part) {
+    return MakePreTokenizer(part, /*has_normalizer=*/parts.normalizer != nullptr);
+  });
+  parts.post_processor = InPart(json, "post_processor", MakePostProcessor);
+  parts.model = WithFrame([] { return "'model'"; }, [&] { return ParseModel(Required(json, "model")); });
+  parts.added.emplace(json.contains("added_tokens") ? ParseAddedTokens(json) : std::vector<AddedToken>(), *parts.model,
+                     parts.normalizer.get());
+  return parts;
+}
+
+}  // namespace laconic::text

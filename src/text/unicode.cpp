@@ -1,0 +1,73 @@
+#include "text/unicode.h"
+
+#include <algorithm>
+#include <map>
+#include <span>
+
+#include "base/utf8.h"
+#include "text/unicode_tables.h"
+
+namespace laconic::text {
+namespace {
+
+std::u32string_view Find(std::span<const Mapping> table, char32_t c, char32_t* self) {
+  const auto found = std::ranges::lower_bound(table, c, {}, &Mapping::code_point);
+  if (found != table.end() && found->code_point == c) {
+    return {PoolTable().data() + found->offset, found->length};
+  }
+  *self = c;
+  return {self, 1};
+}
+
+}  // namespace
+
+PropertyTable::PropertyTable() {
+  const std::span<const PropertyRun> runs = PropertyRunTable();
+  std::map<std::vector<std::uint32_t>, std::uint32_t> known;
+  std::size_t run = 0;
+  for (char32_t start = 0; start < 0x110000; start += kBlock) {
+    std::vector<std::uint32_t> block(kBlock);
+    for (char32_t i = 0; i < kBlock; ++i) {
+      while (run + 1 < runs.size() && runs[run + 1].first <= start + i) {
+        ++run;
+      }
+      block[i] = runs[run].properties;
+    }
+    const auto [entry, is_new] = known.try_emplace(std::move(block), static_cast<std::uint32_t>(blocks_.size()));
+    if (is_new) {
+      blocks_.insert(blocks_.end(), entry->first.begin(), entry->first.end());
+    }
+    block_of_[start >> kShift] = entry->second;
+  }
+}
+
+const PropertyTable& Properties() {
+  static const PropertyTable kTable;
+  return kTable;
+}
+
+std::u32string_view LowercaseOf(char32_t c, char32_t* self) { return Find(LowercaseTable(), c, self); }
+
+std::u32string_view CanonicalDecompositionOf(char32_t c, char32_t* self) { return Find(CanonicalTable(), c, self); }
+
+std::u32string_view CompatibilityDecompositionOf(char32_t c, char32_t* self) {
+  return Find(CompatibilityTable(), c, self);
+}
+
+char32_t Compose(char32_t first, char32_t second) {
+  const std::span<const Composition> table = CompositionTable();
+  const auto found = std::ranges::lower_bound(table, std::pair(first, second), {}, [](const Composition& entry) {
+    return std::pair(entry.first, entry.second);
+  });
+  const bool equal = found != table.end() && found->first == first && found->second == second;
+  return equal ? found->composed : 0;
+}
+
+void AppendLowercase(char32_t c, std::string* out) {
+  char32_t self = 0;
+  for (const char32_t lower : LowercaseOf(c, &self)) {
+    AppendUtf8(lower, out);
+  }
+}
+
+}  // namespace laconic::text

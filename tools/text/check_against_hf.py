@@ -1,0 +1,283 @@
+"""Compares our token ids with Hugging Face `tokenizers`, text by text, and prints counts, differences and speeds.
+
+    cmake --build build --target laconic_tokenize
+    .venv/bin/python tools/text/check_against_hf.py build/src/text/laconic_tokenize ../shared [--mixtures 100000]
+
+Exits with 1 if anything differs. What is compared: every text of the data sets, every assigned code point alone and between
+letters, and random mixtures; for an English and a Bangla WordPiece vocabulary with every setting of BERT's normalizer, for a
+Unigram vocabulary with its own normalizer and several others, a precompiled character map among them.
+"""
+
+import argparse
+import csv
+import itertools
+import json
+import os
+import pathlib
+import random
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+import unicodedata
+
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+from charsmap import build_charsmap  # noqa: E402
+from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers, processors  # noqa: E402
+
+MAX_LENGTH = 512
+
+
+class Ours:
+    """The laconic_tokenize process."""
+
+    def __init__(self, program):
+        self.process = subprocess.Popen([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+    def _request(self, kind, max_length, *texts):
+        frame = struct.pack("<II", kind, max_length)
+        for text in texts:
+            data = text.encode()
+            frame += struct.pack("<I", len(data)) + data
+        self.process.stdin.write(frame)
+        self.process.stdin.flush()
+        status, size = struct.unpack("<ii", self.process.stdout.read(8))
+        values = struct.unpack(f"<{2 * size}i", self.process.stdout.read(8 * size))
+        if status < 0:
+            return self.process.stderr.readline().decode().strip()
+        return list(values[:size]), list(values[size:]), status == 1
+
+    def load(self, path):
+        result = self._request(3, 0, str(path))
+        if isinstance(result, str):
+            raise RuntimeError(result)
+
+    def encode(self, max_length, *texts):
+        return self._request(len(texts), max_length, *texts)
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait()
+        return self.process.stderr.read().decode()
+
+
+def data_texts(shared):
+    for split in ("train", "validation", "test"):
+        for line in (shared / f"data/sst2/{split}.jsonl").read_text().splitlines():
+            yield json.loads(line)["text"]
+        with (shared / f"data/bn_cyberbully5/{split}.csv").open(newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.reader(file))
+        yield from itertools.chain.from_iterable(rows)
+    for fold in sorted((shared / "data/nlupp/banking").glob("*.json")):
+        for item in json.loads(fold.read_text()):
+            yield item["text"]
+
+
+def code_point_texts():
+    """Every assigned code point, alone and between letters of two scripts."""
+    for c in map(chr, range(0x110000)):
+        if unicodedata.category(c) not in ("Cn", "Cs"):
+            yield c
+            yield "a" + c + "b"
+            yield "\u0995" + c + "\u0996"
+
+
+def mixture_texts(count, specials, seed=20240607):
+    """Random strings of what goes wrong most: joiners, nukta, marks, emoji, CJK, controls, special tokens."""
+    rng = random.Random(seed)
+    bangla = [chr(c) for c in range(0x0980, 0x0A00)]
+    pools = [
+        [chr(c) for c in range(0x20, 0x7F)],
+        bangla, bangla, bangla,
+        ["\u200c", "\u200d", "\u09bc", "\u09cd", "\u09cd\u200d", "\u200c\u09cd", "\u09cd\u09af", "\u09b0\u09cd"],
+        [chr(c) for c in [*range(0x0300, 0x0370), *range(0x0483, 0x0488), *range(0x0591, 0x05C8), *range(0x064B, 0x0660),
+                          *range(0x0900, 0x0904), *range(0x093C, 0x0950), *range(0x302A, 0x3030), 0x20D0, 0x20E0, 0x1D165]],
+        ["\U0001f600", "\U0001f469\u200d\U0001f4bb", "\u2764\ufe0f", "\U0001f1e7\U0001f1e9", "\U0001f44d\U0001f3fd", "\u00a9"],
+        [chr(c) for c in range(0x4E00, 0x4E40)] + ["\uf900", "\ufa0e", "\U0002f800", "\u3042", "\u30a2", "\ud55c", "\u1112\u1161\u11ab"],
+        ["\0", "\t", "\n", "\r", "\r\n", "\x0b", "\x1c", "\x7f", "\x85", "\xa0", "\xad", "\u2028", "\u3000", "\ufeff", "\ufffd", "\u0378"],
+        [" ", "  ", "   ", ".", ",", "\u0964", "\u2581", "-", "'", "\u00c9", "\u0130", "\u01c5", "\ufb01", "\u2460", "\u00bd", "\ufdfa"],
+        ["the", "playing", "un", "\u0986\u09ae\u09bf", "\u09ac\u09be\u0982\u09b2\u09be", "\u0995\u09cb\u09a8\u09cb", "\u09a1\u09bc", "\u09dc"],
+        specials,
+        [chr(c) for c in range(0xA0, 0x2000) if unicodedata.category(chr(c)) != "Cn"],
+    ]
+    for _ in range(count):
+        chosen = rng.sample(pools, rng.randint(1, 4))
+        yield "".join(rng.choice(rng.choice(chosen)) for _ in range(rng.randint(1, 40)))
+
+
+def bert_tokenizer(vocabulary, **options):
+    tokens = vocabulary.read_text(encoding="utf-8").split("\n")[:-1]
+    tokenizer = Tokenizer(models.WordPiece({t: i for i, t in enumerate(tokens)}, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer(**options)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.add_special_tokens(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"])
+    tokenizer.add_tokens([AddedToken("Foo\u00c9", single_word=True), AddedToken("<l>", lstrip=True, normalized=False),
+                          AddedToken("<r> ", rstrip=True, normalized=False), AddedToken("\u0995\u09cb", rstrip=True, lstrip=True)])
+    ids = {t: tokenizer.token_to_id(t) for t in ("[CLS]", "[SEP]")}
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=list(ids.items()))
+    return tokenizer
+
+
+BERT_SPECIALS = ["[CLS]", "[SEP]", "[MASK]", "[UNK]", "[mask]", "Foo\u00c9", "foo\u00e9", "fooe", " <l>", "<l>", "<r> ", "<r>  ", "\u0995\u09cb"]
+UNIGRAM_SPECIALS = ["<s>", "</s>", "<pad>", "<unk>", "<S>", "<x>", "\u2581", "``"]
+
+
+def character_map():
+    """In the manner of SentencePiece's nmt_nfkc: compatibility forms, odd spaces, deletions, some sequences."""
+    rules = {}
+    for c in map(chr, itertools.chain(range(0xA0, 0x0500), range(0x0900, 0x0A00), range(0x1E00, 0x2500), range(0x3000, 0x3400), range(0xFB00, 0x10000))):
+        form = unicodedata.normalize("NFKC", c)
+        if form != c and unicodedata.category(c) != "Cn":
+            rules[c] = form
+    for c in "\t\n\r\u00a0\u3000\u2028":
+        rules[c] = " "
+    for c in "\u200b\ufeff\u00ad\x01":
+        rules[c] = ""
+    for base in "aeioucn":
+        for mark in "\u0300\u0301\u0302\u0303\u0308\u0327":
+            form = unicodedata.normalize("NFC", base + mark)
+            if len(form) == 1:
+                rules[base + mark] = form
+    return build_charsmap(rules)
+
+
+def unigram_variants(path):
+    """Name -> tokenizer.json text: the model's own and its vocabulary under other normalizers and pre-tokenizers."""
+    original = json.loads(path.read_text())
+    nfkc = {"type": "NFKC"}
+    holder = Tokenizer(models.BPE())
+    holder.normalizer = normalizers.Precompiled(character_map())
+    precompiled = json.loads(holder.to_str())["normalizer"]
+    collapse = {"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": " "}
+    quotes = {"type": "Replace", "pattern": {"String": "``"}, "content": '"'}
+    metaspace = lambda **options: {"type": "Metaspace", "replacement": "\u2581", "prepend_scheme": "always", "split": True, **options}
+    sequence = lambda *steps: {"type": "Sequence", "normalizers": list(steps)}
+    changes = {
+        "own": {},
+        "charsmap": {"normalizer": sequence(precompiled, collapse), "pre_tokenizer": {
+            "type": "Sequence", "pretokenizers": [{"type": "WhitespaceSplit"}, metaspace()]}},
+        "charsmap alone, unsplit": {"normalizer": precompiled, "pre_tokenizer": metaspace(split=False)},
+        "first": {"normalizer": None, "pre_tokenizer": metaspace(prepend_scheme="first")},
+        "NFKD, accents, lower": {"normalizer": sequence(quotes, {"type": "NFKD"}, {"type": "StripAccents"}, {"type": "Lowercase"}),
+                                 "pre_tokenizer": metaspace(prepend_scheme="never")},
+        "NFC, nmt": {"normalizer": sequence({"type": "Nmt"}, {"type": "NFC"}, {"type": "Strip", "strip_left": False, "strip_right": True}),
+                     "pre_tokenizer": {"type": "Sequence", "pretokenizers": [{"type": "Whitespace"}, metaspace()]}},
+        "NFD, prepend": {"normalizer": sequence({"type": "NFD"}, {"type": "Prepend", "prepend": "\u2581"}),
+                         "pre_tokenizer": {"type": "Punctuation", "behavior": "Contiguous"}},
+        "bytes": {"normalizer": nfkc, "byte_fallback": True},
+    }
+    for name, change in changes.items():
+        variant = json.loads(json.dumps(original))
+        if change.pop("byte_fallback", False):
+            variant["model"]["byte_fallback"] = True
+            for byte in range(256):
+                if byte != 0x0A:
+                    variant["model"]["vocab"].append([f"<0x{byte:02X}>", -50.0])
+        variant.update(change)
+        variant["added_tokens"].append({"id": 0, "content": "<x>", "single_word": False, "lstrip": True, "rstrip": True,
+                                        "normalized": True, "special": False})
+        yield name, json.dumps(variant, ensure_ascii=False)
+
+
+class Comparison:
+    def __init__(self, ours):
+        self.ours = ours
+        self.differences = self.compared = 0
+
+    def check(self, what, tokenizer, texts, pairs=False, max_length=MAX_LENGTH):
+        """Compares all texts, each alone (and with its successor as a pair), and prints one line."""
+        texts = list(texts)
+        inputs = [(a, b) for a, b in zip(texts, texts[1:])] if pairs else [(t,) for t in texts]
+        tokenizer.no_truncation()
+        full = [] if pairs else [len(tokenizer.encode(*i).ids) for i in inputs]
+        tokenizer.enable_truncation(max_length)
+        wrong = 0
+        for n, texts_in in enumerate(inputs):
+            theirs = tokenizer.encode(*texts_in)
+            result = self.ours.encode(max_length, *texts_in)
+            same = not isinstance(result, str) and result[0] == theirs.ids and result[1] == theirs.type_ids
+            if same and not pairs:
+                same = result[2] == (full[n] > max_length)
+            if not same:
+                wrong += 1
+                if wrong <= 3:
+                    print("   differs:", repr(texts_in)[:300], "\n   theirs", theirs.ids[:40], "\n   ours  ", result if isinstance(result, str) else (result[0][:40], result[2]))
+        print(f"{what:58} {len(inputs):8} inputs  {wrong} differences", flush=True)
+        self.differences += wrong
+        self.compared += len(inputs)
+
+
+def speed(program, path, tokenizer, texts):
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    best = 1e9
+    for _ in range(3):
+        start = time.perf_counter()
+        count = sum(len(tokenizer.encode(t).ids) for t in texts)
+        best = min(best, time.perf_counter() - start)
+    ours = 1e9
+    for _ in range(3):
+        process = Ours(program)
+        process.load(path)
+        for t in texts:
+            process.encode(1 << 30, t)
+        words = process.close().split()
+        assert int(words[-1]) == count, (words, count)
+        ours = min(ours, float(words[-3]))
+    print(f"   tokens per second, one thread: ours {count / ours:,.0f}, tokenizers {count / best:,.0f}, ratio {best / ours:.1f}")
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("program")
+    parser.add_argument("shared", type=pathlib.Path)
+    parser.add_argument("--mixtures", type=int, default=100_000)
+    arguments = parser.parse_args()
+    shared = arguments.shared
+    comparison = Comparison(Ours(arguments.program))
+    texts = list(dict.fromkeys(data_texts(shared)))
+    points = list(code_point_texts())[::int(os.environ.get("STEP","1"))]
+    scratch = pathlib.Path(tempfile.mkdtemp())
+
+    def compare(name, tokenizer_json, specials, data):
+        path = scratch / "tokenizer.json"
+        path.write_text(tokenizer_json, encoding="utf-8")
+        tokenizer = Tokenizer.from_str(tokenizer_json)
+        comparison.ours.load(path)
+        tokenizer.no_padding()
+        mixtures = list(mixture_texts(arguments.mixtures, specials))
+        comparison.check(name + ": data", tokenizer, data)
+        comparison.check(name + ": code points", tokenizer, points)
+        comparison.check(name + ": mixtures", tokenizer, mixtures)
+        comparison.check(name + ": mixtures, cut at 9", tokenizer, mixtures[:20_000], max_length=9)
+        comparison.check(name + ": pairs, cut at 12", tokenizer, mixtures[:20_000], pairs=True, max_length=12)
+        comparison.check(name + ": pairs, cut at 13", tokenizer, mixtures[:20_000], pairs=True, max_length=13)
+        return path, tokenizer
+
+    bangla = [t for t in texts if any("\u0980" <= c < "\u0a00" for c in t)]
+    english = [t for t in texts if t.isascii()]
+    for language, folder, own in (("English", "models/minilm_sst2", english), ("Bangla", "data/vocab/banglabert_sagor", bangla)):
+        settings = itertools.product((True, False), (None, True, False), (True, False), (True, False))
+        for lowercase, strip_accents, chinese, clean in settings:
+            if not clean and not (lowercase and chinese):
+                continue
+            name = f"{language} WordPiece lower={lowercase} strip={strip_accents} chinese={chinese} clean={clean}"
+            options = dict(lowercase=lowercase, strip_accents=strip_accents, handle_chinese_chars=chinese, clean_text=clean)
+            tokenizer = bert_tokenizer(shared / folder / "vocab.txt", **options)
+            path, tokenizer = compare(name, tokenizer.to_str(), BERT_SPECIALS, texts)
+            if clean and chinese and lowercase == (language == "English") and strip_accents is None:
+                speed(arguments.program, path, tokenizer, own)
+    for name, text in unigram_variants(shared / "models/me5_bn5/tokenizer.json"):
+        path, tokenizer = compare("Unigram " + name, text, UNIGRAM_SPECIALS, texts)
+        if name in ("own", "charsmap"):
+            speed(arguments.program, path, tokenizer, bangla)
+    print(f"{comparison.compared:,} inputs compared, {comparison.differences} differences")
+    comparison.ours.close()
+    return 1 if comparison.differences else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
