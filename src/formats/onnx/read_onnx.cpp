@@ -2,9 +2,7 @@
 #include <charconv>
 #include <limits>
 
-#include <google/protobuf/io/coded_stream.h>
-#include <google/protobuf/io/zero_copy_stream_impl_lite.h>
-
+#include "base/file.h"
 #include "base/mapped_file.h"
 #include "formats/onnx/onnx.h"
 #include "formats/onnx/proto_types.h"
@@ -23,17 +21,16 @@ using onnx_file::PlainValue;
 
 bool IsOnnxDomain(const std::string& domain) { return domain.empty() || domain == "ai.onnx"; }
 
-::onnx::ModelProto ParseModel(const fs::path& file) {
-  const std::shared_ptr<const MappedFile> mapped = MappedFile::Open(file);
-  const std::span<const std::byte> bytes = mapped->bytes();
-  if (bytes.size() > std::size_t{std::numeric_limits<std::int32_t>::max()}) {
-    Fail(ErrorCode::kInvalidFile, bytes.size(), " bytes are more than an ONNX model can have");
+::onnx::ModelProto ParseModel(const fs::path& path) {
+  // Read, not mapped: protobuf copies what it parses, and mapped pages would stay beside the copies.
+  const RegularFile file = OpenRegularFile(path);
+  if (file.size_bytes > std::numeric_limits<std::int32_t>::max()) {
+    Fail(ErrorCode::kInvalidFile, file.size_bytes, " bytes are more than an ONNX model can have");
   }
   ::onnx::ModelProto model;
-  if (!model.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
+  if (!model.ParseFromFileDescriptor(file.descriptor.get())) {
     Fail(ErrorCode::kInvalidFile, "not an ONNX model: it does not parse as protobuf");
   }
-  mapped->ReleasePages(0, bytes.size());
   return model;
 }
 
