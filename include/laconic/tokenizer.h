@@ -29,8 +29,8 @@ class Tokenizer {
   static Tokenizer FromJson(std::string_view tokenizer_json);
 
   // `max_length` counts special tokens; longer texts lose tokens at the end (pairs: the longer text first, as
-  // Hugging Face's "longest_first"). Errors: kInvalidArgument for text that is not UTF-8, or a max_length that leaves no
-  // room for the special tokens.
+  // Hugging Face's "longest_first"). Errors: kInvalidArgument for text that is not UTF-8, or a max_length that leaves
+  // no room for the special tokens.
   Encoding Encode(std::string_view text, std::int64_t max_length) const;
   Encoding EncodePair(std::string_view first, std::string_view second, std::int64_t max_length) const;
 

@@ -2,13 +2,18 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <string_view>
+
+#include "laconic/progress.h"
 
 namespace laconic {
 
-// Called as work proceeds with what is being done, units done and units in all (0: not known). From one thread.
-using ProgressFn = std::function<void(std::string_view what, std::int64_t done, std::int64_t total)>;
+// Calls `progress` if there is one.
+inline void Report(const ProgressFn& progress, std::string_view what, std::int64_t done, std::int64_t total) {
+  if (progress) {
+    progress(what, done, total);
+  }
+}
 
 // A ProgressFn that draws one line with time left on standard error, for work of over two seconds and only when
 // standard error is a terminal; otherwise it does nothing.

@@ -1,0 +1,102 @@
+#include "laconic/bench.h"
+
+#include <charconv>
+#include <memory>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "base/progress.h"
+#include "common.h"
+#include "laconic/error.h"
+#include "report/table.h"
+
+namespace laconic::cli {
+namespace {
+
+struct Flags {
+  std::string model;
+  std::string length = "128";
+  std::int64_t iterations = 0;
+  std::uint64_t seed = 0;
+  DataFlags data;
+  RunFlags run;
+  OutputFlags output;
+};
+
+std::int64_t ParseInteger(std::string_view text, std::string_view whole) {
+  std::int64_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size() || value < 1) {
+    Fail(ErrorCode::kInvalidArgument, "--length: expected a number like 128, or a range like 8-128, got '", whole, "'");
+  }
+  return value;
+}
+
+BenchOptions ParseOptions(const Flags& flags) {
+  BenchOptions options{.batch = flags.run.batch,
+                       .threads = flags.run.threads,
+                       .iterations = flags.iterations,
+                       .seed = flags.seed,
+                       .progress = MakeTerminalProgress()};
+  const std::size_t dash = flags.length.find('-');
+  options.length = ParseInteger(std::string_view(flags.length).substr(0, dash), flags.length);
+  if (dash != std::string::npos) {
+    options.last_length = ParseInteger(std::string_view(flags.length).substr(dash + 1), flags.length);
+  }
+  return options;
+}
+
+BenchResult Measure(const Flags& flags) {
+  const Model model = Model::Load(flags.model);
+  if (flags.data.paths.empty()) {
+    return BenchRandomTokens(model, ParseOptions(flags));
+  }
+  DatasetOptions columns = flags.data.Options();
+  columns.read_labels = false;
+  return BenchDataset(model, ReadDataset(flags.data.Paths(), columns), flags.run.Options());
+}
+
+void RunBench(const Flags& flags) {
+  const BenchResult result = Measure(flags);
+  const LatencySummary& latency = result.latency;
+  Table table;
+  table.AddRow({"isa", "threads", "batch", "length", "runs", "mean ms", "std", "p50", "p95", "p99", "texts/s"});
+  table.AddRow({result.isa, fmt::format("{}", result.threads), fmt::format("{}", result.batch), result.length,
+                fmt::format("{}", result.num_runs), Milliseconds(latency.mean), Milliseconds(latency.std),
+                Milliseconds(latency.p50), Milliseconds(latency.p95), Milliseconds(latency.p99),
+                fmt::format("{:.1f}", latency.throughput_per_s)});
+  flags.output.Print(table.ToString());
+  flags.output.WriteJson({{"schema_version", 1},
+                          {"path", flags.model},
+                          {"isa", result.isa},
+                          {"threads", result.threads},
+                          {"batch", result.batch},
+                          {"length", result.length},
+                          {"runs", result.num_runs},
+                          {"latency_ms", ToJson(latency)},
+                          {"throughput_per_s", latency.throughput_per_s}});
+}
+
+}  // namespace
+
+void AddBench(CLI::App& app) {
+  auto flags = std::make_shared<Flags>();
+  CLI::App* command = app.add_subcommand("bench", "How fast a model runs here, from token ids to logits");
+  command->add_option("MODEL", flags->model, "Model directory, or an ONNX file")->required();
+  flags->run.Add(command, 1);
+  command->add_option("--length", flags->length, "Tokens a text, or a range to spread a batch over (8-128)")
+      ->capture_default_str();
+  command->add_option("--iterations", flags->iterations, "Runs (default: a second's worth)")
+      ->check(CLI::PositiveNumber);
+  command->add_option("--seed", flags->seed, "Of the random token ids")->capture_default_str();
+  flags->data.Add(command, false);
+  flags->output.AddJson(command);
+  command->footer(R"(Examples:
+  laconic bench my-bert-int8 --batch 1 --length 128 --threads 1
+  laconic bench my-bert-int8 --batch 16 --length 8-128
+  laconic bench my-bert-int8 --data test.csv --batch 8)");
+  command->callback([flags] { RunBench(*flags); });
+}
+
+}  // namespace laconic::cli

@@ -1,0 +1,125 @@
+#include "common.h"
+
+#include <cstdio>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "base/file.h"
+#include "base/progress.h"
+#include "laconic/error.h"
+
+namespace laconic::cli {
+
+void DataFlags::Add(CLI::App* app, bool required) {
+  CLI::Option* data = app->add_option("--data", paths,
+                                      "Texts: .csv, .tsv, .json or .jsonl files (several are read one after another), "
+                                      "or - for standard input");
+  data->required(required)->type_name("FILE...");
+  app->add_option("--data-format", format, "csv, tsv or json, where the name does not say it");
+  app->add_option("--text-column", text_column, "Column of the text (default: text, sentence or sentence1)");
+  app->add_option("--text-pair-column", second_text_column, "Column of a second text (default: text_pair, sentence2)");
+  app->add_option("--label-column", label_column,
+                  "Column of the label or labels (default: label, labels or intents; else one 0/1 column a label)");
+}
+
+DatasetOptions DataFlags::Options() const {
+  DatasetOptions options;
+  if (!format.empty()) {
+    options.format = ParseDataFormat(format);
+  }
+  options.text_column = text_column;
+  options.second_text_column = second_text_column;
+  options.label_column = label_column;
+  return options;
+}
+
+void RunFlags::Add(CLI::App* app, std::int64_t default_batch) {
+  batch = default_batch;
+  app->add_option("--batch", batch, "Texts run together")->capture_default_str()->check(CLI::PositiveNumber);
+  app->add_option("--threads", threads, "Threads (default: as many as this process may use)")
+      ->check(CLI::PositiveNumber);
+  app->add_option("--max-length", max_length, "Tokens a text is cut to (default: what the model allows)")
+      ->check(CLI::PositiveNumber);
+}
+
+RunOptions RunFlags::Options() const {
+  return {.batch = batch, .threads = threads, .max_length = max_length, .progress = MakeTerminalProgress()};
+}
+
+void OutputFlags::AddOutput(CLI::App* app, const std::string& what, bool required) {
+  app->add_option("-o,--output", output, what)->required(required);
+}
+
+void OutputFlags::AddJson(CLI::App* app) {
+  app->add_option("--json", json, "Also write the result as JSON (- for standard output)")->type_name("FILE");
+}
+
+void OutputFlags::AddForce(CLI::App* app) { app->add_flag("--force", force, "Replace what exists"); }
+
+void OutputFlags::CheckOutput() const {
+  if (!force && std::filesystem::exists(output)) {
+    Fail(ErrorCode::kInvalidArgument, "'", output, "' exists; use --force to replace it");
+  }
+}
+
+void OutputFlags::WriteJson(const nlohmann::json& value) const {
+  if (json.empty()) {
+    return;
+  }
+  AtomicFile file(json, true);
+  // A name from a file need not be valid UTF-8; NaN becomes null.
+  file.Write(value.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
+  file.Commit();
+}
+
+void OutputFlags::Print(const std::string& text) const {
+  std::fputs(text.c_str(), json == "-" || output == "-" ? stderr : stdout);
+}
+
+nlohmann::json ToJson(const ClassificationMetrics& metrics, const std::vector<std::string>& labels) {
+  nlohmann::json per_label = nlohmann::json::object();
+  const auto optional = [](const std::optional<double>& value) {
+    return value ? nlohmann::json(*value) : nlohmann::json(nullptr);
+  };
+  for (std::size_t i = 0; i < labels.size(); ++i) {
+    const LabelMetrics& label = metrics.labels[i];
+    per_label[labels[i]] = {{"precision", label.precision},
+                            {"recall", label.recall},
+                            {"f1", label.f1},
+                            {"roc_auc", optional(label.roc_auc)},
+                            {"support", label.support}};
+  }
+  return {{"accuracy", metrics.accuracy},
+          {"micro_f1", metrics.micro_f1},
+          {"macro_f1", metrics.macro_f1},
+          {"macro_roc_auc", optional(metrics.macro_roc_auc)},
+          {"labels", per_label}};
+}
+
+nlohmann::json ToJson(const LatencySummary& latency) {
+  return {
+      {"mean", latency.mean}, {"std", latency.std}, {"p50", latency.p50}, {"p95", latency.p95}, {"p99", latency.p99}};
+}
+
+std::string Bytes(std::int64_t bytes) {
+  const auto value = static_cast<double>(bytes);
+  if (bytes >= 1'000'000) {
+    return fmt::format("{:.1f} MB", value / 1e6);
+  }
+  return bytes >= 1'000 ? fmt::format("{:.1f} kB", value / 1e3) : fmt::format("{} B", bytes);
+}
+
+std::string Percent(double share) { return fmt::format("{:.2f} %", 100 * share); }
+
+std::string Milliseconds(double milliseconds) { return fmt::format("{:.3f}", milliseconds); }
+
+void NoteTruncation(std::int64_t num_truncated, std::int64_t num_texts, std::int64_t max_length) {
+  if (num_truncated > 0) {
+    std::fputs(
+        fmt::format("note: {} of {} texts were cut to {} tokens\n", num_truncated, num_texts, max_length).c_str(),
+        stderr);
+  }
+}
+
+}  // namespace laconic::cli

@@ -1,0 +1,73 @@
+// What the subcommands share: flags of one meaning, JSON output, tables of figures.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+#include <nlohmann/json_fwd.hpp>
+
+#include "laconic/evaluate.h"
+
+namespace laconic::cli {
+
+// One subcommand: declares its flags on `app` and sets what runs when it is chosen. One file each.
+void AddBench(CLI::App& app);
+void AddCompare(CLI::App& app);
+void AddEval(CLI::App& app);
+void AddExport(CLI::App& app);
+void AddFitHead(CLI::App& app);
+void AddInspect(CLI::App& app);
+void AddPredict(CLI::App& app);
+void AddQuantize(CLI::App& app);
+
+// Where texts and labels are.
+struct DataFlags {
+  std::vector<std::string> paths;
+  std::string format, text_column, second_text_column, label_column;
+
+  void Add(CLI::App* app, bool required);
+  DatasetOptions Options() const;
+  std::vector<std::filesystem::path> Paths() const { return {paths.begin(), paths.end()}; }
+};
+
+// How a model is run.
+struct RunFlags {
+  std::int64_t batch = 32;
+  int threads = 0;
+  std::int64_t max_length = 0;
+
+  void Add(CLI::App* app, std::int64_t default_batch);
+  RunOptions Options() const;
+};
+
+// Where results go.
+struct OutputFlags {
+  std::string output;
+  std::string json;
+  bool force = false;
+
+  void AddOutput(CLI::App* app, const std::string& what, bool required);
+  void AddJson(CLI::App* app);
+  void AddForce(CLI::App* app);
+  // Before any work: a name that is taken must not cost minutes. Errors: kInvalidArgument.
+  void CheckOutput() const;
+  // Writes `value` to --json's file, if given ("-": standard output).
+  void WriteJson(const nlohmann::json& value) const;
+  // Whether standard output is taken by JSON, so that tables go to standard error.
+  void Print(const std::string& text) const;
+};
+
+nlohmann::json ToJson(const ClassificationMetrics& metrics, const std::vector<std::string>& labels);
+nlohmann::json ToJson(const LatencySummary& latency);
+
+std::string Bytes(std::int64_t bytes);          // "23.1 MB"
+std::string Percent(double share);              // "89.24 %"
+std::string Milliseconds(double milliseconds);  // "1.234"
+
+// "3 of 1,821 texts were truncated to 96 tokens" on standard error, if any were.
+void NoteTruncation(std::int64_t num_truncated, std::int64_t num_texts, std::int64_t max_length);
+
+}  // namespace laconic::cli

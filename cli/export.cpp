@@ -1,0 +1,44 @@
+#include "laconic/export.h"
+
+#include <memory>
+
+#include <fmt/format.h>
+
+#include "common.h"
+#include "laconic/compare.h"
+
+namespace laconic::cli {
+namespace {
+
+struct Flags {
+  std::string model;
+  ExportOptions options;
+  OutputFlags output;
+};
+
+void RunExport(const Flags& flags) {
+  flags.output.CheckOutput();
+  ExportOptions options = flags.options;
+  options.force = flags.output.force;
+  ExportModel(Model::Load(flags.model), flags.output.output, options);
+  flags.output.Print(
+      fmt::format("{}: {}, opset {}\n", flags.output.output, Bytes(DiskBytes(flags.output.output)), options.opset));
+}
+
+}  // namespace
+
+void AddExport(CLI::App& app) {
+  auto flags = std::make_shared<Flags>();
+  CLI::App* command = app.add_subcommand("export", "Write a model as one standard ONNX file");
+  command->add_option("MODEL", flags->model, "Model directory")->required();
+  flags->output.AddOutput(command, "File to write", true);
+  command->add_option("--format", flags->options.format, "float or dynamic (default: as the model is)");
+  command->add_option("--opset", flags->options.opset, "ONNX operator set, 14 to 23")->capture_default_str();
+  flags->output.AddForce(command);
+  command->footer(R"(Examples:
+  laconic export my-bert-int8 -o my-bert-int8.onnx
+  laconic export my-bert -o my-bert.onnx --format float --opset 14)");
+  command->callback([flags] { RunExport(*flags); });
+}
+
+}  // namespace laconic::cli

@@ -1,0 +1,103 @@
+#include <memory>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "base/json.h"
+#include "common.h"
+#include "graph/text_form.h"
+#include "laconic/compare.h"
+#include "laconic/model.h"
+#include "passes/layer_selection.h"
+
+namespace laconic::cli {
+namespace {
+
+struct Flags {
+  std::string model;
+  bool graph = false;
+  bool plan = false;
+  bool layers = false;
+  bool verify = false;
+  OutputFlags output;
+};
+
+std::string_view ProblemName(ProblemType problem) {
+  return problem == ProblemType::kMultiLabel ? "multi-label" : "single-label";
+}
+
+std::string Summary(const Model& model, const TensorBytes& bytes) {
+  const ModelInfo& info = model.info();
+  std::string text = fmt::format("model type      {}\n", info.model_type.empty() ? "ONNX" : info.model_type);
+  text += fmt::format("method          {}\n", info.method);
+  text += fmt::format("problem         {}{}\n", ProblemName(info.problem), info.problem_is_stated ? "" : " (default)");
+  text += fmt::format("labels          {}: {}\n", info.labels.size(), fmt::join(info.labels, ", "));
+  text += fmt::format("maximum length  {} tokens\n", info.max_length);
+  text += fmt::format("parameters      {} before compression\n", info.base_parameters);
+  text += fmt::format("tensors         {} linear, {} embedding, {} other\n", Bytes(bytes.linear),
+                      Bytes(bytes.embedding), Bytes(bytes.other));
+  if (!info.ignored.empty()) {
+    text += fmt::format("ignored         {} tensors: {}\n", info.ignored.size(), fmt::join(info.ignored, ", "));
+  }
+  return text;
+}
+
+std::string Layers(const Model& model) {
+  std::string text;
+  for (const std::string& name : passes::SelectLayers(model.graph(), {})) {
+    text += name + "\n";
+  }
+  return text;
+}
+
+void RunInspect(const Flags& flags) {
+  const Model model = Model::Load(flags.model);
+  if (flags.verify) {
+    VerifyDigests(model.info().path);
+    flags.output.Print("all digests agree\n");
+  }
+  if (flags.graph) {
+    flags.output.Print(PrintGraph(model.graph()));
+  }
+  if (flags.plan) {
+    flags.output.Print(CompiledModel::Compile(model)->PlanText());
+  }
+  if (flags.layers) {
+    flags.output.Print(Layers(model));
+  }
+  const TensorBytes bytes = CountTensorBytes(model);
+  if (!flags.verify && !flags.graph && !flags.plan && !flags.layers) {
+    flags.output.Print(Summary(model, bytes));
+  }
+  const ModelInfo& info = model.info();
+  flags.output.WriteJson(
+      {{"schema_version", 1},
+       {"path", flags.model},
+       {"model_type", info.model_type},
+       {"method", info.method},
+       {"recipe", info.recipe.empty() ? nlohmann::json::object() : ParseJson(info.recipe)},
+       {"problem", ProblemName(info.problem)},
+       {"labels", info.labels},
+       {"max_length", info.max_length},
+       {"base_parameters", info.base_parameters},
+       {"stored_tensor_bytes", info.stored_bytes},
+       {"tensor_bytes", {{"linear", bytes.linear}, {"embedding", bytes.embedding}, {"other", bytes.other}}},
+       {"ignored", info.ignored}});
+}
+
+}  // namespace
+
+void AddInspect(CLI::App& app) {
+  auto flags = std::make_shared<Flags>();
+  CLI::App* command = app.add_subcommand("inspect", "What a model is made of");
+  command->add_option("MODEL", flags->model, "Model directory, or an ONNX file")->required();
+  command->add_flag("--graph", flags->graph, "Print the graph");
+  command->add_flag("--plan", flags->plan, "Print the steps that run it on this CPU");
+  command->add_flag("--layers", flags->layers, "Print the names of the layers that quantize can select");
+  command->add_flag("--verify", flags->verify, "Check an artifact's files against their digests");
+  flags->output.AddJson(command);
+  command->footer("Examples:\n  laconic inspect my-bert --layers\n  laconic inspect my-bert-int8 --plan");
+  command->callback([flags] { RunInspect(*flags); });
+}
+
+}  // namespace laconic::cli

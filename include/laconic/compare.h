@@ -1,0 +1,55 @@
+// A model beside smaller versions of itself: bytes, latency, accuracy, what changed.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "laconic/evaluate.h"
+
+namespace laconic {
+
+// Bytes by class of tensor.
+struct TensorBytes {
+  std::int64_t linear = 0;
+  std::int64_t embedding = 0;
+  std::int64_t other = 0;  // biases, LayerNorm
+  std::int64_t total() const noexcept { return linear + embedding + other; }
+};
+
+struct ComparedModel {
+  std::string path;
+  std::string method;
+  std::int64_t disk_bytes = 0;        // the whole directory
+  std::int64_t stored_bytes = 0;      // its tensors: values, scales, zero points
+  TensorBytes tensor_bytes;           // the same by class, as loaded
+  std::int64_t memory_bytes = 0;      // weights as held to be run
+  double compression_ratio = 0;       // 4 * the base's parameters / stored_bytes
+  double size_reduction_percent = 0;  // of disk_bytes, against the base
+  ClassificationMetrics metrics;
+  LogitComparison change;  // against the base; zeros for the base itself
+  LatencySummary latency;  // milliseconds a batch, token ids to logits
+};
+
+struct Comparison {
+  ProblemType problem = ProblemType::kSingleLabel;
+  std::vector<std::string> labels;
+  std::int64_t num_texts = 0;
+  std::int64_t num_truncated = 0;
+  std::int64_t batch = 0;
+  int threads = 0;
+  std::string isa;
+  std::vector<ComparedModel> models;  // the base first
+};
+
+// Runs all models over the same batches, in turns, so that whatever else the machine does meets them alike; three
+// batches each go first, unmeasured.
+// Errors: kInvalidArgument for candidates whose labels are not the base's.
+Comparison CompareModels(const std::vector<Model>& models, const LabelledData& data, const RunOptions& options);
+
+// The bytes of all files below `path`, or of the file.
+std::int64_t DiskBytes(const std::filesystem::path& path);
+
+TensorBytes CountTensorBytes(const Model& model);
+
+}  // namespace laconic

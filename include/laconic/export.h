@@ -1,0 +1,25 @@
+// Writing a model as one ONNX file.
+#pragma once
+
+#include <filesystem>
+#include <string>
+
+#include "laconic/model.h"
+
+namespace laconic {
+
+struct ExportOptions {
+  // "float", or "dynamic" (a float model is quantized on the way, with the defaults of QuantizeModel); empty: as the
+  // model is.
+  std::string format;
+  int opset = 17;
+  bool force = false;
+};
+
+// Inputs input_ids, attention_mask and (if the model has them; may be left out by the caller) token_type_ids, s64
+// [batch, sequence]; output logits, or features, f32 [batch, width]. Plain ONNX operators only.
+// Errors: kInvalidArgument for an unknown format, a format that the model is too compressed for, an opset outside 14 …
+// 23, a file that exists without `force`, or a model over 2 GB; kIo; kResource.
+void ExportModel(const Model& model, const std::filesystem::path& file, const ExportOptions& options = {});
+
+}  // namespace laconic

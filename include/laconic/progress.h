@@ -1,0 +1,13 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string_view>
+
+namespace laconic {
+
+// Called as work proceeds with what is being done, units done and units in all (0: not known). From one thread. May be
+// empty.
+using ProgressFn = std::function<void(std::string_view what, std::int64_t done, std::int64_t total)>;
+
+}  // namespace laconic

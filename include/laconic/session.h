@@ -1,0 +1,63 @@
+// Running a model: weights packed once for this CPU, then any number of sessions over them.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "laconic/model.h"
+#include "laconic/tokenizer.h"
+
+namespace laconic {
+
+struct CompileOptions {
+  // "scalar", "avx2", "avx512_vnni", "amx_int8"; empty: the best of this CPU, or what LACONIC_FORCE_ISA names.
+  std::string isa;
+};
+
+// Immutable; share it between threads.
+class CompiledModel {
+ public:
+  // Plans and packs. Errors: kUnsupported for a graph that cannot be run, naming the node, or a level that this CPU
+  // lacks; kInvalidArgument for an unknown level.
+  static std::shared_ptr<const CompiledModel> Compile(const Model& model, const CompileOptions& options = {});
+  ~CompiledModel();
+
+  std::int64_t output_width() const noexcept;  // labels, or features
+  std::int64_t num_ids() const noexcept;       // token ids lie below
+  std::int64_t max_length() const noexcept;    // tokens a text may have
+  std::int64_t memory_bytes() const noexcept;  // weights as they are held: packed, tables, vectors
+  std::string isa() const;                     // the level that runs
+  std::string PlanText() const;                // the steps, one a line
+
+  struct Impl;
+  const Impl& impl() const noexcept { return *impl_; }
+
+ private:
+  explicit CompiledModel(std::unique_ptr<const Impl> impl);
+  std::unique_ptr<const Impl> impl_;
+};
+
+// Buffers and threads for one user at a time.
+class Session {
+ public:
+  // Errors: kInvalidArgument for a number of threads outside 1 … 1024; kResource.
+  Session(std::shared_ptr<const CompiledModel> model, int num_threads);
+  ~Session();
+  Session(Session&&) noexcept;
+  Session& operator=(Session&&) noexcept;
+
+  // One row of output_width() values a text, row-major. No padding is computed, and a text's values do not depend on
+  // the others in the batch or on the number of threads, bit for bit.
+  // Errors: kInvalidArgument for an encoding that is empty, longer than max_length() or has ids out of range, naming
+  // the text; kResource.
+  std::vector<float> Run(std::span<const Encoding> batch);
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace laconic

@@ -1,0 +1,163 @@
+#include "formats/hf/directory.h"
+
+#include <algorithm>
+#include <limits>
+#include <set>
+
+#include <nlohmann/json.hpp>
+
+#include "base/file.h"
+#include "base/json.h"
+#include "formats/hf/weights.h"
+#include "formats/pickle/pickle.h"
+#include "formats/safetensors/safetensors.h"
+#include "graph/graph.h"
+#include "laconic/error.h"
+#include "models/models.h"
+
+namespace laconic::hf {
+namespace {
+namespace fs = std::filesystem;
+
+// A classifier with more labels than this is not one; it bounds what a hostile config makes us allocate.
+constexpr std::int64_t kMaxLabels = 1'000'000;
+
+TensorMap ReadCheckpoint(const fs::path& directory) {
+  if (std::optional<TensorMap> tensors = safetensors::FindTensors(directory)) {
+    return *std::move(tensors);
+  }
+  if (std::optional<TensorMap> tensors = pickle::FindTensors(directory)) {
+    return *std::move(tensors);
+  }
+  Fail(
+      ErrorCode::kNotFound, "no checkpoint in '", directory.string(),
+      "': expected model.safetensors, model.safetensors.index.json, pytorch_model.bin or pytorch_model.bin.index.json");
+}
+
+bool IsClassifier(const nlohmann::json& config) {
+  const auto found = config.find("architectures");
+  return found != config.end() && found->is_array() && std::ranges::any_of(*found, [](const nlohmann::json& name) {
+           return name.is_string() && name.get<std::string>().ends_with("ForSequenceClassification");
+         });
+}
+
+// sentence-transformers' 1_Pooling/config.json, where there is one.
+models::Pooling ReadPooling(const fs::path& directory) {
+  const fs::path path = directory / "1_Pooling" / "config.json";
+  if (!fs::exists(path)) {
+    return models::Pooling::kArchitecture;
+  }
+  return WithFrame([&] { return "file '" + path.string() + "'"; },
+                   [&] {
+                     const nlohmann::json pooling = ParseJson(ReadFile(path, 1 << 20));
+                     std::vector<std::string> modes;
+                     for (const auto& [key, value] : pooling.items()) {
+                       if (key.starts_with("pooling_mode_") && value.is_boolean() && value.get<bool>()) {
+                         modes.push_back(key);
+                       }
+                     }
+                     if (modes == std::vector<std::string>{"pooling_mode_mean_tokens"}) {
+                       return models::Pooling::kMean;
+                     }
+                     if (modes == std::vector<std::string>{"pooling_mode_cls_token"}) {
+                       return models::Pooling::kFirstToken;
+                     }
+                     Fail(ErrorCode::kUnsupported, "expected exactly one of pooling_mode_mean_tokens and ",
+                          "pooling_mode_cls_token to be true, got ", modes.size(), " modes",
+                          modes.empty() ? "" : ", the first " + modes[0]);
+                   });
+}
+
+std::vector<std::string> NamesById(const nlohmann::json& id2label) {
+  const auto count = static_cast<std::int64_t>(id2label.size());
+  std::vector<std::string> names(id2label.size());
+  std::set<std::string> seen;
+  for (const auto& [key, value] : id2label.items()) {
+    const bool digits =
+        !key.empty() && key.size() < 8 && std::ranges::all_of(key, [](char c) { return c >= '0' && c <= '9'; });
+    if (!digits || std::stoll(key) >= count || !value.is_string()) {
+      Fail(ErrorCode::kInvalidFile, "config.json: id2label: expected ids 0 to ", count - 1,
+           " with names as strings, got '", key, "': ", value.dump());
+    }
+    auto name = value.get<std::string>();
+    if (!seen.insert(name).second) {
+      Fail(ErrorCode::kInvalidFile, "config.json: id2label: two labels are called '", name, "'");
+    }
+    names[static_cast<std::size_t>(std::stoll(key))] = std::move(name);
+  }
+  return names;
+}
+
+}  // namespace
+
+fs::path ResolveCacheEntry(const fs::path& path) {
+  const fs::path ref = path / "refs" / "main";
+  if (fs::exists(path / "config.json") || !fs::exists(path / "snapshots")) {
+    return path;
+  }
+  std::string revision = ReadFile(ref, 4096);
+  while (!revision.empty() && std::isspace(static_cast<unsigned char>(revision.back())) != 0) {
+    revision.pop_back();
+  }
+  const fs::path snapshot = path / "snapshots" / revision;
+  if (revision.find('/') != std::string::npos || !fs::is_directory(snapshot)) {
+    Fail(ErrorCode::kNotFound, "'", ref.string(), "' names the snapshot '", revision, "', which is not there");
+  }
+  return snapshot;
+}
+
+LabelInfo ParseLabels(const nlohmann::json& config) {
+  LabelInfo info;
+  const auto id2label = config.find("id2label");
+  if (id2label != config.end() && id2label->is_object() && !id2label->empty()) {
+    info.labels = NamesById(*id2label);
+  } else {
+    const auto count = JsonValueOr<std::int64_t>(config, "num_labels", 2);
+    if (count < 1 || count > kMaxLabels) {
+      Fail(ErrorCode::kInvalidFile, "config.json: num_labels: expected 1 to ", kMaxLabels, ", got ", count);
+    }
+    for (std::int64_t i = 0; i < count; ++i) {
+      info.labels.push_back("LABEL_" + std::to_string(i));
+    }
+  }
+  const auto problem = JsonValueOr<std::string>(config, "problem_type", "");
+  info.problem_is_stated = !problem.empty();
+  if (problem == "multi_label_classification") {
+    info.problem = ProblemType::kMultiLabel;
+  } else if (problem == "regression" || (problem.empty() && info.labels.size() == 1)) {
+    Fail(ErrorCode::kUnsupported, "config.json describes a regression",
+         problem.empty() ? " (one label and no problem_type)" : "", "; only classifiers are supported");
+  } else if (!problem.empty() && problem != "single_label_classification") {
+    Fail(ErrorCode::kInvalidFile, "config.json: problem_type '", problem,
+         "'; expected single_label_classification or multi_label_classification");
+  }
+  return info;
+}
+
+Model LoadDirectory(const fs::path& directory) {
+  const nlohmann::json config = ReadJsonFile(directory / "config.json");
+  const bool is_classifier = IsClassifier(config);
+  // The labels of an encoder without a head mean nothing: transformers writes two into every config.json.
+  models::BuildOptions options{.expect_head = is_classifier, .pooling = ReadPooling(directory)};
+  LabelInfo labels;
+  if (is_classifier) {
+    labels = ParseLabels(config);
+    options.num_labels = static_cast<std::int64_t>(labels.labels.size());
+  }
+  models::BuiltModel built = WithFrame([&] { return "directory '" + directory.string() + "'"; },
+                                       [&] { return models::BuildModel(config, ReadCheckpoint(directory), options); });
+  Tokenizer tokenizer = Tokenizer::FromDirectory(directory);
+  ModelInfo info;
+  info.model_type = config["model_type"].get<std::string>();
+  info.labels = std::move(labels.labels);
+  info.problem = labels.problem;
+  info.problem_is_stated = labels.problem_is_stated;
+  info.max_length = std::min(tokenizer.model_max_length(), built.max_positions);
+  info.base_parameters = CountWeights(built.graph).elements;
+  info.stored_bytes = built.stored_bytes;
+  info.ignored = std::move(built.ignored);
+  info.path = directory;
+  return {std::move(info), std::make_shared<const Graph>(std::move(built.graph)), std::move(tokenizer)};
+}
+
+}  // namespace laconic::hf

@@ -1,0 +1,28 @@
+// A Hugging Face model directory: config.json, a checkpoint, tokenizer files.
+#pragma once
+
+#include <filesystem>
+
+#include <nlohmann/json_fwd.hpp>
+
+#include "laconic/model.h"
+
+namespace laconic::hf {
+
+// `path` itself, or, for an entry of the Hugging Face cache (models--org--name), the snapshot that refs/main names.
+// Errors: kNotFound.
+std::filesystem::path ResolveCacheEntry(const std::filesystem::path& path);
+
+// Errors: those of Model::Load.
+Model LoadDirectory(const std::filesystem::path& directory);
+
+struct LabelInfo {
+  std::vector<std::string> labels;  // of id2label, or LABEL_0 … of num_labels, or of two labels
+  ProblemType problem = ProblemType::kSingleLabel;
+  bool problem_is_stated = false;
+};
+
+// Errors: kInvalidFile for ids that are not 0 … n-1 or names that repeat; kUnsupported for regression.
+LabelInfo ParseLabels(const nlohmann::json& config);
+
+}  // namespace laconic::hf

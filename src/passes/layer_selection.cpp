@@ -1,0 +1,85 @@
+#include "passes/layer_selection.h"
+
+#include <algorithm>
+#include <array>
+
+#include <fnmatch.h>
+
+#include "laconic/error.h"
+
+namespace laconic::passes {
+namespace {
+
+bool Matches(const std::string& pattern, const std::string& name) {
+  return ::fnmatch(pattern.c_str(), name.c_str(), 0) == 0;
+}
+
+bool MatchesAny(const std::vector<std::string>& patterns, const std::string& name) {
+  return std::ranges::any_of(patterns, [&](const std::string& pattern) { return Matches(pattern, name); });
+}
+
+void CheckPatterns(const std::vector<std::string>& patterns, const std::vector<Layer>& layers) {
+  for (const std::string& pattern : patterns) {
+    if (std::ranges::none_of(layers, [&](const Layer& layer) { return Matches(pattern, layer.name); })) {
+      Fail(ErrorCode::kInvalidArgument, "no layer matches '", pattern, "'; the model has ", layers.size(),
+           " layers, such as '", layers.empty() ? "" : layers.front().name, "' and '",
+           layers.empty() ? "" : layers.back().name, "'");
+    }
+  }
+}
+
+}  // namespace
+
+std::string_view ToString(LayerKind kind) noexcept { return kind == LayerKind::kLinear ? "linear" : "embedding"; }
+
+LayerKind ParseLayerKind(std::string_view name) {
+  for (const LayerKind kind : {LayerKind::kLinear, LayerKind::kEmbedding}) {
+    if (name == ToString(kind)) {
+      return kind;
+    }
+  }
+  Fail(ErrorCode::kInvalidArgument, "unknown layer kind '", name, "'; known: linear, embedding");
+}
+
+bool FindLayer(const Graph& graph, const Node& node, Layer* layer) {
+  const bool linear = node.op == "laconic.Linear";
+  const bool embedding = node.op == "Gather" && IntAttribute(node, "axis") == 0;
+  if (!linear && !embedding) {
+    return false;
+  }
+  const ValueId weight = node.inputs[linear ? 1 : 0];
+  const Tensor* tensor = graph.FindInitializer(weight);
+  if (tensor == nullptr || tensor->dtype() != DType::kF32 || tensor->shape().size() != 2) {
+    return false;
+  }
+  constexpr std::string_view kSuffix = ".weight";
+  std::string name = graph.value(weight).name;
+  if (name.ends_with(kSuffix)) {
+    name.resize(name.size() - kSuffix.size());
+  }
+  *layer = {linear ? LayerKind::kLinear : LayerKind::kEmbedding, std::move(name), weight};
+  return true;
+}
+
+std::vector<std::string> SelectLayers(const Graph& graph, const LayerSelection& selection) {
+  std::vector<Layer> layers;
+  for (const Node& node : graph.nodes()) {
+    Layer layer;
+    if (FindLayer(graph, node, &layer)) {
+      layers.push_back(std::move(layer));
+    }
+  }
+  CheckPatterns(selection.include, layers);
+  CheckPatterns(selection.exclude, layers);
+  std::vector<std::string> selected;
+  for (const Layer& layer : layers) {
+    const bool kind = std::ranges::find(selection.kinds, layer.kind) != selection.kinds.end();
+    const bool included = selection.include.empty() || MatchesAny(selection.include, layer.name);
+    if (kind && included && !MatchesAny(selection.exclude, layer.name)) {
+      selected.push_back(layer.name);
+    }
+  }
+  return selected;
+}
+
+}  // namespace laconic::passes

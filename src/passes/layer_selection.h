@@ -1,0 +1,43 @@
+// Which layers a compression method touches.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "graph/graph.h"
+
+namespace laconic::passes {
+
+enum class LayerKind : std::uint8_t {
+  kLinear,     // laconic.Linear with a constant weight
+  kEmbedding,  // Gather of whole rows from a constant table
+};
+
+std::string_view ToString(LayerKind kind) noexcept;  // "linear", "embedding"
+// Errors: kInvalidArgument listing the kinds.
+LayerKind ParseLayerKind(std::string_view name);
+
+// A node whose weight a method may replace.
+struct Layer {
+  LayerKind kind = LayerKind::kLinear;
+  std::string name;           // the weight's name without ".weight", e.g. "bert.pooler.dense"
+  ValueId weight = kNoValue;  // linear: [in, out]; embedding: [rows, width]
+};
+
+// The layer that `node` is, if it is one and its weight is f32.
+bool FindLayer(const Graph& graph, const Node& node, Layer* layer);
+
+struct LayerSelection {
+  std::vector<LayerKind> kinds = {LayerKind::kLinear, LayerKind::kEmbedding};
+  // Shell patterns (`*` any text, `?` any character) that match a whole layer name. `include` empty: every layer.
+  std::vector<std::string> include;
+  std::vector<std::string> exclude;
+};
+
+// The names of the layers of `graph` that `selection` takes. Errors: kInvalidArgument for a pattern that no layer of
+// the graph matches, naming some that there are: a typing error must not pass as "done".
+std::vector<std::string> SelectLayers(const Graph& graph, const LayerSelection& selection);
+
+}  // namespace laconic::passes

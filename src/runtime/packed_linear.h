@@ -1,0 +1,49 @@
+// A linear layer's weights, laid out for the kernels of one level.
+#pragma once
+
+#include <cstdint>
+#include <variant>
+#include <vector>
+
+#include "base/aligned_bytes.h"
+#include "kernels/gemm_f32/gemm_f32.h"
+#include "kernels/gemm_u8s8/gemm_u8s8.h"
+#include "tensor/tensor.h"
+
+namespace laconic::runtime {
+
+// [k, n] in s8 with a scale per column, for quantized rows.
+struct PackedS8 {
+  const kernels::GemmU8S8Kernels* kernels = nullptr;
+  std::int64_t k = 0;
+  std::int64_t n = 0;
+  AlignedBytes weights;
+  std::vector<float> scale;  // [n]
+  std::vector<float> bias;   // [n], zeros where there is none
+  std::int64_t size_bytes() const noexcept;
+};
+
+// [k, n] in f32, f16 or bf16, for f32 rows.
+struct PackedF32 {
+  const kernels::GemmF32Kernels* kernels = nullptr;
+  std::int64_t k = 0;
+  std::int64_t n = 0;
+  kernels::WeightType type = kernels::WeightType::kF32;
+  AlignedBytes weights;
+  std::vector<float> bias;
+  std::int64_t size_bytes() const noexcept;
+};
+
+// One layer, or several that read the same rows, side by side. All tensors live until packing is done, then their
+// mapped pages are released.
+struct LinearPart {
+  Tensor weight;                 // [k, n]: s8, f32, f16 or bf16
+  Tensor scale;                  // f32 [n] where weight is s8
+  const Tensor* bias = nullptr;  // f32 [n], or null
+};
+
+// Preconditions: parts of one k and one dtype.
+PackedS8 PackS8(std::span<const LinearPart> parts, kernels::Isa isa);
+PackedF32 PackF32(std::span<const LinearPart> parts, kernels::Isa isa);
+
+}  // namespace laconic::runtime

@@ -1,0 +1,131 @@
+// What the planner makes of a graph: steps over buffers. A text's tokens lie one after another without padding.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/aligned_bytes.h"
+#include "kernels/isa.h"
+
+namespace laconic::runtime {
+
+// What one row of a buffer belongs to.
+enum class Rows : std::uint8_t { kTokens, kTexts };
+
+using BufferId = std::int32_t;
+
+struct Buffer {
+  Rows rows = Rows::kTokens;
+  std::int64_t row_bytes = 0;
+};
+
+// Some columns of an f32 buffer.
+struct Matrix {
+  BufferId buffer = -1;
+  std::int64_t column = 0;
+  std::int64_t width = 0;
+};
+
+// Rows of u8 codes with their scale (f32) and zero point (s32).
+struct QuantizedMatrix {
+  BufferId codes = -1;
+  BufferId scale = -1;
+  BufferId zero_point = -1;
+  std::int64_t width = 0;
+};
+
+// The texts of one Run, flat.
+struct Inputs {
+  std::vector<std::int64_t> ids;        // [tokens]
+  std::vector<std::int64_t> type_ids;   // [tokens]
+  std::vector<std::int64_t> positions;  // [tokens]: 0, 1, … within each text
+  std::vector<std::int64_t> starts;     // [texts + 1]: text i is tokens starts[i] … starts[i + 1] - 1
+  std::int64_t num_tokens() const noexcept { return starts.back(); }
+  std::int64_t num_texts() const noexcept { return static_cast<std::int64_t>(starts.size()) - 1; }
+  std::int64_t num_rows(Rows rows) const noexcept { return rows == Rows::kTokens ? num_tokens() : num_texts(); }
+};
+
+// Where each buffer lies for the caller's part of the work.
+class Memory {
+ public:
+  struct Place {
+    std::byte* data = nullptr;
+    std::int64_t row_bytes = 0;
+    std::int64_t first_row = 0;  // the row that `data` holds first
+  };
+  explicit Memory(std::vector<Place> places) : places_(std::move(places)) {}
+
+  template <typename T>
+  T* Row(BufferId buffer, std::int64_t row) const {
+    const Place& place = places_[static_cast<std::size_t>(buffer)];
+    return reinterpret_cast<T*>(place.data + (row - place.first_row) * place.row_bytes);
+  }
+  float* Row(const Matrix& matrix, std::int64_t row) const { return Row<float>(matrix.buffer, row) + matrix.column; }
+  std::int64_t Stride(const Matrix& matrix) const {
+    return places_[static_cast<std::size_t>(matrix.buffer)].row_bytes / static_cast<std::int64_t>(sizeof(float));
+  }
+  std::int64_t RowBytes(BufferId buffer) const { return places_[static_cast<std::size_t>(buffer)].row_bytes; }
+  std::vector<Place>& places() noexcept { return places_; }
+
+ private:
+  std::vector<Place> places_;
+};
+
+// A part of a step's work: rows begin … end - 1 and of those the share `part` of `num_parts`, which a step may cut by
+// rows or by columns. The result does not depend on the cut.
+struct Work {
+  std::int64_t begin = 0;
+  std::int64_t end = 0;
+  int part = 0;
+  int num_parts = 1;
+};
+
+class Step {
+ public:
+  virtual ~Step() = default;
+  virtual void Run(const Inputs& inputs, const Memory& memory, const Work& work) const = 0;
+  virtual std::string Describe() const = 0;
+  virtual std::vector<BufferId> Reads() const = 0;
+  virtual std::vector<BufferId> Writes() const = 0;
+  virtual Rows rows() const = 0;  // what the rows of Work are
+
+  // Steps that read other rows than the ones they write run alone: one task a unit of NumTasks().
+  virtual bool is_row_wise() const { return true; }
+  virtual std::int64_t NumTasks(const Inputs&) const { return 0; }
+  virtual std::int64_t ScratchBytes(const Inputs&) const { return 0; }  // a thread
+  virtual void RunTask(const Inputs&, const Memory&, std::int64_t /*task*/, std::byte* /*scratch*/) const {}
+};
+
+// Steps first … last - 1 that a thread can take through together, a chunk of rows at a time; or one that runs alone.
+struct Segment {
+  std::size_t first = 0;
+  std::size_t last = 0;
+};
+
+struct Plan {
+  std::vector<Buffer> buffers;
+  std::vector<std::unique_ptr<const Step>> steps;
+  Matrix output;
+  Rows output_rows = Rows::kTexts;
+  std::int64_t max_positions = 0;  // rows of the position table; 0: no limit
+  std::int64_t num_ids = 0;        // rows of the word table
+  std::int64_t num_types = 0;      // rows of the token type table; 0: none
+  std::int64_t memory_bytes = 0;   // weights as held
+
+  // Made by FinishPlan:
+  std::vector<Segment> segments;
+  std::vector<bool> is_local;      // of each buffer: used within one segment only, so that a chunk of rows is enough
+  std::vector<std::int32_t> slot;  // of each buffer: buffers that are never alive together share one
+  std::vector<Buffer> slots;
+  std::vector<bool> slot_is_local;
+};
+
+// Finds the segments, and which buffers may share memory.
+void FinishPlan(Plan* plan);
+
+std::string PrintPlan(const Plan& plan);
+
+}  // namespace laconic::runtime

@@ -1,0 +1,441 @@
+#include "runtime/planner.h"
+
+#include <algorithm>
+#include <map>
+#include <set>
+#include <unordered_map>
+#include <utility>
+
+#include "laconic/error.h"
+#include "models/encoder.h"
+#include "runtime/steps.h"
+
+namespace laconic::runtime {
+namespace {
+
+using kernels::Activation;
+
+constexpr std::int64_t kCodesAlignment = 64;  // rows of codes start on a cache line
+
+class Planner {
+ public:
+  Planner(const Graph& graph, kernels::Isa isa) : graph_(graph), isa_(isa) {
+    for (const Node& node : graph.nodes()) {
+      for (const ValueId input : node.inputs) {
+        if (input != kNoValue) {
+          consumers_[input].push_back(&node);
+        }
+      }
+    }
+  }
+
+  Plan Run() {
+    for (const Node& node : graph_.nodes()) {
+      if (!done_.contains(&node)) {
+        WithFrame([&] { return "node '" + graph_.name(node) + "'"; }, [&] { Lower(node); });
+      }
+    }
+    if (graph_.outputs().size() != 1) {
+      Fail(ErrorCode::kUnsupported, "a graph with ", graph_.outputs().size(), " outputs; expected 1");
+    }
+    const ValueId output = graph_.outputs()[0];
+    plan_.output = Place(output);
+    plan_.output_rows = RowsOf(output);
+    FinishPlan(&plan_);
+    return std::move(plan_);
+  }
+
+ private:
+  void Lower(const Node& node) {
+    using Handler = void (Planner::*)(const Node&);
+    static const std::map<std::string_view, Handler> handlers = {
+        {"Add", &Planner::LowerAdd},
+        {"Attention", &Planner::LowerAttention},
+        {"Cast", &Planner::LowerNothing},
+        {"DequantizeLinear", &Planner::LowerNothing},
+        {"Gather", &Planner::LowerGather},
+        {"Gelu", &Planner::LowerActivation},
+        {"LayerNormalization", &Planner::LowerLayerNorm},
+        {"Relu", &Planner::LowerActivation},
+        {"Tanh", &Planner::LowerActivation},
+        {"laconic.DynamicQuantize", &Planner::LowerQuantize},
+        {"laconic.KeyMask", &Planner::LowerNothing},
+        {"laconic.Linear", &Planner::LowerLinear},
+        {"laconic.MeanPool", &Planner::LowerMeanPool},
+        {"laconic.Positions", &Planner::LowerNothing},
+    };
+    const auto found = handlers.find(node.op);
+    if (found == handlers.end()) {
+      Fail(ErrorCode::kUnsupported, "no kernel runs ", node.op);
+    }
+    (this->*found->second)(node);
+  }
+
+  // Read where it is used: a weight's stored form, the mask (texts are flat: only real tokens are there), positions.
+  void LowerNothing(const Node&) {}
+
+  // --- where values lie -------------------------------------------------------------------------------------------
+
+  Rows RowsOf(ValueId value) const {
+    const std::size_t rank = graph_.value(value).type.shape.size();
+    if (rank != 2 && rank != 3) {
+      Fail(ErrorCode::kUnsupported, "value '", graph_.value(value).name, "' of type ",
+           laconic::ToString(graph_.value(value).type), "; expected [batch, width] or [batch, sequence, width]");
+    }
+    return rank == 3 ? Rows::kTokens : Rows::kTexts;
+  }
+
+  std::int64_t WidthOf(ValueId value) const { return graph_.value(value).type.shape.back().size; }
+
+  BufferId NewBuffer(Rows rows, std::int64_t row_bytes) {
+    plan_.buffers.push_back({rows, row_bytes});
+    return static_cast<BufferId>(plan_.buffers.size() - 1);
+  }
+
+  Matrix NewMatrix(Rows rows, std::int64_t width) {
+    return {NewBuffer(rows, width * static_cast<std::int64_t>(sizeof(float))), 0, width};
+  }
+
+  Matrix NewPlace(ValueId value) { return places_[value] = NewMatrix(RowsOf(value), WidthOf(value)); }
+
+  Matrix Place(ValueId value) {
+    const auto embedding = embeddings_.find(value);
+    if (embedding != embeddings_.end() && !places_.contains(value)) {
+      Matrix out = NewPlace(value);
+      Emit<EmbeddingStep>(isa_, embedding->second, out);
+    }
+    const auto sum = sums_.find(value);
+    if (sum != sums_.end() && !places_.contains(value)) {
+      const auto [a, b] = sum->second;
+      const Matrix from_a = Place(a);
+      const Matrix from_b = Place(b);
+      Emit<AddStep>(isa_, RowsOf(value), from_a, from_b, NewPlace(value));
+    }
+    const auto found = places_.find(value);
+    if (found == places_.end()) {
+      Fail(ErrorCode::kUnsupported, "no plan computes '", graph_.value(value).name, "' as numbers of its own");
+    }
+    return found->second;
+  }
+
+  template <typename T, typename... Args>
+  void Emit(Args&&... args) {
+    plan_.steps.push_back(std::make_unique<const T>(std::forward<Args>(args)...));
+  }
+
+  const Node* SoleConsumer(ValueId value) const {
+    const auto found = consumers_.find(value);
+    const bool leaves = std::ranges::find(graph_.outputs(), value) != graph_.outputs().end();
+    return found != consumers_.end() && found->second.size() == 1 && !leaves ? found->second[0] : nullptr;
+  }
+
+  // --- weights ----------------------------------------------------------------------------------------------------
+
+  // The stored form of `value`: itself, what Cast widens, or what DequantizeLinear scales along `axis`.
+  std::pair<Tensor, Tensor> StoredWeight(ValueId value, std::int64_t axis) const {
+    if (const Tensor* tensor = graph_.FindInitializer(value)) {
+      return {*tensor, Tensor()};
+    }
+    const Node* producer = graph_.FindProducer(value);
+    const Tensor* stored = producer == nullptr ? nullptr : graph_.FindInitializer(producer->inputs[0]);
+    if (stored != nullptr && producer->op == "Cast") {
+      return {*stored, Tensor()};
+    }
+    if (stored != nullptr && producer->op == "DequantizeLinear" && producer->inputs.size() == 2 &&
+        stored->dtype() == DType::kS8 && IntAttribute(*producer, "axis") == axis) {
+      const Tensor* scale = graph_.FindInitializer(producer->inputs[1]);
+      if (scale != nullptr && scale->shape() == Shape{stored->shape()[static_cast<std::size_t>(axis)]}) {
+        return {*stored, *scale};
+      }
+    }
+    Fail(ErrorCode::kUnsupported, "weight '", graph_.value(value).name,
+         "': expected a constant, a Cast of one, or s8 with a scale per ", axis == 0 ? "row" : "column");
+  }
+
+  Tensor Constant(ValueId value) const {
+    const Tensor* tensor = graph_.FindInitializer(value);
+    if (tensor == nullptr || tensor->dtype() != DType::kF32) {
+      Fail(ErrorCode::kUnsupported, "'", graph_.value(value).name, "' is not an f32 constant");
+    }
+    plan_.memory_bytes += tensor->size_bytes();
+    return tensor->Contiguous();
+  }
+
+  // --- ops --------------------------------------------------------------------------------------------------------
+
+  void LowerGather(const Node& node) {
+    if (IntAttribute(node, "axis") == 1) {
+      LowerFirstToken(node);
+      return;
+    }
+    Table table;
+    std::tie(table.data, table.scale) = StoredWeight(node.inputs[0], 0);
+    table.data = table.data.Contiguous();
+    table.name = graph_.value(node.inputs[0]).name;
+    table.ids = SourceOf(node.inputs[1]);
+    const std::int64_t rows = table.data.shape()[0];
+    switch (table.ids) {
+      case IdSource::kIds:
+        plan_.num_ids = rows;
+        break;
+      case IdSource::kTypeIds:
+        plan_.num_types = rows;
+        break;
+      case IdSource::kPositions:
+        plan_.max_positions = rows;
+        break;
+    }
+    plan_.memory_bytes += table.data.size_bytes() + table.scale.size_bytes();
+    embeddings_[node.outputs[0]] = {std::move(table)};
+  }
+
+  IdSource SourceOf(ValueId ids) const {
+    const std::string& name = graph_.value(ids).name;
+    const Node* producer = graph_.FindProducer(ids);
+    if (producer != nullptr && producer->op == "laconic.Positions") {
+      return IdSource::kPositions;
+    }
+    if (name == models::kInputIds) {
+      return IdSource::kIds;
+    }
+    if (name == models::kTokenTypeIds) {
+      return IdSource::kTypeIds;
+    }
+    Fail(ErrorCode::kUnsupported, "an embedding of '", name, "'");
+  }
+
+  void LowerFirstToken(const Node& node) {
+    const Tensor* index = graph_.FindInitializer(node.inputs[1]);
+    const bool first = index != nullptr && index->dtype() == DType::kS64 && index->shape().empty() &&
+                       index->values<std::int64_t>()[0] == 0;
+    if (!first) {
+      Fail(ErrorCode::kUnsupported, "Gather along axis 1 of other rows than the first");
+    }
+    const Matrix x = Place(node.inputs[0]);
+    Emit<FirstTokenStep>(x, NewPlace(node.outputs[0]));
+  }
+
+  // Sums of table rows become one look-up; a sum that only a LayerNormalization reads is added there.
+  void LowerAdd(const Node& node) {
+    const ValueId out = node.outputs[0];
+    const auto a = embeddings_.find(node.inputs[0]);
+    const auto b = embeddings_.find(node.inputs[1]);
+    const bool tables = a != embeddings_.end() && b != embeddings_.end() && b->second.size() == 1 &&
+                        static_cast<std::int64_t>(a->second.size()) < kernels::kMaxEmbeddingTables &&
+                        SoleConsumer(node.inputs[0]) != nullptr && SoleConsumer(node.inputs[1]) != nullptr;
+    if (tables) {
+      std::vector<Table> joined = a->second;
+      joined.push_back(b->second[0]);
+      embeddings_[out] = std::move(joined);
+      return;
+    }
+    if (graph_.value(node.inputs[0]).type != graph_.value(node.inputs[1]).type) {
+      Fail(ErrorCode::kUnsupported, "Add of ", laconic::ToString(graph_.value(node.inputs[0]).type), " and ",
+           laconic::ToString(graph_.value(node.inputs[1]).type));
+    }
+    sums_[out] = {node.inputs[0], node.inputs[1]};
+    const Node* consumer = SoleConsumer(out);
+    if (consumer == nullptr || consumer->op != "LayerNormalization") {
+      Place(out);
+    }
+  }
+
+  void LowerLayerNorm(const Node& node) {
+    const ValueId in = node.inputs[0];
+    LayerNormSpec spec;
+    spec.name = graph_.name(node);
+    const auto sum = sums_.find(in);
+    if (sum != sums_.end() && !places_.contains(in)) {
+      spec.x = Place(sum->second.first);
+      spec.residual = Place(sum->second.second);
+    } else {
+      spec.x = Place(in);
+    }
+    spec.rows = RowsOf(in);
+    spec.gamma = Constant(node.inputs[1]);
+    spec.beta = Constant(node.inputs[2]);
+    spec.epsilon = FloatAttribute(node, "epsilon");
+    spec.out = NewPlace(node.outputs[0]);
+    for (const Node* consumer : consumers_[node.outputs[0]]) {
+      if (consumer->op == "laconic.DynamicQuantize") {
+        spec.quantized = NewQuantized(consumer->outputs[0], spec.rows, spec.out.width);
+        done_.insert(consumer);
+        break;
+      }
+    }
+    Emit<LayerNormStep>(isa_, std::move(spec));
+  }
+
+  QuantizedMatrix NewQuantized(ValueId value, Rows rows, std::int64_t width) {
+    const std::int64_t code_bytes = (width + kCodesAlignment - 1) / kCodesAlignment * kCodesAlignment;
+    const QuantizedMatrix matrix = {NewBuffer(rows, code_bytes), NewBuffer(rows, sizeof(float)),
+                                    NewBuffer(rows, sizeof(std::int32_t)), width};
+    quantized_[value] = matrix;
+    return matrix;
+  }
+
+  void LowerQuantize(const Node& node) {
+    const Matrix x = Place(node.inputs[0]);
+    const Rows rows = RowsOf(node.inputs[0]);
+    Emit<QuantizeStep>(isa_, rows, x, NewQuantized(node.outputs[0], rows, x.width));
+  }
+
+  static bool IsActivation(const Node& node) { return node.op == "Gelu" || node.op == "Relu" || node.op == "Tanh"; }
+
+  static Activation ActivationOf(const Node& node) {
+    if (node.op == "Relu") {
+      return Activation::kRelu;
+    }
+    if (node.op == "Tanh") {
+      return Activation::kTanh;
+    }
+    return StringAttribute(node, "approximate") == "tanh" ? Activation::kGeluTanh : Activation::kGeluErf;
+  }
+
+  void LowerActivation(const Node& node) {
+    const Matrix x = Place(node.inputs[0]);
+    Emit<ActivationStep>(isa_, RowsOf(node.inputs[0]), ActivationOf(node), x, NewPlace(node.outputs[0]));
+  }
+
+  // Linear layers that read the same rows and feed one Attention (Q, K, V) become one GEMM; an activation that alone
+  // reads a layer is applied as the layer is written.
+  void LowerLinear(const Node& node) {
+    std::vector<const Node*> group = Siblings(node);
+    std::vector<LinearPart> parts;
+    for (const Node* member : group) {
+      parts.push_back(PartOf(*member));
+      done_.insert(member);
+    }
+    LinearSpec spec;
+    spec.name = graph_.name(node);
+    spec.rows = RowsOf(node.outputs[0]);
+    std::int64_t width = 0;
+    for (const LinearPart& part : parts) {
+      width += part.weight.shape()[1];
+    }
+    spec.out = NewMatrix(spec.rows, width);
+    ValueId out = node.outputs[0];
+    const Node* next = group.size() == 1 ? SoleConsumer(out) : nullptr;
+    if (next != nullptr && IsActivation(*next)) {
+      spec.activation = ActivationOf(*next);
+      done_.insert(next);
+      out = next->outputs[0];
+    }
+    PlaceOutputs(group, out, spec.out);
+    EmitLinear(node, std::move(spec), parts);
+  }
+
+  void PlaceOutputs(const std::vector<const Node*>& group, ValueId out, const Matrix& matrix) {
+    if (group.size() == 1) {
+      places_[out] = matrix;
+      return;
+    }
+    std::int64_t column = 0;
+    for (const Node* member : group) {
+      const std::int64_t width = WidthOf(member->outputs[0]);
+      places_[member->outputs[0]] = {matrix.buffer, column, width};
+      column += width;
+    }
+  }
+
+  void EmitLinear(const Node& node, LinearSpec spec, const std::vector<LinearPart>& parts) {
+    const ValueId x = node.inputs[0];
+    const auto quantized = quantized_.find(x);
+    if (quantized != quantized_.end() && parts[0].weight.dtype() == DType::kS8) {
+      PackedS8 packed = PackS8(parts, isa_);
+      plan_.memory_bytes += packed.size_bytes();
+      Emit<LinearU8S8Step>(std::move(spec), quantized->second, std::move(packed));
+      return;
+    }
+    if (quantized != quantized_.end() || parts[0].weight.dtype() == DType::kS8) {
+      Fail(ErrorCode::kUnsupported, "a linear layer of which only the ",
+           quantized != quantized_.end() ? "input" : "weight", " is quantized");
+    }
+    PackedF32 packed = PackF32(parts, isa_);
+    plan_.memory_bytes += packed.size_bytes();
+    Emit<LinearF32Step>(std::move(spec), Place(x), std::move(packed));
+  }
+
+  LinearPart PartOf(const Node& node) const {
+    LinearPart part;
+    std::tie(part.weight, part.scale) = StoredWeight(node.inputs[1], 1);
+    if (node.inputs.size() > 2 && node.inputs[2] != kNoValue) {
+      part.bias = graph_.FindInitializer(node.inputs[2]);
+      if (part.bias == nullptr) {
+        Fail(ErrorCode::kUnsupported, "bias '", graph_.value(node.inputs[2]).name, "' is not a constant");
+      }
+    }
+    return part;
+  }
+
+  std::vector<const Node*> Siblings(const Node& node) const {
+    const Node* reader = SoleConsumer(node.outputs[0]);
+    if (reader == nullptr || reader->op != "Attention") {
+      return {&node};
+    }
+    std::vector<const Node*> group;
+    const DType dtype = PartOf(node).weight.dtype();
+    for (std::size_t i = 0; i < 3; ++i) {
+      const Node* member = graph_.FindProducer(reader->inputs[i]);
+      const bool joins = member != nullptr && member->op == "laconic.Linear" && member->inputs[0] == node.inputs[0] &&
+                         SoleConsumer(reader->inputs[i]) == reader && PartOf(*member).weight.dtype() == dtype &&
+                         !done_.contains(member);
+      if (!joins) {
+        return {&node};
+      }
+      group.push_back(member);
+    }
+    return group;
+  }
+
+  void LowerAttention(const Node& node) {
+    AttentionSpec spec;
+    spec.name = graph_.name(node);
+    spec.num_heads = IntAttribute(node, "q_num_heads");
+    spec.scale = FloatAttribute(node, "scale");
+    spec.q = Place(node.inputs[0]);
+    spec.k = Place(node.inputs[1]);
+    spec.v = Place(node.inputs[2]);
+    if (IntAttribute(node, "kv_num_heads") != spec.num_heads || spec.q.width != spec.v.width ||
+        spec.q.width != spec.k.width || spec.q.width / spec.num_heads > kernels::kMaxHeadDim) {
+      Fail(ErrorCode::kUnsupported, "Attention with unlike heads, or heads wider than ", kernels::kMaxHeadDim);
+    }
+    CheckMask(node);
+    spec.out = NewPlace(node.outputs[0]);
+    Emit<AttentionStep>(isa_, std::move(spec));
+  }
+
+  // Flat texts hold only tokens whose mask is 1, so the one mask that they stand for is the model's own attention_mask.
+  void CheckMask(const Node& node) const {
+    const Node* mask = node.inputs.size() > 3 ? graph_.FindProducer(node.inputs[3]) : nullptr;
+    if (mask == nullptr || mask->op != "laconic.KeyMask" ||
+        graph_.value(mask->inputs[0]).name != models::kAttentionMask) {
+      Fail(ErrorCode::kUnsupported, "Attention without a mask that says which tokens of '", models::kAttentionMask,
+           "' are real");
+    }
+  }
+
+  void LowerMeanPool(const Node& node) {
+    if (graph_.value(node.inputs[1]).name != models::kAttentionMask) {
+      Fail(ErrorCode::kUnsupported, "a mean over another mask than '", models::kAttentionMask, "'");
+    }
+    const Matrix x = Place(node.inputs[0]);
+    Emit<MeanPoolStep>(x, NewPlace(node.outputs[0]));
+  }
+
+  const Graph& graph_;
+  kernels::Isa isa_;
+  mutable Plan plan_;
+  std::unordered_map<ValueId, std::vector<const Node*>> consumers_;
+  std::unordered_map<ValueId, Matrix> places_;
+  std::unordered_map<ValueId, QuantizedMatrix> quantized_;
+  std::unordered_map<ValueId, std::vector<Table>> embeddings_;     // sums of table rows, not yet looked up
+  std::unordered_map<ValueId, std::pair<ValueId, ValueId>> sums_;  // sums that are not yet added
+  std::set<const Node*> done_;
+};
+
+}  // namespace
+
+Plan MakePlan(const Graph& graph, kernels::Isa isa) { return Planner(graph, isa).Run(); }
+
+}  // namespace laconic::runtime

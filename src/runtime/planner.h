@@ -1,0 +1,14 @@
+// Graph → Plan: which kernels run, what they fuse, where values lie. The only place that knows of both.
+#pragma once
+
+#include "graph/graph.h"
+#include "kernels/isa.h"
+#include "runtime/plan.h"
+
+namespace laconic::runtime {
+
+// Packs the weights on the way, and releases the mapped pages of those it has packed.
+// Errors: kUnsupported for a graph that has no such plan, naming the node.
+Plan MakePlan(const Graph& graph, kernels::Isa isa);
+
+}  // namespace laconic::runtime

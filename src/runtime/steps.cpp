@@ -1,0 +1,317 @@
+#include "runtime/steps.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include <fmt/format.h>
+
+#include "laconic/error.h"
+
+namespace laconic::runtime {
+namespace {
+
+struct Range {
+  std::int64_t begin = 0;
+  std::int64_t end = 0;
+  std::int64_t size() const noexcept { return end - begin; }
+};
+
+// The share `part` of `num_parts` of begin … end - 1, cut at multiples of `unit` from `begin`.
+Range Share(std::int64_t begin, std::int64_t end, std::int64_t unit, int part, int num_parts) {
+  const std::int64_t units = (end - begin + unit - 1) / unit;
+  const std::int64_t first = units * part / num_parts;
+  const std::int64_t last = units * (part + 1) / num_parts;
+  return {std::min(end, begin + first * unit), std::min(end, begin + last * unit)};
+}
+
+Range RowsOf(const Work& work) { return Share(work.begin, work.end, 1, work.part, work.num_parts); }
+
+kernels::WeightType TypeOf(DType dtype) {
+  switch (dtype) {
+    case DType::kF32:
+      return kernels::WeightType::kF32;
+    case DType::kF16:
+      return kernels::WeightType::kF16;
+    case DType::kBF16:
+      return kernels::WeightType::kBF16;
+    case DType::kS8:
+      return kernels::WeightType::kS8;
+    default:
+      Fail(ErrorCode::kUnsupported, "an embedding table of dtype ", ToString(dtype));
+  }
+}
+
+std::string_view NameOf(kernels::Activation activation) {
+  switch (activation) {
+    case kernels::Activation::kNone:
+      return "";
+    case kernels::Activation::kGeluErf:
+      return " + gelu";
+    case kernels::Activation::kGeluTanh:
+      return " + gelu (tanh)";
+    case kernels::Activation::kRelu:
+      return " + relu";
+    case kernels::Activation::kTanh:
+      return " + tanh";
+  }
+  return "";
+}
+
+const std::int64_t* IdsOf(const Inputs& inputs, IdSource source) {
+  switch (source) {
+    case IdSource::kIds:
+      return inputs.ids.data();
+    case IdSource::kTypeIds:
+      return inputs.type_ids.data();
+    case IdSource::kPositions:
+      return inputs.positions.data();
+  }
+  return nullptr;
+}
+
+}  // namespace
+
+EmbeddingStep::EmbeddingStep(kernels::Isa isa, std::vector<Table> tables, Matrix out)
+    : kernels_(kernels::GetEmbedding(isa)), tables_(std::move(tables)), out_(out) {}
+
+void EmbeddingStep::Run(const Inputs& inputs, const Memory& memory, const Work& work) const {
+  const Range range = RowsOf(work);
+  kernels::EmbeddingArgs args;
+  args.tokens = range.size();
+  args.cols = out_.width;
+  args.num_tables = static_cast<std::int64_t>(tables_.size());
+  for (std::size_t i = 0; i < tables_.size(); ++i) {
+    const Table& table = tables_[i];
+    args.tables[i] = {.data = table.data.data(),
+                      .type = TypeOf(table.data.dtype()),
+                      .row_stride = table.data.strides()[0],
+                      .scale = table.data.dtype() == DType::kS8 ? table.scale.data_as<float>() : nullptr,
+                      .ids = IdsOf(inputs, table.ids) + range.begin};
+  }
+  args.out = memory.Row(out_, range.begin);
+  args.out_stride = memory.Stride(out_);
+  kernels_.run(args);
+}
+
+std::string EmbeddingStep::Describe() const {
+  std::vector<std::string> names;
+  for (const Table& table : tables_) {
+    names.push_back(fmt::format("{} {}", table.name, ToString(table.data.dtype())));
+  }
+  return fmt::format("embed {} [{}]", fmt::join(names, " + "), kernels::ToString(kernels_.isa));
+}
+
+LayerNormStep::LayerNormStep(kernels::Isa isa, LayerNormSpec spec)
+    : kernels_(kernels::GetLayerNorm(isa)), spec_(std::move(spec)) {}
+
+void LayerNormStep::Run(const Inputs&, const Memory& memory, const Work& work) const {
+  const Range range = RowsOf(work);
+  kernels::LayerNormArgs args;
+  args.rows = range.size();
+  args.cols = spec_.x.width;
+  args.x = memory.Row(spec_.x, range.begin);
+  args.x_stride = memory.Stride(spec_.x);
+  if (spec_.residual) {
+    args.residual = memory.Row(*spec_.residual, range.begin);
+    args.residual_stride = memory.Stride(*spec_.residual);
+  }
+  args.gamma = spec_.gamma.data_as<float>();
+  args.beta = spec_.beta.data_as<float>();
+  args.epsilon = spec_.epsilon;
+  args.out = memory.Row(spec_.out, range.begin);
+  args.out_stride = memory.Stride(spec_.out);
+  if (spec_.quantized) {
+    args.q = memory.Row<std::uint8_t>(spec_.quantized->codes, range.begin);
+    args.q_stride = memory.RowBytes(spec_.quantized->codes);
+    args.q_scale = memory.Row<float>(spec_.quantized->scale, range.begin);
+    args.q_zero = memory.Row<std::int32_t>(spec_.quantized->zero_point, range.begin);
+  }
+  kernels_.run(args);
+}
+
+std::string LayerNormStep::Describe() const {
+  return fmt::format("{}layer norm{} {} [{}]", spec_.residual ? "add + " : "", spec_.quantized ? " + quantize" : "",
+                     spec_.name, kernels::ToString(kernels_.isa));
+}
+
+std::vector<BufferId> LayerNormStep::Reads() const {
+  std::vector<BufferId> reads = {spec_.x.buffer};
+  if (spec_.residual) {
+    reads.push_back(spec_.residual->buffer);
+  }
+  return reads;
+}
+
+std::vector<BufferId> LayerNormStep::Writes() const {
+  std::vector<BufferId> writes = {spec_.out.buffer};
+  if (spec_.quantized) {
+    writes.insert(writes.end(), {spec_.quantized->codes, spec_.quantized->scale, spec_.quantized->zero_point});
+  }
+  return writes;
+}
+
+QuantizeStep::QuantizeStep(kernels::Isa isa, Rows rows, Matrix x, QuantizedMatrix out)
+    : kernels_(kernels::GetQuantizeRows(isa)), rows_(rows), x_(x), out_(out) {}
+
+void QuantizeStep::Run(const Inputs&, const Memory& memory, const Work& work) const {
+  const Range range = RowsOf(work);
+  kernels_.run({.rows = range.size(),
+                .cols = x_.width,
+                .x = memory.Row(x_, range.begin),
+                .x_stride = memory.Stride(x_),
+                .q = memory.Row<std::uint8_t>(out_.codes, range.begin),
+                .q_stride = memory.RowBytes(out_.codes),
+                .scale = memory.Row<float>(out_.scale, range.begin),
+                .zero_point = memory.Row<std::int32_t>(out_.zero_point, range.begin)});
+}
+
+std::string QuantizeStep::Describe() const {
+  return fmt::format("quantize {} columns [{}]", x_.width, kernels::ToString(kernels_.isa));
+}
+
+LinearU8S8Step::LinearU8S8Step(LinearSpec spec, QuantizedMatrix x, PackedS8 weights)
+    : spec_(std::move(spec)), x_(x), weights_(std::move(weights)) {}
+
+void LinearU8S8Step::Run(const Inputs&, const Memory& memory, const Work& work) const {
+  const Range columns = Share(0, weights_.n, weights_.kernels->panel_columns(weights_.n), work.part, work.num_parts);
+  weights_.kernels->run({.m = work.end - work.begin,
+                         .n = weights_.n,
+                         .k = weights_.k,
+                         .a = memory.Row<std::uint8_t>(x_.codes, work.begin),
+                         .a_stride = memory.RowBytes(x_.codes),
+                         .a_scale = memory.Row<float>(x_.scale, work.begin),
+                         .a_zero = memory.Row<std::int32_t>(x_.zero_point, work.begin),
+                         .packed = weights_.weights.data(),
+                         .w_scale = weights_.scale.data(),
+                         .bias = weights_.bias.data(),
+                         .activation = spec_.activation,
+                         .out = memory.Row(spec_.out, work.begin),
+                         .out_stride = memory.Stride(spec_.out),
+                         .n_begin = columns.begin,
+                         .n_end = columns.end});
+}
+
+std::string LinearU8S8Step::Describe() const {
+  return fmt::format("linear u8s8 {} x {}{} {} [{}]", weights_.k, weights_.n, NameOf(spec_.activation), spec_.name,
+                     kernels::ToString(weights_.kernels->isa));
+}
+
+LinearF32Step::LinearF32Step(LinearSpec spec, Matrix x, PackedF32 weights)
+    : spec_(std::move(spec)), x_(x), weights_(std::move(weights)) {}
+
+void LinearF32Step::Run(const Inputs&, const Memory& memory, const Work& work) const {
+  const Range columns = Share(0, weights_.n, weights_.kernels->panel_columns(weights_.n), work.part, work.num_parts);
+  weights_.kernels->run({.m = work.end - work.begin,
+                         .n = weights_.n,
+                         .k = weights_.k,
+                         .a = memory.Row(x_, work.begin),
+                         .a_stride = memory.Stride(x_),
+                         .packed = weights_.weights.data(),
+                         .type = weights_.type,
+                         .bias = weights_.bias.data(),
+                         .activation = spec_.activation,
+                         .out = memory.Row(spec_.out, work.begin),
+                         .out_stride = memory.Stride(spec_.out),
+                         .n_begin = columns.begin,
+                         .n_end = columns.end});
+}
+
+std::string LinearF32Step::Describe() const {
+  constexpr std::array<std::string_view, 4> kTypes = {"f32", "f16", "bf16", "s8"};
+  return fmt::format("linear {} {} x {}{} {} [{}]", kTypes[static_cast<std::size_t>(weights_.type)], weights_.k,
+                     weights_.n, NameOf(spec_.activation), spec_.name, kernels::ToString(weights_.kernels->isa));
+}
+
+ActivationStep::ActivationStep(kernels::Isa isa, Rows rows, kernels::Activation activation, Matrix x, Matrix out)
+    : kernels_(kernels::GetElementwise(isa)), rows_(rows), activation_(activation), x_(x), out_(out) {}
+
+void ActivationStep::Run(const Inputs&, const Memory& memory, const Work& work) const {
+  const Range range = RowsOf(work);
+  for (std::int64_t row = range.begin; row < range.end; ++row) {
+    kernels_.activate(activation_, x_.width, memory.Row(x_, row), memory.Row(out_, row));
+  }
+}
+
+std::string ActivationStep::Describe() const {
+  return fmt::format("activation{} [{}]", NameOf(activation_), kernels::ToString(kernels_.isa));
+}
+
+AddStep::AddStep(kernels::Isa isa, Rows rows, Matrix a, Matrix b, Matrix out)
+    : kernels_(kernels::GetElementwise(isa)), rows_(rows), a_(a), b_(b), out_(out) {}
+
+void AddStep::Run(const Inputs&, const Memory& memory, const Work& work) const {
+  const Range range = RowsOf(work);
+  for (std::int64_t row = range.begin; row < range.end; ++row) {
+    kernels_.add(a_.width, memory.Row(a_, row), memory.Row(b_, row), memory.Row(out_, row));
+  }
+}
+
+std::string AddStep::Describe() const { return fmt::format("add [{}]", kernels::ToString(kernels_.isa)); }
+
+AttentionStep::AttentionStep(kernels::Isa isa, AttentionSpec spec)
+    : kernels_(kernels::GetAttention(isa)), spec_(std::move(spec)) {}
+
+std::string AttentionStep::Describe() const {
+  return fmt::format("attention {} heads of {} {} [{}]", spec_.num_heads, spec_.q.width / spec_.num_heads, spec_.name,
+                     kernels::ToString(kernels_.isa));
+}
+
+std::int64_t AttentionStep::NumTasks(const Inputs& inputs) const { return inputs.num_texts() * spec_.num_heads; }
+
+std::int64_t AttentionStep::ScratchBytes(const Inputs& inputs) const {
+  std::int64_t longest = 0;
+  for (std::size_t i = 0; i + 1 < inputs.starts.size(); ++i) {
+    longest = std::max(longest, inputs.starts[i + 1] - inputs.starts[i]);
+  }
+  return kernels_.scratch_bytes(longest, spec_.q.width / spec_.num_heads);
+}
+
+void AttentionStep::RunTask(const Inputs& inputs, const Memory& memory, std::int64_t task, std::byte* scratch) const {
+  const std::int64_t text = task / spec_.num_heads;
+  const std::int64_t head = task % spec_.num_heads;
+  const std::int64_t head_dim = spec_.q.width / spec_.num_heads;
+  const std::int64_t first = inputs.starts[static_cast<std::size_t>(text)];
+  const std::int64_t length = inputs.starts[static_cast<std::size_t>(text) + 1] - first;
+  kernels_.run({.queries = length,
+                .keys = length,
+                .head_dim = head_dim,
+                .q = memory.Row(spec_.q, first) + head * head_dim,
+                .q_stride = memory.Stride(spec_.q),
+                .k = memory.Row(spec_.k, first) + head * head_dim,
+                .k_stride = memory.Stride(spec_.k),
+                .v = memory.Row(spec_.v, first) + head * head_dim,
+                .v_stride = memory.Stride(spec_.v),
+                .scale = spec_.scale,
+                .out = memory.Row(spec_.out, first) + head * head_dim,
+                .out_stride = memory.Stride(spec_.out),
+                .scratch = scratch});
+}
+
+void FirstTokenStep::Run(const Inputs& inputs, const Memory& memory, const Work& work) const {
+  const Range range = RowsOf(work);
+  for (std::int64_t text = range.begin; text < range.end; ++text) {
+    std::memcpy(memory.Row(out_, text), memory.Row(x_, inputs.starts[static_cast<std::size_t>(text)]),
+                static_cast<std::size_t>(x_.width) * sizeof(float));
+  }
+}
+
+void MeanPoolStep::Run(const Inputs& inputs, const Memory& memory, const Work& work) const {
+  const Range range = RowsOf(work);
+  for (std::int64_t text = range.begin; text < range.end; ++text) {
+    const std::int64_t first = inputs.starts[static_cast<std::size_t>(text)];
+    const std::int64_t last = inputs.starts[static_cast<std::size_t>(text) + 1];
+    float* out = memory.Row(out_, text);
+    std::fill_n(out, out_.width, 0.0F);
+    for (std::int64_t token = first; token < last; ++token) {
+      const float* row = memory.Row(x_, token);
+      for (std::int64_t i = 0; i < out_.width; ++i) {
+        out[i] += row[i];
+      }
+    }
+    for (std::int64_t i = 0; i < out_.width; ++i) {
+      out[i] /= static_cast<float>(last - first);
+    }
+  }
+}
+
+}  // namespace laconic::runtime

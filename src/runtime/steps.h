@@ -1,0 +1,207 @@
+// The steps that the planner can choose from: each calls one kernel family.
+#pragma once
+
+#include <array>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "kernels/attention/attention.h"
+#include "kernels/elementwise/elementwise.h"
+#include "kernels/embedding/embedding.h"
+#include "kernels/layer_norm/layer_norm.h"
+#include "kernels/quantize_rows/quantize_rows.h"
+#include "runtime/packed_linear.h"
+#include "runtime/plan.h"
+#include "tensor/tensor.h"
+
+namespace laconic::runtime {
+
+enum class IdSource : std::uint8_t { kIds, kTypeIds, kPositions };
+
+struct Table {
+  Tensor data;   // [rows, width]: f32, f16, bf16 or s8, row-major
+  Tensor scale;  // f32 [rows] where data is s8
+  IdSource ids = IdSource::kIds;
+  std::string name;
+};
+
+class EmbeddingStep final : public Step {
+ public:
+  EmbeddingStep(kernels::Isa isa, std::vector<Table> tables, Matrix out);
+  void Run(const Inputs& inputs, const Memory& memory, const Work& work) const override;
+  std::string Describe() const override;
+  std::vector<BufferId> Reads() const override { return {}; }
+  std::vector<BufferId> Writes() const override { return {out_.buffer}; }
+  Rows rows() const override { return Rows::kTokens; }
+
+ private:
+  const kernels::EmbeddingKernels& kernels_;
+  std::vector<Table> tables_;
+  Matrix out_;
+};
+
+struct LayerNormSpec {
+  std::string name;
+  Rows rows = Rows::kTokens;
+  Matrix x;
+  std::optional<Matrix> residual;
+  Tensor gamma, beta;  // f32 [width]
+  float epsilon = 0;
+  Matrix out;
+  std::optional<QuantizedMatrix> quantized;
+};
+
+class LayerNormStep final : public Step {
+ public:
+  LayerNormStep(kernels::Isa isa, LayerNormSpec spec);
+  void Run(const Inputs& inputs, const Memory& memory, const Work& work) const override;
+  std::string Describe() const override;
+  std::vector<BufferId> Reads() const override;
+  std::vector<BufferId> Writes() const override;
+  Rows rows() const override { return spec_.rows; }
+
+ private:
+  const kernels::LayerNormKernels& kernels_;
+  LayerNormSpec spec_;
+};
+
+class QuantizeStep final : public Step {
+ public:
+  QuantizeStep(kernels::Isa isa, Rows rows, Matrix x, QuantizedMatrix out);
+  void Run(const Inputs& inputs, const Memory& memory, const Work& work) const override;
+  std::string Describe() const override;
+  std::vector<BufferId> Reads() const override { return {x_.buffer}; }
+  std::vector<BufferId> Writes() const override { return {out_.codes, out_.scale, out_.zero_point}; }
+  Rows rows() const override { return rows_; }
+
+ private:
+  const kernels::QuantizeRowsKernels& kernels_;
+  Rows rows_;
+  Matrix x_;
+  QuantizedMatrix out_;
+};
+
+struct LinearSpec {
+  std::string name;
+  Rows rows = Rows::kTokens;
+  kernels::Activation activation = kernels::Activation::kNone;
+  Matrix out;
+};
+
+class LinearU8S8Step final : public Step {
+ public:
+  LinearU8S8Step(LinearSpec spec, QuantizedMatrix x, PackedS8 weights);
+  void Run(const Inputs& inputs, const Memory& memory, const Work& work) const override;
+  std::string Describe() const override;
+  std::vector<BufferId> Reads() const override { return {x_.codes, x_.scale, x_.zero_point}; }
+  std::vector<BufferId> Writes() const override { return {spec_.out.buffer}; }
+  Rows rows() const override { return spec_.rows; }
+
+ private:
+  LinearSpec spec_;
+  QuantizedMatrix x_;
+  PackedS8 weights_;
+};
+
+class LinearF32Step final : public Step {
+ public:
+  LinearF32Step(LinearSpec spec, Matrix x, PackedF32 weights);
+  void Run(const Inputs& inputs, const Memory& memory, const Work& work) const override;
+  std::string Describe() const override;
+  std::vector<BufferId> Reads() const override { return {x_.buffer}; }
+  std::vector<BufferId> Writes() const override { return {spec_.out.buffer}; }
+  Rows rows() const override { return spec_.rows; }
+
+ private:
+  LinearSpec spec_;
+  Matrix x_;
+  PackedF32 weights_;
+};
+
+class ActivationStep final : public Step {
+ public:
+  ActivationStep(kernels::Isa isa, Rows rows, kernels::Activation activation, Matrix x, Matrix out);
+  void Run(const Inputs& inputs, const Memory& memory, const Work& work) const override;
+  std::string Describe() const override;
+  std::vector<BufferId> Reads() const override { return {x_.buffer}; }
+  std::vector<BufferId> Writes() const override { return {out_.buffer}; }
+  Rows rows() const override { return rows_; }
+
+ private:
+  const kernels::ElementwiseKernels& kernels_;
+  Rows rows_;
+  kernels::Activation activation_;
+  Matrix x_, out_;
+};
+
+class AddStep final : public Step {
+ public:
+  AddStep(kernels::Isa isa, Rows rows, Matrix a, Matrix b, Matrix out);
+  void Run(const Inputs& inputs, const Memory& memory, const Work& work) const override;
+  std::string Describe() const override;
+  std::vector<BufferId> Reads() const override { return {a_.buffer, b_.buffer}; }
+  std::vector<BufferId> Writes() const override { return {out_.buffer}; }
+  Rows rows() const override { return rows_; }
+
+ private:
+  const kernels::ElementwiseKernels& kernels_;
+  Rows rows_;
+  Matrix a_, b_, out_;
+};
+
+struct AttentionSpec {
+  std::string name;
+  Matrix q, k, v;
+  std::int64_t num_heads = 0;
+  float scale = 0;
+  Matrix out;
+};
+
+// A task is one head of one text.
+class AttentionStep final : public Step {
+ public:
+  AttentionStep(kernels::Isa isa, AttentionSpec spec);
+  void Run(const Inputs&, const Memory&, const Work&) const override {}
+  std::string Describe() const override;
+  std::vector<BufferId> Reads() const override { return {spec_.q.buffer, spec_.k.buffer, spec_.v.buffer}; }
+  std::vector<BufferId> Writes() const override { return {spec_.out.buffer}; }
+  Rows rows() const override { return Rows::kTokens; }
+  bool is_row_wise() const override { return false; }
+  std::int64_t NumTasks(const Inputs& inputs) const override;
+  std::int64_t ScratchBytes(const Inputs& inputs) const override;
+  void RunTask(const Inputs& inputs, const Memory& memory, std::int64_t task, std::byte* scratch) const override;
+
+ private:
+  const kernels::AttentionKernels& kernels_;
+  AttentionSpec spec_;
+};
+
+// Token rows to one row a text. Row-wise over texts.
+class FirstTokenStep final : public Step {
+ public:
+  FirstTokenStep(Matrix x, Matrix out) : x_(x), out_(out) {}
+  void Run(const Inputs& inputs, const Memory& memory, const Work& work) const override;
+  std::string Describe() const override { return "first token of each text"; }
+  std::vector<BufferId> Reads() const override { return {x_.buffer}; }
+  std::vector<BufferId> Writes() const override { return {out_.buffer}; }
+  Rows rows() const override { return Rows::kTexts; }
+
+ private:
+  Matrix x_, out_;
+};
+
+class MeanPoolStep final : public Step {
+ public:
+  MeanPoolStep(Matrix x, Matrix out) : x_(x), out_(out) {}
+  void Run(const Inputs& inputs, const Memory& memory, const Work& work) const override;
+  std::string Describe() const override { return "mean of each text's tokens"; }
+  std::vector<BufferId> Reads() const override { return {x_.buffer}; }
+  std::vector<BufferId> Writes() const override { return {out_.buffer}; }
+  Rows rows() const override { return Rows::kTexts; }
+
+ private:
+  Matrix x_, out_;
+};
+
+}  // namespace laconic::runtime

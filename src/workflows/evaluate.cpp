@@ -1,0 +1,116 @@
+#include "laconic/evaluate.h"
+
+#include <algorithm>
+
+#include "base/cancel.h"
+#include "base/progress.h"
+#include "base/thread_pool.h"
+#include "laconic/error.h"
+#include "workflows/run_options.h"
+
+namespace laconic {
+
+int NumThreads(const RunOptions& options) { return options.threads == 0 ? AvailableThreads() : options.threads; }
+
+std::int64_t MaxLength(const Model& model, const RunOptions& options) {
+  const std::int64_t own = model.info().max_length;
+  if (options.max_length < 0 || options.max_length > own) {
+    Fail(ErrorCode::kInvalidArgument, "maximum length: expected 1 to ", own,
+         " tokens, which is what the model allows, got ", options.max_length);
+  }
+  return options.max_length == 0 ? own : options.max_length;
+}
+
+EncodedTexts EncodeTexts(const Model& model, const Dataset& data, const RunOptions& options) {
+  const std::int64_t max_length = MaxLength(model, options);
+  const Tokenizer& tokenizer = model.tokenizer();
+  EncodedTexts encoded;
+  encoded.encodings.reserve(data.texts.size());
+  for (std::size_t i = 0; i < data.texts.size(); ++i) {
+    ThrowIfCancelled();
+    encoded.encodings.push_back(data.second_texts.empty()
+                                    ? tokenizer.Encode(data.texts[i], max_length)
+                                    : tokenizer.EncodePair(data.texts[i], data.second_texts[i], max_length));
+    encoded.num_truncated += encoded.encodings.back().truncated ? 1 : 0;
+  }
+  return encoded;
+}
+
+std::vector<std::vector<Encoding>> MakeBatches(const std::vector<Encoding>& encodings,
+                                               const std::vector<std::vector<std::int64_t>>& order) {
+  std::vector<std::vector<Encoding>> batches;
+  for (const std::vector<std::int64_t>& indices : order) {
+    std::vector<Encoding>& batch = batches.emplace_back();
+    for (const std::int64_t index : indices) {
+      batch.push_back(encodings[static_cast<std::size_t>(index)]);
+    }
+  }
+  return batches;
+}
+
+std::vector<std::vector<std::int64_t>> BatchOrder(const std::vector<Encoding>& encodings, std::int64_t batch_size) {
+  std::vector<std::int64_t> lengths;
+  for (const Encoding& encoding : encodings) {
+    lengths.push_back(static_cast<std::int64_t>(encoding.ids.size()));
+  }
+  return BatchByLength(lengths, batch_size);
+}
+
+void ScatterRows(const std::vector<float>& rows, const std::vector<std::int64_t>& indices, std::int64_t width,
+                 std::vector<float>* out) {
+  for (std::size_t i = 0; i < indices.size(); ++i) {
+    std::copy_n(rows.begin() + static_cast<std::ptrdiff_t>(i) * width, width, out->begin() + indices[i] * width);
+  }
+}
+
+std::vector<float> ComputeOutputs(const std::shared_ptr<const CompiledModel>& model,
+                                  const std::vector<Encoding>& encodings, const RunOptions& options) {
+  Session session(model, NumThreads(options));
+  const std::int64_t width = model->output_width();
+  const auto order = BatchOrder(encodings, options.batch);
+  const auto batches = MakeBatches(encodings, order);
+  std::vector<float> outputs(encodings.size() * static_cast<std::size_t>(width));
+  std::int64_t done = 0;
+  for (std::size_t i = 0; i < batches.size(); ++i) {
+    ThrowIfCancelled();
+    ScatterRows(session.Run(batches[i]), order[i], width, &outputs);
+    done += static_cast<std::int64_t>(batches[i].size());
+    Report(options.progress, "running", done, static_cast<std::int64_t>(encodings.size()));
+  }
+  return outputs;
+}
+
+LabelledData ReadLabelledData(const Model& model, const std::vector<std::filesystem::path>& paths,
+                              DatasetOptions options) {
+  if (model.info().labels.empty()) {
+    Fail(ErrorCode::kInvalidArgument, "'", model.info().path.string(),
+         "' is an encoder without a classification head; fit one with fit-head");
+  }
+  options.labels = model.info().labels;
+  options.problem = model.info().problem;
+  if (!model.info().problem_is_stated && options.read_labels) {
+    // A list of labels in a row says it; the model's config does not.
+    DatasetOptions any = options;
+    any.problem = ProblemType::kMultiLabel;
+    LabelledData data{ReadDataset(paths, any), ProblemType::kMultiLabel};
+    const std::int64_t num_labels = data.data.num_labels;
+    bool one_each = true;
+    for (std::size_t i = 0; i < data.data.texts.size() && one_each; ++i) {
+      const auto row = data.data.targets.begin() + static_cast<std::ptrdiff_t>(i) * num_labels;
+      one_each = std::count(row, row + num_labels, 1) == 1;
+    }
+    data.problem = one_each ? ProblemType::kSingleLabel : ProblemType::kMultiLabel;
+    return data;
+  }
+  return {ReadDataset(paths, options), options.problem};
+}
+
+Evaluation Evaluate(const Model& model, const LabelledData& data, const RunOptions& options) {
+  const EncodedTexts texts = EncodeTexts(model, data.data, options);
+  const auto compiled = CompiledModel::Compile(model);
+  const std::vector<float> logits = ComputeOutputs(compiled, texts.encodings, options);
+  return {ComputeMetrics(data.problem, compiled->output_width(), logits, data.data.targets),
+          static_cast<std::int64_t>(data.data.texts.size()), texts.num_truncated};
+}
+
+}  // namespace laconic

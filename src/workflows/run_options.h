@@ -1,0 +1,25 @@
+// What the workflows share: the meaning of RunOptions' defaults, and batches of like length.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "laconic/evaluate.h"
+
+namespace laconic {
+
+int NumThreads(const RunOptions& options);
+
+// Errors: kInvalidArgument for a length above the model's.
+std::int64_t MaxLength(const Model& model, const RunOptions& options);
+
+// Indices of the texts of each batch, and the batches themselves.
+std::vector<std::vector<std::int64_t>> BatchOrder(const std::vector<Encoding>& encodings, std::int64_t batch_size);
+std::vector<std::vector<Encoding>> MakeBatches(const std::vector<Encoding>& encodings,
+                                               const std::vector<std::vector<std::int64_t>>& order);
+
+// Row i of `rows` becomes row indices[i] of `out`.
+void ScatterRows(const std::vector<float>& rows, const std::vector<std::int64_t>& indices, std::int64_t width,
+                 std::vector<float>* out);
+
+}  // namespace laconic
