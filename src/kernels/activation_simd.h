@@ -7,6 +7,7 @@
 namespace laconic::kernels {
 namespace {
 
+// By Horner's rule: the fewest steps.
 template <int kCount>
 inline Vec16 Horner(const float (&coefficients)[kCount], Vec16 u) {
   Vec16 result = Set1(coefficients[kCount - 1]);
@@ -15,6 +16,26 @@ inline Vec16 Horner(const float (&coefficients)[kCount], Vec16 u) {
     result = Fma(result, u, Set1(coefficients[i]));
   }
   return result;
+}
+
+// The same polynomial of degree 15 by Estrin's rule: three steps more, but a chain so short that the processor's window
+// holds enough of them at a time.
+inline Vec16 Estrin(const float (&coefficients)[16], Vec16 u) {
+  Vec16 terms[8];
+#pragma GCC unroll 8
+  for (int i = 0; i < 8; ++i) {
+    terms[i] = Fma(Set1(coefficients[2 * i + 1]), u, Set1(coefficients[2 * i]));
+  }
+  Vec16 power = u;
+#pragma GCC unroll 3
+  for (int count = 4; count >= 1; count /= 2) {
+    power = Mul(power, power);
+#pragma GCC unroll 4
+    for (int i = 0; i < count; ++i) {
+      terms[i] = Fma(terms[2 * i + 1], power, terms[2 * i]);
+    }
+  }
+  return terms[0];
 }
 
 // e^x for x <= 0, to 2 ulp; 0 where the result would be subnormal. NaN stays NaN.
@@ -41,7 +62,7 @@ inline Vec16 GeluErf(Vec16 x) {
                              -0.0475873351F, 0.0365426578F,  0.00666184351F, -0.00753279496F};
   const Vec16 a = Min(Set1(kLimit), Abs(x));
   const Vec16 u = Fma(a, Set1(2.0F / kLimit), Set1(-1.0F));
-  return Sub(Max(Set1(0.0F), x), Mul(a, Horner(kTail, u)));
+  return Sub(Max(Set1(0.0F), x), Mul(a, Estrin(kTail, u)));
 }
 
 // max(x, 0) - a e / (1 + e) with a = |x|, e = exp(-2 u(a)), u(a) = sqrt(2/pi) (a + 0.044715 a^3).

@@ -17,7 +17,7 @@ template <int kRows, int kVecs, typename T>
   for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 4
     for (int v = 0; v < kVecs; ++v) {
-      sums[r][v] = Set1(0.0F);
+      sums[r][v] = Load(c + r * c_stride + v * kLanes);
     }
   }
   for (std::int64_t p = 0; p < depth; ++p) {

@@ -46,9 +46,12 @@ inline void PackKeysAndValues(const AttentionArgs& args, const AttentionScratch&
   }
 }
 
-// c = a b for at most kQueryRows rows, b [depth, columns] with columns a multiple of 16, rows of b and c contiguous.
+// c = a b, for at most kQueryRows rows, b [depth, columns] with columns a multiple of 16, rows of b and c contiguous.
 inline void Multiply(std::int64_t rows, std::int64_t depth, const float* a, std::int64_t a_stride, const float* b,
                      std::int64_t columns, float* c) {
+  for (std::int64_t i = 0; i < rows * columns; i += kLanes) {
+    Store(c + i, Set1(0.0F));
+  }
   std::int64_t j = 0;
   if constexpr (kMaxVecs == 4) {
     for (; j + 4 * kLanes <= columns; j += 4 * kLanes) {

@@ -9,23 +9,42 @@
 namespace laconic::kernels {
 namespace {
 
+// A part of a panel of this depth stays in L1 while the rows pass by; the sums wait in `sums`. The chains go on where
+// they stopped, so the result does not depend on it.
+constexpr std::int64_t kDepth = 128;
+constexpr std::int64_t kChunkRows = 128;  // their part of a stays in L2 while the panels pass by
+
+// Rows [first, first + rows) of one panel, rows <= kChunkRows.
 template <int kVecs, typename T>
-inline void RunTile(const GemmF32Args& args, std::int64_t row, std::int64_t rows, std::int64_t column) {
+inline void RunPanel(const GemmF32Args& args, std::int64_t first, std::int64_t rows, std::int64_t column) {
   constexpr std::int64_t kPanel = kVecs * kLanes;
   const T* panel = static_cast<const T*>(args.packed) + column * args.k;
-  alignas(64) float sums[MaxRows(kVecs) * kPanel];
-  TileOfRows<kVecs, T>(rows)(args.k, args.a + row * args.a_stride, args.a_stride, panel, kPanel, sums, kPanel);
+  const float* a = args.a + first * args.a_stride;
+  alignas(64) float sums[kChunkRows * kPanel];
+  for (std::int64_t i = 0; i < rows * kPanel; i += kLanes) {
+    Store(sums + i, Set1(0.0F));
+  }
+  for (std::int64_t p = 0; p < args.k; p += kDepth) {
+    const std::int64_t depth = args.k - p < kDepth ? args.k - p : kDepth;
+    ForEachRowTile(rows, MaxRows(kVecs), [&](std::int64_t row, std::int64_t count) {
+      TileOfRows<kVecs, T>(count)(depth, a + row * args.a_stride + p, args.a_stride, panel + p * kPanel, kPanel,
+                                  sums + row * kPanel, kPanel);
+    });
+  }
   const std::int64_t left = args.n_end - column;
   const OutputTile output = {rows, left < kPanel ? left : kPanel, args.bias == nullptr ? nullptr : args.bias + column,
-                             args.out + row * args.out_stride + column, args.out_stride};
+                             args.out + first * args.out_stride + column, args.out_stride};
   WriteTile(args.activation, output, [&](std::int64_t r, std::int64_t j) { return Load(sums + r * kPanel + j); });
 }
 
 template <int kVecs, typename T>
 inline void RunPanels(const GemmF32Args& args) {
-  ForEachTile(
-      args.m, args.k * 4, MaxRows(kVecs), args.n_begin, args.n_end, kVecs * kLanes,
-      [&](std::int64_t row, std::int64_t rows, std::int64_t column) { RunTile<kVecs, T>(args, row, rows, column); });
+  for (std::int64_t first = 0; first < args.m; first += kChunkRows) {
+    const std::int64_t rows = args.m - first < kChunkRows ? args.m - first : kChunkRows;
+    for (std::int64_t column = args.n_begin; column < args.n_end; column += kVecs * kLanes) {
+      RunPanel<kVecs, T>(args, first, rows, column);
+    }
+  }
 }
 
 template <int kVecs>

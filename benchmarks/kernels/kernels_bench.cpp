@@ -1,0 +1,222 @@
+// Throughput of each kernel family at each level of this CPU, one thread: kernels_bench [family...]
+// GEMMs: Gop/s (2 m n k operations); the others: elements per microsecond. Each figure is the best of many runs, with
+// random data, since AMX slows down on it.
+#include <algorithm>
+#include <cstdint>
+#include <cstdio>
+#include <ctime>
+#include <functional>
+#include <new>
+#include <random>
+#include <string_view>
+#include <vector>
+
+#include "kernels/attention/attention.h"
+#include "kernels/elementwise/elementwise.h"
+#include "kernels/gemm_f32/gemm_f32.h"
+#include "kernels/gemm_u8s8/gemm_u8s8.h"
+#include "kernels/isa.h"
+#include "kernels/layer_norm/layer_norm.h"
+#include "kernels/quantize_rows/quantize_rows.h"
+
+namespace {
+
+using namespace laconic::kernels;  // NOLINT(google-build-using-namespace): a program of one file
+
+constexpr Isa kLevels[] = {Isa::kScalar, Isa::kAvx2, Isa::kAvx512Vnni, Isa::kAmxInt8};
+
+struct Shape {
+  std::int64_t k;
+  std::int64_t n;
+};
+constexpr Shape kShapes[] = {{384, 384}, {384, 1152}, {384, 1536}, {1536, 384},
+                             {768, 768}, {768, 2304}, {768, 3072}, {3072, 768}};
+constexpr std::int64_t kRows[] = {1, 16, 128, 1024};
+
+// 64-byte aligned, filled with random bytes that make small finite floats too.
+template <typename T>
+class Buffer {
+ public:
+  explicit Buffer(std::int64_t count)
+      : data_(static_cast<T*>(operator new (static_cast<std::size_t>(count) * sizeof(T) + 64, std::align_val_t{64}))) {
+    static std::mt19937 rng(1);
+    for (std::int64_t i = 0; i < count; ++i) {
+      data_[i] = static_cast<T>(static_cast<int>(rng() % 255) - (std::is_unsigned_v<T> ? 0 : 127));
+    }
+  }
+  ~Buffer() { operator delete (data_, std::align_val_t{64}); }
+  Buffer(const Buffer&) = delete;
+  Buffer& operator=(const Buffer&) = delete;
+  T* data() { return data_; }
+
+ private:
+  T* data_;
+};
+
+// This thread's processor time: on a shared machine a long run is interrupted.
+double ThreadSeconds() {
+  timespec now = {};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
+}
+
+// Seconds of the best run, of as many as fit 0.15 s and at least 3.
+double BestSeconds(const std::function<void()>& body) {
+  double best = 1e9;
+  double total = 0;
+  for (int run = 0; run < 3 || total < 0.15; ++run) {
+    const double start = ThreadSeconds();
+    body();
+    const double seconds = ThreadSeconds() - start;
+    best = std::min(best, seconds);
+    total += seconds;
+  }
+  return best;
+}
+
+void BenchGemmU8S8(Isa isa, std::int64_t m, Shape shape, Activation activation) {
+  const GemmU8S8Kernels& kernels = GetGemmU8S8(isa);
+  Buffer<std::uint8_t> a(m * shape.k);
+  Buffer<float> a_scale(m);
+  Buffer<std::int32_t> a_zero(m);
+  Buffer<std::int8_t> w(shape.n * shape.k);
+  Buffer<float> w_scale(shape.n);
+  Buffer<float> bias(shape.n);
+  Buffer<float> out(m * shape.n);
+  Buffer<std::int8_t> packed(kernels.packed_bytes(shape.k, shape.n));
+  kernels.pack(shape.k, shape.n, w.data(), 1, shape.k, packed.data());
+  const GemmU8S8Args args = {m,
+                             shape.n,
+                             shape.k,
+                             a.data(),
+                             shape.k,
+                             a_scale.data(),
+                             a_zero.data(),
+                             packed.data(),
+                             w_scale.data(),
+                             bias.data(),
+                             activation,
+                             out.data(),
+                             shape.n,
+                             0,
+                             shape.n};
+  const double seconds = BestSeconds([&] { kernels.run(args); });
+  std::printf(" %7.0f", 2e-9 * static_cast<double>(m * shape.n * shape.k) / seconds);
+}
+
+void BenchGemmF32(Isa isa, std::int64_t m, Shape shape, WeightType type) {
+  const GemmF32Kernels& kernels = GetGemmF32(isa);
+  Buffer<float> a(m * shape.k);
+  Buffer<float> w(shape.n * shape.k);
+  Buffer<float> bias(shape.n);
+  Buffer<float> out(m * shape.n);
+  Buffer<std::int8_t> packed(kernels.packed_bytes(shape.k, shape.n, type));
+  kernels.pack(shape.k, shape.n, {w.data(), type, 1, shape.k}, packed.data());
+  const GemmF32Args args = {m,           shape.n,           shape.k,    a.data(), shape.k, packed.data(), type,
+                            bias.data(), Activation::kNone, out.data(), shape.n,  0,       shape.n};
+  const double seconds = BestSeconds([&] { kernels.run(args); });
+  std::printf(" %7.0f", 2e-9 * static_cast<double>(m * shape.n * shape.k) / seconds);
+}
+
+void BenchGemms(Isa isa, const char* title, const std::function<void(std::int64_t, Shape)>& bench) {
+  std::printf("%s, %s, Gop/s\n%8s", title, std::string(ToString(isa)).c_str(), "m");
+  for (const Shape& shape : kShapes) {
+    std::printf(" %3d>%-3d", static_cast<int>(shape.k), static_cast<int>(shape.n));
+  }
+  for (const std::int64_t m : kRows) {
+    std::printf("\n%8d", static_cast<int>(m));
+    for (const Shape& shape : kShapes) {
+      bench(m, shape);
+      std::fflush(stdout);
+    }
+  }
+  std::printf("\n");
+}
+
+void BenchAttention(Isa isa) {
+  const AttentionKernels& kernels = GetAttention(isa);
+  for (const Shape& shape : {Shape{16, 64}, Shape{128, 32}, Shape{128, 64}, Shape{512, 64}}) {
+    const std::int64_t length = shape.k;
+    const std::int64_t stride = 3 * 12 * shape.n;
+    Buffer<float> qkv(length * stride);
+    Buffer<float> out(length * shape.n);
+    Buffer<std::int8_t> scratch(kernels.scratch_bytes(length, shape.n));
+    AttentionArgs args = {length,        length,
+                          shape.n,       qkv.data(),
+                          stride,        qkv.data() + 12 * shape.n,
+                          stride,        qkv.data() + 24 * shape.n,
+                          stride,        1e-3F,
+                          out.data(),    shape.n,
+                          scratch.data()};
+    const double seconds = BestSeconds([&] { kernels.run(args); });
+    std::printf("attention %s length %d head %d: %.0f Gop/s, %.1f us\n", std::string(ToString(isa)).c_str(),
+                static_cast<int>(length), static_cast<int>(shape.n),
+                4e-9 * static_cast<double>(length * length * shape.n) / seconds, 1e6 * seconds);
+  }
+}
+
+void BenchRows(Isa isa) {
+  for (const std::int64_t cols : {384, 768, 3072}) {
+    constexpr std::int64_t kCount = 128;
+    Buffer<float> x(kCount * cols);
+    Buffer<float> residual(kCount * cols);
+    Buffer<float> gamma(cols);
+    Buffer<float> out(kCount * cols);
+    Buffer<std::uint8_t> q(kCount * cols);
+    Buffer<float> scale(kCount);
+    Buffer<std::int32_t> zero(kCount);
+    const double elements = 1e-6 * static_cast<double>(kCount * cols);
+    const double quantize = BestSeconds([&] {
+      GetQuantizeRows(isa).run({kCount, cols, x.data(), cols, q.data(), cols, scale.data(), zero.data()});
+    });
+    const double norm = BestSeconds([&] {
+      GetLayerNorm(isa).run({kCount, cols, x.data(), cols, residual.data(), cols, gamma.data(), gamma.data(), 1e-5F,
+                             out.data(), cols, nullptr, 0, nullptr, nullptr});
+    });
+    const double fused = BestSeconds([&] {
+      GetLayerNorm(isa).run({kCount, cols, x.data(), cols, residual.data(), cols, gamma.data(), gamma.data(), 1e-5F,
+                             out.data(), cols, q.data(), cols, scale.data(), zero.data()});
+    });
+    const double gelu =
+        BestSeconds([&] { GetElementwise(isa).activate(Activation::kGeluErf, kCount * cols, x.data(), out.data()); });
+    std::printf("128 x %4d %-11s elements/us: quantize %5.0f, residual + norm %5.0f, + quantize %5.0f, gelu %5.0f\n",
+                static_cast<int>(cols), std::string(ToString(isa)).c_str(), elements / quantize, elements / norm,
+                elements / fused, elements / gelu);
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const auto wanted = [&](std::string_view family) {
+    return argc < 2 || std::any_of(argv + 1, argv + argc, [&](const char* name) { return family == name; });
+  };
+  for (const Isa isa : kLevels) {
+    if (!IsaSupported(isa)) {
+      continue;
+    }
+    if (wanted("gemm_u8s8") && isa != Isa::kScalar) {
+      BenchGemms(isa, "gemm_u8s8",
+                 [&](std::int64_t m, Shape shape) { BenchGemmU8S8(isa, m, shape, Activation::kNone); });
+    }
+    if (wanted("gemm_u8s8_gelu") && isa != Isa::kScalar) {
+      BenchGemms(isa, "gemm_u8s8 + gelu",
+                 [&](std::int64_t m, Shape shape) { BenchGemmU8S8(isa, m, shape, Activation::kGeluErf); });
+    }
+    const bool has_own = isa != Isa::kScalar && isa != Isa::kAmxInt8;
+    if (wanted("gemm_f32") && has_own) {
+      BenchGemms(isa, "gemm_f32", [&](std::int64_t m, Shape shape) { BenchGemmF32(isa, m, shape, WeightType::kF32); });
+    }
+    if (wanted("gemm_f16") && has_own) {
+      BenchGemms(isa, "gemm_f32 of f16",
+                 [&](std::int64_t m, Shape shape) { BenchGemmF32(isa, m, shape, WeightType::kF16); });
+    }
+    if (wanted("attention") && isa != Isa::kAmxInt8) {
+      BenchAttention(isa);
+    }
+    if (wanted("rows") && isa != Isa::kAmxInt8) {
+      BenchRows(isa);
+    }
+  }
+  return 0;
+}
