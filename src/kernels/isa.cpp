@@ -5,6 +5,7 @@
 #include "laconic/error.h"
 
 #if LACONIC_HAVE_AMX_INT8
+#include <cpuid.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 #endif
@@ -39,6 +40,27 @@ bool HasAvx512Vnni() noexcept {
 #endif
 }
 
+// AMX INT8 on this CPU, and the system's leave to use it, which holds for the whole process.
+bool HasAmxInt8() noexcept {
+#if LACONIC_HAVE_AMX_INT8
+  static const bool has = [] {
+    constexpr unsigned kAmxTile = 1U << 24;  // CPUID leaf 7, EDX
+    constexpr unsigned kAmxInt8 = 1U << 25;
+    constexpr long kRequestPermission = 0x1023;  // ARCH_REQ_XCOMP_PERM
+    constexpr long kTileData = 18;
+    unsigned eax = 0;
+    unsigned ebx = 0;
+    unsigned ecx = 0;
+    unsigned edx = 0;
+    return HasAvx512Vnni() && __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) != 0 && (edx & kAmxTile) != 0 &&
+           (edx & kAmxInt8) != 0 && syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+  }();
+  return has;
+#else
+  return false;
+#endif
+}
+
 Isa DetectIsa() {
   if (const char* forced = std::getenv("LACONIC_FORCE_ISA")) {
     const Isa isa = WithFrame([] { return std::string("LACONIC_FORCE_ISA"); }, [&] { return ParseIsa(forced); });
@@ -67,7 +89,7 @@ bool IsaSupported(Isa isa) noexcept {
     case Isa::kAvx512Vnni:
       return HasAvx512Vnni();
     case Isa::kAmxInt8:
-      return false;
+      return HasAmxInt8();
   }
   return false;
 }

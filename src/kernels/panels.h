@@ -13,6 +13,7 @@ constexpr std::int64_t RoundUp(std::int64_t value, std::int64_t multiple) noexce
 
 constexpr std::int64_t OneColumn(std::int64_t /*n*/) noexcept { return 1; }
 constexpr std::int64_t SixteenColumns(std::int64_t /*n*/) noexcept { return 16; }
+constexpr std::int64_t ThirtyTwoColumns(std::int64_t /*n*/) noexcept { return 32; }
 
 // 3 or 4 vectors of 16, whichever pads less: 48 divides the hidden sizes 384, 768, 1152, ...; 64 divides 256, 1024, ...
 // A narrow head gets one vector.

@@ -54,5 +54,6 @@ const GemmU8S8Kernels& GetGemmU8S8(Isa isa) noexcept;
 void GemmU8S8Scalar(const GemmU8S8Args& args) noexcept;
 void GemmU8S8Avx2(const GemmU8S8Args& args) noexcept;
 void GemmU8S8Avx512Vnni(const GemmU8S8Args& args) noexcept;
+void GemmU8S8AmxInt8(const GemmU8S8Args& args) noexcept;
 
 }  // namespace laconic::kernels
