@@ -65,6 +65,18 @@ bool IsThere(const fs::path& path) {
 
 }  // namespace
 
+Tensor MapTensor(const std::shared_ptr<const MappedFile>& file, std::int64_t offset, DType dtype, Shape shape) {
+  if (offset % SizeOf(dtype) == 0) {
+    return Tensor::MapFile(file, offset, dtype, std::move(shape));
+  }
+  std::int64_t size_bytes = 0;
+  if (__builtin_mul_overflow(NumElements(shape), SizeOf(dtype), &size_bytes)) {
+    Fail(ErrorCode::kInvalidFile, "too many elements in shape ", ToString(shape));
+  }
+  const Tensor bytes = Tensor::MapFile(file, offset, DType::kU8, {size_bytes});
+  return Tensor::FromBytes(dtype, std::move(shape), std::as_bytes(bytes.values<std::uint8_t>()));
+}
+
 std::optional<TensorMap> FindCheckpoint(const fs::path& directory, const std::string& name,
                                         const ReadCheckpoint& read) {
   if (const fs::path single = directory / name; IsThere(single)) {

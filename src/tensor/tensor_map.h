@@ -1,9 +1,10 @@
-// A checkpoint in memory: its tensors by name; and finding it in a directory, in one file or in several.
+// A checkpoint in memory: its tensors by name, and what its readers share.
 #pragma once
 
 #include <filesystem>
 #include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 
@@ -12,6 +13,10 @@
 namespace laconic {
 
 using TensorMap = std::map<std::string, Tensor, std::less<>>;
+
+// A row-major view of `file` from byte `offset`, or a copy where that is not aligned for `dtype`.
+// Errors: kInvalidFile past the file's end.
+Tensor MapTensor(const std::shared_ptr<const MappedFile>& file, std::int64_t offset, DType dtype, Shape shape);
 
 // The tensors of `directory / name`, e.g. "model.safetensors", or else those that `name`.index.json says to be in
 // shards beside it (tensors that it does not name are left out); null if the directory has neither file. `read` reads

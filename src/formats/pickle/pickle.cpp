@@ -55,10 +55,7 @@ Tensor MapStorage(const std::shared_ptr<const MappedFile>& file, const ZipEntry&
     Fail(ErrorCode::kInvalidFile, "expected ", num_elements, " elements of ", SizeOf(dtype), " bytes, got ",
          entry.size_bytes, " bytes");
   }
-  if (entry.offset_bytes % SizeOf(dtype) == 0) {
-    return Tensor::MapFile(file, entry.offset_bytes, dtype, {num_elements});
-  }
-  return Tensor::FromBytes(dtype, {num_elements}, BytesOf(*file, entry));
+  return MapTensor(file, entry.offset_bytes, dtype, {num_elements});
 }
 
 TensorMap ReadArchive(const std::shared_ptr<const MappedFile>& file) {

@@ -116,12 +116,8 @@ std::vector<std::int64_t> ParseSizes(const json& tensor, const char* key) {
   return sizes;
 }
 
-struct Extent {
-  TensorInfo info;  // offset_bytes from the start of the data
-  std::int64_t end_bytes = 0;
-};
-
-Extent ParseTensor(const std::string& name, const json& tensor) {
+// One entry of the header; its offset is from the start of the data.
+TensorInfo ParseTensor(const std::string& name, const json& tensor) {
   if (!tensor.is_object()) {
     Fail(ErrorCode::kInvalidFile, "expected an object, got ", tensor.type_name());
   }
@@ -136,35 +132,35 @@ Extent ParseTensor(const std::string& name, const json& tensor) {
   if (offsets[1] < offsets[0]) {
     Fail(ErrorCode::kInvalidFile, "'data_offsets' ", ToString(offsets), " end before they begin");
   }
-  Extent extent{{name, ParseSafetensorsDType(*dtype), ParseSizes(tensor, "shape"), offsets[0]}, offsets[1]};
-  const std::int64_t length = offsets[1] - offsets[0];
-  const std::int64_t num_elements = NumElements(extent.info.shape);
-  const std::int64_t element_bytes = SizeOf(extent.info.dtype);
-  if (length % element_bytes != 0 || length / element_bytes != num_elements) {
+  TensorInfo info{name, ParseSafetensorsDType(*dtype), ParseSizes(tensor, "shape"), offsets[0],
+                  offsets[1] - offsets[0]};
+  const std::int64_t num_elements = NumElements(info.shape);
+  const std::int64_t element_bytes = SizeOf(info.dtype);
+  if (info.size_bytes % element_bytes != 0 || info.size_bytes / element_bytes != num_elements) {
     Fail(ErrorCode::kInvalidFile, "expected ", num_elements, " elements of ", element_bytes, " bytes for shape ",
-         ToString(extent.info.shape), ", got 'data_offsets' ", ToString(offsets), ", ", length, " bytes");
+         ToString(info.shape), ", got 'data_offsets' ", ToString(offsets), ", ", info.size_bytes, " bytes");
   }
-  return extent;
+  return info;
 }
 
-// `extents` in order of their bytes: each must begin where the one before ends.
-void CheckTiling(const std::vector<Extent>& extents, std::int64_t data_bytes) {
+// `tensors` in order of their bytes: each must begin where the one before ends.
+void CheckTiling(const std::vector<TensorInfo>& tensors, std::int64_t data_bytes) {
   std::int64_t end = 0;
-  for (const Extent& extent : extents) {
-    WithFrame([&] { return "tensor '" + extent.info.name + "'"; },
-              [&] {
-                if (extent.end_bytes > data_bytes) {
-                  Fail(ErrorCode::kInvalidFile, "'data_offsets' end at ", extent.end_bytes, ", past the file's ",
-                       data_bytes, " bytes of data");
-                }
-                if (extent.info.offset_bytes != end) {
-                  Fail(ErrorCode::kInvalidFile, "'data_offsets' begin at ", extent.info.offset_bytes,
-                       extent.info.offset_bytes < end ? ", inside the tensor before, which ends at "
-                                                      : ", leaving a gap after the tensor before, which ends at ",
-                       end);
-                }
-              });
-    end = extent.end_bytes;
+  for (const TensorInfo& info : tensors) {
+    const auto check = [&] {
+      if (info.offset_bytes > data_bytes || info.size_bytes > data_bytes - info.offset_bytes) {
+        Fail(ErrorCode::kInvalidFile, "'data_offsets' end at ", info.offset_bytes + info.size_bytes,
+             ", past the file's ", data_bytes, " bytes of data");
+      }
+      if (info.offset_bytes != end) {
+        Fail(ErrorCode::kInvalidFile, "'data_offsets' begin at ", info.offset_bytes,
+             info.offset_bytes < end ? ", inside the tensor before, which ends at "
+                                     : ", leaving a gap after the tensor before, which ends at ",
+             end);
+      }
+    };
+    WithFrame([&] { return "tensor '" + info.name + "'"; }, check);
+    end += info.size_bytes;
   }
   if (end != data_bytes) {
     Fail(ErrorCode::kInvalidFile, "expected the file to end with its last tensor, got ", data_bytes - end,
@@ -178,23 +174,21 @@ Header ParseHeader(std::span<const std::byte> file) {
   const std::string_view text = HeaderText(file);
   const json object = ParseHeaderJson(text);
   Header header;
-  std::vector<Extent> extents;
-  for (const auto& [name, value] : object.items()) {
-    if (name == "__metadata__") {
-      header.metadata = ParseMetadata(value);
+  for (const auto& item : object.items()) {
+    if (item.key() == "__metadata__") {
+      header.metadata = ParseMetadata(item.value());
     } else {
-      extents.push_back(WithFrame([&, &n = name] { return "tensor '" + n + "'"; },
-                                  [&, &n = name, &v = value] { return ParseTensor(n, v); }));
+      header.tensors.push_back(WithFrame([&] { return "tensor '" + item.key() + "'"; },
+                                         [&] { return ParseTensor(item.key(), item.value()); }));
     }
   }
-  std::sort(extents.begin(), extents.end(), [](const Extent& a, const Extent& b) {
-    return std::tie(a.info.offset_bytes, a.end_bytes) < std::tie(b.info.offset_bytes, b.end_bytes);
+  std::sort(header.tensors.begin(), header.tensors.end(), [](const TensorInfo& a, const TensorInfo& b) {
+    return std::tie(a.offset_bytes, a.size_bytes) < std::tie(b.offset_bytes, b.size_bytes);
   });
   const std::int64_t data_begin = kLengthBytes + static_cast<std::int64_t>(text.size());
-  CheckTiling(extents, static_cast<std::int64_t>(file.size()) - data_begin);
-  for (Extent& extent : extents) {
-    extent.info.offset_bytes += data_begin;
-    header.tensors.push_back(std::move(extent.info));
+  CheckTiling(header.tensors, static_cast<std::int64_t>(file.size()) - data_begin);
+  for (TensorInfo& info : header.tensors) {
+    info.offset_bytes += data_begin;
   }
   return header;
 }
@@ -203,15 +197,8 @@ TensorMap ReadFile(const fs::path& path) {
   const auto read = [&] {
     const std::shared_ptr<const MappedFile> file = MappedFile::Open(path);
     TensorMap tensors;
-    for (TensorInfo& info : ParseHeader(file->bytes()).tensors) {
-      if (info.offset_bytes % SizeOf(info.dtype) == 0) {
-        tensors.emplace(std::move(info.name),
-                        Tensor::MapFile(file, info.offset_bytes, info.dtype, std::move(info.shape)));
-      } else {
-        const auto size_bytes = static_cast<std::size_t>(NumElements(info.shape) * SizeOf(info.dtype));
-        const auto bytes = file->bytes().subspan(static_cast<std::size_t>(info.offset_bytes), size_bytes);
-        tensors.emplace(std::move(info.name), Tensor::FromBytes(info.dtype, std::move(info.shape), bytes));
-      }
+    for (const TensorInfo& info : ParseHeader(file->bytes()).tensors) {
+      tensors.emplace(info.name, MapTensor(file, info.offset_bytes, info.dtype, info.shape));
     }
     return tensors;
   };

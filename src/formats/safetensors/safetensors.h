@@ -20,6 +20,7 @@ struct TensorInfo {
   DType dtype = DType::kF32;
   Shape shape;
   std::int64_t offset_bytes = 0;  // from the start of the file
+  std::int64_t size_bytes = 0;    // as dtype and shape say
 };
 
 struct Header {
