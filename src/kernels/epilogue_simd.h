@@ -16,19 +16,18 @@ struct OutputTile {
   std::int64_t out_stride;
 };
 
-// out[r, j] = activation(value(r, j) + bias[j]) by vectors of columns.
-template <typename Value>
-inline void WriteTile(Activation activation, const OutputTile& tile, const Value& value) {
+// out[r, j] = activation(value + bias[j]), where columns(j, left)(r) gives the value of row r for the vector of columns
+// at j, of which `left` exist: what depends on the columns alone is loaded once.
+template <typename Columns>
+inline void WriteTile(Activation activation, const OutputTile& tile, const Columns& columns) {
   WithActivation(activation, [&]<Activation kActivation>() {
-    for (std::int64_t r = 0; r < tile.rows; ++r) {
-      float* out = tile.out + r * tile.out_stride;
-      for (std::int64_t j = 0; j < tile.columns; j += kLanes) {
-        const std::int64_t left = tile.columns - j;
-        Vec16 x = value(r, j);
-        if (tile.bias != nullptr) {
-          x = Add(x, LoadPart(tile.bias + j, left));
-        }
-        StorePart(out + j, Activate<kActivation>(x), left);
+    for (std::int64_t j = 0; j < tile.columns; j += kLanes) {
+      const std::int64_t left = tile.columns - j;
+      const auto value = columns(j, left);
+      // -0 added changes nothing.
+      const Vec16 bias = tile.bias == nullptr ? Set1(-0.0F) : LoadPart(tile.bias + j, left);
+      for (std::int64_t r = 0; r < tile.rows; ++r) {
+        StorePart(tile.out + r * tile.out_stride + j, Activate<kActivation>(Add(value(r), bias)), left);
       }
     }
   });

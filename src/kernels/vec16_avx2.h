@@ -80,15 +80,17 @@ inline Vec16 ZeroWhereLess(Vec16 t, Vec16 limit, Vec16 x) {
   return {_mm256_and_ps(_mm256_cmp_ps(t.lo, limit.lo, _CMP_NLT_UQ), x.lo),
           _mm256_and_ps(_mm256_cmp_ps(t.hi, limit.hi, _CMP_NLT_UQ), x.hi)};
 }
-inline __m256 Bracket8(const std::int32_t* sum, __m256i zero, const std::int32_t* column_sum) {
-  const __m256i total = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(sum));
-  const __m256i columns = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(column_sum));
-  return _mm256_cvtepi32_ps(_mm256_sub_epi32(total, _mm256_mullo_epi32(zero, columns)));
-}
+struct Ints16 {
+  __m256i lo;
+  __m256i hi;
+};
+inline __m256i Load8Ints(const std::int32_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
+inline Ints16 LoadInts(const std::int32_t* p) { return {Load8Ints(p), Load8Ints(p + 8)}; }
 // f32(sum - zero * column_sum), the bracket in s32.
-inline Vec16 Bracket(const std::int32_t* sum, std::int32_t zero, const std::int32_t* column_sum) {
+inline Vec16 Bracket(const std::int32_t* sum, std::int32_t zero, Ints16 column_sum) {
   const __m256i zeros = _mm256_set1_epi32(zero);
-  return {Bracket8(sum, zeros, column_sum), Bracket8(sum + 8, zeros, column_sum + 8)};
+  return {_mm256_cvtepi32_ps(_mm256_sub_epi32(Load8Ints(sum), _mm256_mullo_epi32(zeros, column_sum.lo))),
+          _mm256_cvtepi32_ps(_mm256_sub_epi32(Load8Ints(sum + 8), _mm256_mullo_epi32(zeros, column_sum.hi)))};
 }
 
 inline __m256 LowHalf(Vec16 x) { return x.lo; }

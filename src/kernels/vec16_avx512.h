@@ -62,9 +62,13 @@ inline Vec16 PowerOfTwo(Vec16 n) {
 inline Vec16 ZeroWhereLess(Vec16 t, Vec16 limit, Vec16 x) {
   return {_mm512_maskz_mov_ps(_mm512_cmp_ps_mask(t.v, limit.v, _CMP_NLT_UQ), x.v)};
 }
+struct Ints16 {
+  __m512i v;
+};
+inline Ints16 LoadInts(const std::int32_t* p) { return {_mm512_loadu_si512(p)}; }
 // f32(sum - zero * column_sum), the bracket in s32.
-inline Vec16 Bracket(const std::int32_t* sum, std::int32_t zero, const std::int32_t* column_sum) {
-  const __m512i correction = _mm512_mullo_epi32(_mm512_set1_epi32(zero), _mm512_loadu_si512(column_sum));
+inline Vec16 Bracket(const std::int32_t* sum, std::int32_t zero, Ints16 column_sum) {
+  const __m512i correction = _mm512_mullo_epi32(_mm512_set1_epi32(zero), column_sum.v);
   return {_mm512_cvtepi32_ps(_mm512_sub_epi32(_mm512_loadu_si512(sum), correction))};
 }
 

@@ -34,7 +34,9 @@ inline void RunPanel(const GemmF32Args& args, std::int64_t first, std::int64_t r
   const std::int64_t left = args.n_end - column;
   const OutputTile output = {rows, left < kPanel ? left : kPanel, args.bias == nullptr ? nullptr : args.bias + column,
                              args.out + first * args.out_stride + column, args.out_stride};
-  WriteTile(args.activation, output, [&](std::int64_t r, std::int64_t j) { return Load(sums + r * kPanel + j); });
+  WriteTile(args.activation, output, [&](std::int64_t j, std::int64_t /*left*/) {
+    return [&, j](std::int64_t r) { return Load(sums + r * kPanel + j); };
+  });
 }
 
 template <int kVecs, typename T>

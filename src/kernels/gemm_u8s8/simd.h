@@ -15,9 +15,13 @@ inline void WriteSums(const GemmU8S8Args& args, std::int64_t row, std::int64_t r
   const float* w_scale = args.w_scale + column;
   const OutputTile output = {rows, columns, args.bias == nullptr ? nullptr : args.bias + column,
                              args.out + row * args.out_stride + column, args.out_stride};
-  WriteTile(args.activation, output, [&](std::int64_t r, std::int64_t j) {
-    const Vec16 bracket = Bracket(sums + r * sums_stride + j, args.a_zero[row + r], column_sums + j);
-    return Mul(Mul(bracket, Set1(args.a_scale[row + r])), LoadPart(w_scale + j, columns - j));
+  WriteTile(args.activation, output, [&](std::int64_t j, std::int64_t left) {
+    const Ints16 totals = LoadInts(column_sums + j);
+    const Vec16 scale = LoadPart(w_scale + j, left);
+    return [&, j, totals, scale](std::int64_t r) {
+      const Vec16 bracket = Bracket(sums + r * sums_stride + j, args.a_zero[row + r], totals);
+      return Mul(Mul(bracket, Set1(args.a_scale[row + r])), scale);
+    };
   });
 }
 
