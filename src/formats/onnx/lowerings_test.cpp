@@ -1,7 +1,7 @@
 // Graph -> plain operators -> graph, without a file. What the plain operators compute is tools/onnx/check_export.py's.
 #include "formats/onnx/lowerings.h"
 
-#include <functional>
+#include <algorithm>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -24,8 +24,8 @@ using ::testing::HasSubstr;
 using ::testing::Not;
 using ::testing::StartsWith;
 
-const ValueType kIds = {DType::kS64, {"batch", "sequence"}};
-const ValueType kHidden = {DType::kF32, {"batch", "sequence", 4}};
+ValueType Ids() { return {DType::kS64, {"batch", "sequence"}}; }
+ValueType Hidden() { return {DType::kF32, {"batch", "sequence", 4}}; }
 
 Tensor Floats(Shape shape) {
   std::vector<float> values(static_cast<std::size_t>(NumElements(shape)));
@@ -51,102 +51,102 @@ std::vector<std::string> OpsOf(const PlainGraph& plain) {
   return ops;
 }
 
-// One node of each kind, by what the test calls it.
-std::map<std::string, std::function<Graph()>> SingleNodes() {
-  const auto unary = [](const char* op, const ValueType& type, Attributes attributes = {}) {
-    return [op, type, attributes] {
-      Graph graph;
-      graph.AddOutput(graph.AddNode(op, "y", {graph.AddInput("x", type)}, attributes));
-      return graph;
-    };
-  };
-  const auto linear = [](bool has_bias) {
-    return [has_bias] {
-      Graph graph;
-      std::vector<ValueId> inputs = {graph.AddInput("x", kHidden), graph.AddInitializer("w", Floats({4, 3}))};
-      if (has_bias) {
-        inputs.push_back(graph.AddInitializer("b", Floats({3})));
-      }
-      graph.AddOutput(graph.AddNode("laconic.Linear", "y", inputs));
-      return graph;
-    };
-  };
-  const auto attention = [](bool has_mask) {
-    return [has_mask] {
-      Graph graph;
-      std::vector<ValueId> inputs;
-      for (const char* name : {"q", "k", "v"}) {
-        inputs.push_back(graph.AddInput(name, kHidden));
-      }
-      if (has_mask) {
-        inputs.push_back(graph.AddInput("mask", {DType::kBool, {"batch", 1, 1, "sequence"}}));
-      }
-      const std::int64_t heads = 2;
-      graph.AddOutput(
-          graph.AddNode("Attention", "y", inputs, {{"q_num_heads", heads}, {"kv_num_heads", heads}, {"scale", 0.25F}}));
-      return graph;
-    };
-  };
+Graph Unary(const char* op, const ValueType& type, const Attributes& attributes = {}) {
+  Graph graph;
+  graph.AddOutput(graph.AddNode(op, "y", {graph.AddInput("x", type)}, attributes));
+  return graph;
+}
+
+Graph Linear(bool has_bias) {
+  Graph graph;
+  std::vector<ValueId> inputs = {graph.AddInput("x", Hidden()), graph.AddInitializer("w", Floats({4, 3}))};
+  if (has_bias) {
+    inputs.push_back(graph.AddInitializer("b", Floats({3})));
+  }
+  graph.AddOutput(graph.AddNode("laconic.Linear", "y", inputs));
+  return graph;
+}
+
+Graph Attention(bool has_mask) {
+  Graph graph;
+  std::vector<ValueId> inputs;
+  for (const char* name : {"q", "k", "v"}) {
+    inputs.push_back(graph.AddInput(name, Hidden()));
+  }
+  if (has_mask) {
+    inputs.push_back(graph.AddInput("mask", {DType::kBool, {"batch", 1, 1, "sequence"}}));
+  }
+  const std::int64_t heads = 2;
+  graph.AddOutput(
+      graph.AddNode("Attention", "y", inputs, {{"q_num_heads", heads}, {"kv_num_heads", heads}, {"scale", 0.25F}}));
+  return graph;
+}
+
+Graph LayerNorm() {
+  Graph graph;
+  const ValueId x = graph.AddInput("x", Hidden());
+  const ValueId gamma = graph.AddInitializer("gamma", Floats({4}));
+  const ValueId beta = graph.AddInitializer("beta", Floats({4}));
+  graph.AddOutput(graph.AddNode("LayerNormalization", "y", {x, gamma, beta}));  // epsilon by default
+  return graph;
+}
+
+Graph MeanPool() {
+  Graph graph;
+  const ValueId x = graph.AddInput("x", Hidden());
+  graph.AddOutput(graph.AddNode("laconic.MeanPool", "y", {x, graph.AddInput("mask", Ids())}));
+  return graph;
+}
+
+// One table of codes, read twice.
+Graph GatherOfCodes() {
+  Graph graph;
+  const ValueId ids = graph.AddInput("ids", Ids());
+  const ValueId codes = graph.AddInitializer("codes", Codes({5, 4}));
+  const ValueId scales = graph.AddInitializer("scales", Floats({5}));
+  const ValueId table = graph.AddNode("DequantizeLinear", "table", {codes, scales}, {{"axis", std::int64_t{0}}});
+  graph.AddOutput(graph.AddNode("Gather", "y", {table, ids}));
+  graph.AddOutput(graph.AddNode("Gather", "z", {table, ids}));
+  return graph;
+}
+
+Graph IntegerLinears() {
+  Graph graph;
+  const ValueId x = graph.AddInput("x", Hidden());
+  const ValueId codes = graph.AddInitializer("codes", Codes({4, 3}));
+  const ValueId scales = graph.AddInitializer("scales", Floats({3}));
+  const ValueId rows = graph.AddNode("laconic.DynamicQuantize", "rows", {x});
+  const ValueId weight = graph.AddNode("DequantizeLinear", "weight", {codes, scales});
+  const ValueId bias = graph.AddInitializer("b", Floats({3}));
+  graph.AddOutput(graph.AddNode("laconic.Linear", "y", {rows, weight, bias}));
+  graph.AddOutput(graph.AddNode("laconic.Linear", "z", {rows, weight}));
+  // The weight's real values as well: then its DequantizeLinear is written too.
+  graph.AddOutput(graph.AddNode("laconic.Linear", "real", {x, weight}));
+  return graph;
+}
+
+std::map<std::string, Graph> SingleNodes() {
   return {
-      {"linear", linear(true)},
-      {"linear without bias", linear(false)},
-      {"attention", attention(true)},
-      {"attention without mask", attention(false)},
-      {"gelu", unary("Gelu", kHidden)},
-      {"tanh gelu", unary("Gelu", kHidden, {{"approximate", std::string("tanh")}})},
-      {"positions", unary("laconic.Positions", kIds)},
-      {"key mask", unary("laconic.KeyMask", kIds)},
-      {"tanh", unary("Tanh", kHidden)},
-      {"relu", unary("Relu", kHidden)},
-      {"cast", unary("Cast", kIds, {{"to", std::string("bool")}})},
-      {"layer norm",
-       [] {
-         Graph graph;
-         const ValueId x = graph.AddInput("x", kHidden);
-         const ValueId gamma = graph.AddInitializer("gamma", Floats({4}));
-         const ValueId beta = graph.AddInitializer("beta", Floats({4}));
-         graph.AddOutput(graph.AddNode("LayerNormalization", "y", {x, gamma, beta}));  // epsilon by default
-         return graph;
-       }},
-      {"mean pool",
-       [] {
-         Graph graph;
-         const ValueId x = graph.AddInput("x", kHidden);
-         graph.AddOutput(graph.AddNode("laconic.MeanPool", "y", {x, graph.AddInput("mask", kIds)}));
-         return graph;
-       }},
-      {"gather of codes",
-       [] {
-         Graph graph;
-         const ValueId ids = graph.AddInput("ids", kIds);
-         const ValueId codes = graph.AddInitializer("codes", Codes({5, 4}));
-         const ValueId scales = graph.AddInitializer("scales", Floats({5}));
-         const ValueId table = graph.AddNode("DequantizeLinear", "table", {codes, scales}, {{"axis", std::int64_t{0}}});
-         graph.AddOutput(graph.AddNode("Gather", "y", {table, ids}));
-         graph.AddOutput(graph.AddNode("Gather", "z", {table, ids}));  // the table is one, read twice
-         return graph;
-       }},
-      {"integer linears",
-       [] {
-         Graph graph;
-         const ValueId x = graph.AddInput("x", kHidden);
-         const ValueId codes = graph.AddInitializer("codes", Codes({4, 3}));
-         const ValueId scales = graph.AddInitializer("scales", Floats({3}));
-         const ValueId rows = graph.AddNode("laconic.DynamicQuantize", "rows", {x});
-         const ValueId weight = graph.AddNode("DequantizeLinear", "weight", {codes, scales});
-         const ValueId bias = graph.AddInitializer("b", Floats({3}));
-         graph.AddOutput(graph.AddNode("laconic.Linear", "y", {rows, weight, bias}));
-         graph.AddOutput(graph.AddNode("laconic.Linear", "z", {rows, weight}));
-         // The weight's real values as well: then its DequantizeLinear is written too.
-         graph.AddOutput(graph.AddNode("laconic.Linear", "real", {x, weight}));
-         return graph;
-       }},
+      {"linear", Linear(true)},
+      {"linear without bias", Linear(false)},
+      {"attention", Attention(true)},
+      {"attention without mask", Attention(false)},
+      {"gelu", Unary("Gelu", Hidden())},
+      {"tanh gelu", Unary("Gelu", Hidden(), {{"approximate", std::string("tanh")}})},
+      {"positions", Unary("laconic.Positions", Ids())},
+      {"key mask", Unary("laconic.KeyMask", Ids())},
+      {"tanh", Unary("Tanh", Hidden())},
+      {"relu", Unary("Relu", Hidden())},
+      {"cast", Unary("Cast", Ids(), {{"to", std::string("bool")}})},
+      {"layer norm", LayerNorm()},
+      {"mean pool", MeanPool()},
+      {"gather of codes", GatherOfCodes()},
+      {"integer linears", IntegerLinears()},
   };
 }
 
 TEST(LoweringTest, EachOperatorComesBackAtEachOpset) {
-  for (const auto& [name, make] : SingleNodes()) {
-    const Graph graph = make();
+  for (const auto& [name, graph] : SingleNodes()) {
     for (int opset = kMinOnnxOpset; opset <= kMaxOnnxOpset; ++opset) {
       SCOPED_TRACE(name + ", opset " + std::to_string(opset));
       EXPECT_EQ(PrintGraph(Recognise(Lower(graph, opset))), PrintGraph(graph));
@@ -241,7 +241,7 @@ TEST(RecogniseTest, DoesNotDependOnNodeNames) {
 }
 
 TEST(RecogniseTest, NamesAWeightWhoseNameWasLost) {
-  PlainGraph plain = Lower(SingleNodes().at("gather of codes")(), 17);
+  PlainGraph plain = Lower(GatherOfCodes(), 17);
   for (PlainValue& value : plain.values) {
     value.doc.clear();
   }
@@ -250,7 +250,7 @@ TEST(RecogniseTest, NamesAWeightWhoseNameWasLost) {
 }
 
 TEST(RecogniseTest, NamesTheNodeThatItDoesNotKnow) {
-  PlainGraph plain = Lower(SingleNodes().at("tanh")(), 17);
+  PlainGraph plain = Lower(Unary("Tanh", Hidden()), 17);
   plain.nodes[0].op = "Sin";
   try {
     Recognise(plain);
@@ -273,7 +273,7 @@ void ExpectRefused(const Graph& graph, const std::string& message) {
 
 TEST(LoweringTest, RefusesWhatItCannotSay) {
   Graph grouped;
-  const ValueId q = grouped.AddInput("q", kHidden);
+  const ValueId q = grouped.AddInput("q", Hidden());
   const ValueId k = grouped.AddInput("k", {DType::kF32, {"batch", "sequence", 2}});
   grouped.AddOutput(
       grouped.AddNode("Attention", "grouped", {q, k, k},
@@ -281,12 +281,12 @@ TEST(LoweringTest, RefusesWhatItCannotSay) {
   ExpectRefused(grouped, "node 'grouped'");
 
   Graph loose;
-  const ValueId rows = loose.AddNode("laconic.DynamicQuantize", "rows", {loose.AddInput("x", kHidden)});
+  const ValueId rows = loose.AddNode("laconic.DynamicQuantize", "rows", {loose.AddInput("x", Hidden())});
   loose.AddOutput(loose.AddNode("Relu", "y", {rows}));
   ExpectRefused(loose, "node 'rows'");
 
   Graph copied;
-  copied.AddOutput(copied.AddInput("x", kHidden));
+  copied.AddOutput(copied.AddInput("x", Hidden()));
   ExpectRefused(copied, "output 'x'");
 }
 
