@@ -53,22 +53,7 @@ class RecordStream {
   // none at all; those of the readers and of `decode`.
   bool Next(const std::function<void(nlohmann::json*)>& decode) {
     for (; file_ < paths_.size(); ++file_, reader_.reset()) {
-      const bool found =
-          WithFrame([&] { return "file '" + paths_[file_].string() + "'"; },
-                    [&] {
-                      if (reader_ == nullptr) {
-                        reader_ = data::MakeRecordReader(data::ByteReader::Open(paths_[file_]), formats_[file_]);
-                      }
-                      return WithFrame([&] { return reader_->Position(); },
-                                       [&] {
-                                         std::optional<nlohmann::json> record = reader_->Next();
-                                         if (record) {
-                                           decode(&*record);
-                                         }
-                                         return record.has_value();
-                                       });
-                    });
-      if (found) {
+      if (WithFrame([&] { return "file '" + paths_[file_].string() + "'"; }, [&] { return NextInFile(decode); })) {
         any_ = true;
         return true;
       }
@@ -81,6 +66,20 @@ class RecordStream {
   }
 
  private:
+  bool NextInFile(const std::function<void(nlohmann::json*)>& decode) {
+    if (reader_ == nullptr) {
+      reader_ = data::MakeRecordReader(data::ByteReader::Open(paths_[file_]), formats_[file_]);
+    }
+    return WithFrame([&] { return reader_->Position(); },
+                     [&] {
+                       std::optional<nlohmann::json> record = reader_->Next();
+                       if (record) {
+                         decode(&*record);
+                       }
+                       return record.has_value();
+                     });
+  }
+
   std::vector<fs::path> paths_;
   std::vector<DataFormat> formats_;
   std::size_t file_ = 0;

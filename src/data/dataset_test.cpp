@@ -200,7 +200,8 @@ TEST_F(DatasetTest, TwoLabelsOfOneNameAreRefused) {
 }
 
 TEST_F(DatasetTest, ATextOfTenMegabytesIsSound) {
-  const std::string text(10'000'000, 'x');
+  std::string text;
+  text.resize(10'000'000, 'x');
   EXPECT_EQ(ReadDataset({Write("a.csv", "text,label\n\"" + text + "\",0\n")}, Single({"n"})).texts[0], text);
   EXPECT_EQ(ReadDataset({Write("a.json", "[{\"label\":0,\"text\":\"" + text + "\"}]")}, Single({"n"})).texts[0], text);
 }

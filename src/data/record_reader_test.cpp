@@ -102,12 +102,19 @@ TEST(CsvReader, ErrorsSayWhere) {
 }
 
 TEST(JsonReader, LinesAndArraysAreTheSame) {
-  const std::string first = R"({"text":"a, ]}\"[\\","labels":["x",[1]]})";
-  const std::string second = R"({"text":"ক্‍ষ"})";
-  const std::vector<nlohmann::json> expected = {nlohmann::json::parse(first), nlohmann::json::parse(second)};
+  const char* const lines =
+      "\xEF\xBB\xBF"
+      R"({"text":"a, ]}\"[\\","labels":["x",[1]]})"
+      "\r\n\n  "
+      R"({"text":"ক্\u200Dষ"})";
+  const char* const array = R"( [
+    {"text":"a, ]}\"[\\","labels":["x",[1]]} ,{"text":"ক্\u200Dষ"}
+  ] )";
+  const std::vector<nlohmann::json> expected = {{{"text", "a, ]}\"[\\"}, {"labels", {"x", {1}}}},
+                                                {{"text", "ক্\u200Dষ"}}};
   for (const std::size_t step : {std::size_t{1}, std::size_t{7}, std::size_t{SIZE_MAX}}) {
-    EXPECT_EQ(ReadJsonText("\xEF\xBB\xBF" + first + "\r\n\n  " + second, step), expected);
-    EXPECT_EQ(ReadJsonText(" [\n " + first + " ,\n" + second + "\n]\n", step), expected);
+    EXPECT_EQ(ReadJsonText(lines, step), expected);
+    EXPECT_EQ(ReadJsonText(array, step), expected);
   }
   EXPECT_TRUE(ReadJsonText(" [ ] ").empty());
   EXPECT_TRUE(ReadJsonText("\n\n").empty());

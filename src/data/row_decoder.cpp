@@ -68,7 +68,8 @@ std::string TakeText(json* record, const std::string& column) {
 
 LabelValue FindLabelValue(const json& record, const DatasetOptions& options) {
   const auto found = FindColumn(record, options.label_column, kLabelColumns);
-  if (found == record.end() || found->is_null() || *found == "") {
+  if (found == record.end() || found->is_null() ||
+      (found->is_string() && found->get_ref<const std::string&>().empty())) {
     return {};
   }
   return {&*found, found.key()};
@@ -134,7 +135,7 @@ DatasetRow RowDecoder::Decode(json* record) {
   if (options_.read_labels) {
     row.labels = DecodeLabels(*record);
   }
-  const std::string text_column = text.key();
+  const std::string& text_column = text.key();
   if (has_second) {
     row.second_text = TakeText(record, second.key());
   }

@@ -141,7 +141,7 @@ ClassificationMetrics ComputeMetrics(ProblemType problem, std::int64_t num_label
   std::vector<Counts> counts(size);
   std::int64_t texts_right = 0;
   for (std::size_t begin = 0; begin < targets.size(); begin += size) {
-    texts_right += std::equal(targets.begin() + begin, targets.begin() + begin + size, decisions.begin() + begin);
+    texts_right += std::ranges::equal(targets.subspan(begin, size), std::span(decisions).subspan(begin, size)) ? 1 : 0;
     for (std::size_t label = 0; label < size; ++label) {
       counts[label].truth += targets[begin + label];
       counts[label].predicted += decisions[begin + label];

@@ -54,6 +54,7 @@ std::string Table::ToString() const {
   };
   add_line(header_);
   std::vector<std::string> rule;
+  rule.reserve(widths.size());
   for (const std::size_t width : widths) {
     rule.emplace_back(width, '-');
   }
