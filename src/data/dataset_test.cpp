@@ -102,6 +102,7 @@ TEST_F(DatasetTest, ListsAndFlagColumnsAreMultiLabel) {
   };
   EXPECT_EQ(targets("a.json", R"([{"text":"a","intents":["z","x"]},{"text":"b"}])"), expected);
   EXPECT_EQ(targets("b.json", R"([{"text":"a","intents":[0,2]},{"text":"b","intents":null}])"), expected);
+  EXPECT_EQ(targets("c.json", R"([{"text":"a","intents":["z","x","z"]},{"text":"b","intents":[]}])"), expected);
   EXPECT_EQ(targets("a.csv", "z,y,text,x\n1,0,a,1\n0,0,b,0\n"), expected);
   EXPECT_EQ(targets("a.jsonl", R"({"text":"a","x":true,"y":false,"z":1}
                                   {"text":"b","x":0,"y":0,"z":0})"),

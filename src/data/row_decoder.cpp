@@ -157,10 +157,16 @@ std::vector<std::int64_t> RowDecoder::DecodeLabels(const json& record) {
                   labels.push_back(DecodeLabel(value));
                 }
                 std::sort(labels.begin(), labels.end());
-                if (const auto twice = std::adjacent_find(labels.begin(), labels.end()); twice != labels.end()) {
+                const auto twice = std::adjacent_find(labels.begin(), labels.end());
+                if (twice == labels.end()) {
+                  return;
+                }
+                // NLU++ itself repeats a name. A repeated index is rather a list of 0 and 1.
+                if (!found.value->front().is_string()) {
                   Fail(ErrorCode::kInvalidFile, "label '", options_.labels[static_cast<std::size_t>(*twice)],
                        "' is there twice (a list holds the names or indices of the labels that are on, not 0 and 1)");
                 }
+                labels.erase(std::unique(twice, labels.end()), labels.end());
               });
   } else if (HasFlags(record)) {
     labels_seen_ = true;
