@@ -11,8 +11,8 @@ namespace {
 
 constexpr char32_t kReplacementCharacter = 0xFFFD;
 
-// All four steps in one pass over the characters. The only state is a run of marks that accent stripping keeps (they are
-// not "nonspacing") but that NFD may have to reorder.
+// All four steps in one pass over the characters. The only state is a run of marks that accent stripping keeps (they
+// are not "nonspacing") but that NFD may have to reorder.
 class BertPass {
  public:
   BertPass(const BertNormalizerOptions& options, std::string* out)

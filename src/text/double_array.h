@@ -1,5 +1,6 @@
-// A map from byte strings to non-negative integers that is walked byte by byte: a double-array trie. One cell is 8 bytes,
-// a step one load; a vocabulary of 250,000 pieces takes about 10 MB and finds every prefix of a text in one walk.
+// A map from byte strings to non-negative integers that is walked byte by byte: a double-array trie. One cell is 8
+// bytes, a step one load; a vocabulary of 250,000 pieces takes about 10 MB and finds every prefix of a text in one
+// walk.
 #pragma once
 
 #include <cstdint>
@@ -39,7 +40,7 @@ class DoubleArray {
   std::int64_t num_keys() const noexcept { return num_keys_; }
 
  private:
-  static constexpr std::int32_t kEnd = 0;           // the label that ends a key; byte b has label b + 1
+  static constexpr std::int32_t kEnd = 0;          // the label that ends a key; byte b has label b + 1
   static constexpr std::int32_t kNumLabels = 257;  // the last cells stand for no node, so that no child is out of range
   struct Cell {
     std::int32_t base = 0;     // children lie at base + label; for the end of a key, its value

@@ -1,6 +1,7 @@
 #include "text/json_options.h"
 
 #include <algorithm>
+
 #include <nlohmann/json.hpp>
 
 #include "laconic/error.h"

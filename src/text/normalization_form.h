@@ -1,5 +1,5 @@
-// Unicode normalization forms, by the tables of text/unicode.h. Source: UAX #15, sections 1.2 and 6; Hangul: The Unicode
-// Standard, section 3.12.
+// Unicode normalization forms, by the tables of text/unicode.h. Source: UAX #15, sections 1.2 and 6; Hangul: The
+// Unicode Standard, section 3.12.
 #pragma once
 
 #include <string>

@@ -1,8 +1,9 @@
 #include "text/normalizer.h"
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 #include <vector>
+
+#include <nlohmann/json.hpp>
 
 #include "base/utf8.h"
 #include "laconic/error.h"
@@ -71,8 +72,8 @@ void AppendWithoutMarks(char32_t c, std::string* out) {
 
 // Source: SentencePiece's nmt rules as Hugging Face's Nmt has them (src/normalizers/unicode.rs).
 void AppendNmt(char32_t c, std::string* out) {
-  const bool dropped = (c >= 0x01 && c <= 0x08) || c == 0x0B || (c >= 0x0E && c <= 0x1F) || c == 0x7F || c == 0x8F ||
-                       c == 0x9F;
+  const bool dropped =
+      (c >= 0x01 && c <= 0x08) || c == 0x0B || (c >= 0x0E && c <= 0x1F) || c == 0x7F || c == 0x8F || c == 0x9F;
   const bool space = c == 0x09 || c == 0x0A || c == 0x0C || c == 0x0D || c == 0x1680 || (c >= 0x200B && c <= 0x200F) ||
                      c == 0x2028 || c == 0x2029 || c == 0x2581 || c == 0xFEFF || c == 0xFFFD;
   if (!dropped) {
@@ -107,9 +108,7 @@ class Strip : public Normalizer {
 class Replace : public Normalizer {
  public:
   Replace(ReplacePattern pattern, std::string content) : pattern_(std::move(pattern)), content_(std::move(content)) {}
-  void Append(std::string_view text, std::string* out) const override {
-    pattern_.AppendReplaced(text, content_, out);
-  }
+  void Append(std::string_view text, std::string* out) const override { pattern_.AppendReplaced(text, content_, out); }
 
  private:
   ReplacePattern pattern_;

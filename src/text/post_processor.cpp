@@ -1,9 +1,10 @@
 #include "text/post_processor.h"
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
+
+#include <nlohmann/json.hpp>
 
 #include "laconic/error.h"
 #include "text/json_options.h"

@@ -2,16 +2,17 @@
 #pragma once
 
 #include <cstdint>
-#include <nlohmann/json_fwd.hpp>
 #include <span>
 #include <vector>
+
+#include <nlohmann/json_fwd.hpp>
 
 #include "laconic/tokenizer.h"
 
 namespace laconic::text {
 
 struct TemplatePiece {
-  int sequence = -1;               // 0, 1: the first, the second text; -1: the special tokens `ids`
+  int sequence = -1;  // 0, 1: the first, the second text; -1: the special tokens `ids`
   std::vector<std::int32_t> ids;
   std::int32_t type_id = 0;
 };

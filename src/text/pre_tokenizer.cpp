@@ -1,9 +1,10 @@
 #include "text/pre_tokenizer.h"
 
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <vector>
+
+#include <nlohmann/json.hpp>
 
 #include "base/json.h"
 #include "base/utf8.h"

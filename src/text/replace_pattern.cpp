@@ -118,8 +118,8 @@ std::size_t ReplacePattern::MatchAt(std::string_view text, std::size_t at) const
   while (repeats < max_repeats_ && end < text.size()) {
     std::size_t next = end;
     const char32_t c = DecodeNext(text, &next);
-    const bool matches = characters_.find(c) != std::u32string::npos ||
-                         (white_space_ && (Properties()[c] & kWhiteSpace) != 0);
+    const bool matches =
+        characters_.find(c) != std::u32string::npos || (white_space_ && (Properties()[c] & kWhiteSpace) != 0);
     if (!matches) {
       break;
     }

@@ -1,6 +1,6 @@
 // The patterns of Hugging Face's Replace normalizer that occur in tokenizer.json files: a plain string, or a regular
-// expression of one character or class, repeated or not ("\s+", " {2,}", "[\r\n\t]"). Every other expression is refused:
-// engines differ in what it would match.
+// expression of one character or class, repeated or not ("\s+", " {2,}", "[\r\n\t]"). Every other expression is
+// refused: engines differ in what it would match.
 #pragma once
 
 #include <cstddef>
@@ -23,9 +23,9 @@ class ReplacePattern {
   // Bytes of the match at `at`; 0 if there is none.
   std::size_t MatchAt(std::string_view text, std::size_t at) const;
 
-  std::string string_;          // not empty: the plain string
-  std::u32string characters_;   // else: the class,
-  bool white_space_ = false;    // with or without all white space,
+  std::string string_;           // not empty: the plain string
+  std::u32string characters_;    // else: the class,
+  bool white_space_ = false;     // with or without all white space,
   std::size_t min_repeats_ = 1;  // and how often
   std::size_t max_repeats_ = 1;
 };

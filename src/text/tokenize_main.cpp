@@ -1,7 +1,7 @@
 // For tools/text/check_against_hf.py: reads frames {u32 kind, u32 max_length, u32 size, bytes[, u32 size, bytes]} from
 // standard input (kind 1: one text, 2: a pair, 3: load the tokenizer.json or directory of that name) and writes {i32
-// status, i32 num_ids, ids, type_ids} for each to standard output; status 0 or 1 (truncated), -1: an error, whose message
-// goes to standard error. A last line on standard error says how long encoding took in all.
+// status, i32 num_ids, ids, type_ids} for each to standard output; status 0 or 1 (truncated), -1: an error, whose
+// message goes to standard error. A last line on standard error says how long encoding took in all.
 #include <chrono>
 #include <cstdint>
 #include <cstdio>

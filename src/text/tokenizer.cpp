@@ -1,6 +1,7 @@
 #include "laconic/tokenizer.h"
 
 #include <algorithm>
+#include <span>
 
 #include "base/utf8.h"
 #include "laconic/error.h"
@@ -9,25 +10,19 @@
 namespace laconic {
 namespace {
 
-// Gathers the ids of one text and stops when more cannot matter. Hugging Face stops after the piece that reaches
-// `max_length`; how far that is decides which text of a pair gets the odd token, so the place is remembered.
+// Gathers the ids of one text; stops as soon as they are more than `limit`.
 class Collector {
  public:
-  Collector(const text::TokenizerParts& tokenizer, std::int64_t max_length) : tokenizer_(tokenizer), max_length_(max_length) {}
+  Collector(const text::TokenizerParts& tokenizer, std::int64_t limit) : tokenizer_(tokenizer), limit_(limit) {}
 
   void Run(std::string_view text) {
     input_ = text.data();
     tokenizer_.added->SplitRaw(text, [this](std::optional<std::int32_t> id, std::string_view section) {
       return id.has_value() ? AddToken(*id) : AddSection(section);
     });
-    if (num_counted_ < 0) {
-      num_counted_ = num_tokens();
-    }
   }
 
-  // At least one more than `num_counted` if the text goes on behind those.
   std::int64_t num_tokens() const { return static_cast<std::int64_t>(ids_.size()); }
-  std::int64_t num_counted() const { return num_counted_; }
   std::span<const std::int32_t> First(std::int64_t count) const {
     return std::span(ids_).first(static_cast<std::size_t>(std::min(count, num_tokens())));
   }
@@ -35,7 +30,7 @@ class Collector {
  private:
   bool AddToken(std::int32_t id) {
     ids_.push_back(id);
-    return WantsMore();
+    return num_tokens() <= limit_;
   }
 
   bool AddSection(std::string_view section) {
@@ -56,23 +51,14 @@ class Collector {
 
   bool AddPiece(const text::Piece& piece) {
     tokenizer_.model->Tokenize(piece.text, &scratch_, &ids_);
-    if (!WantsMore()) {
-      return false;
-    }
-    if (num_counted_ < 0 && num_tokens() >= max_length_) {
-      num_counted_ = num_tokens();
-    }
-    return true;
+    return num_tokens() <= limit_;
   }
 
-  bool WantsMore() const { return num_counted_ < 0 || num_tokens() <= num_counted_; }
-
   const text::TokenizerParts& tokenizer_;
-  std::int64_t max_length_;
+  std::int64_t limit_;
   const char* input_ = nullptr;
   text::ModelScratch scratch_;
   std::vector<std::int32_t> ids_;
-  std::int64_t num_counted_ = -1;
 };
 
 void CheckUtf8(std::string_view text) {
@@ -125,7 +111,7 @@ Encoding Tokenizer::Encode(std::string_view text, std::int64_t max_length) const
   CheckUtf8(text);
   const text::Template& pieces = impl_->post_processor.single;
   const std::int64_t room = RoomFor(pieces, max_length);
-  Collector collector(*impl_, max_length);
+  Collector collector(*impl_, room);
   collector.Run(text);
   Encoding encoding = text::Assemble(pieces, collector.First(room), {});
   encoding.truncated = collector.num_tokens() > room;
@@ -137,19 +123,19 @@ Encoding Tokenizer::EncodePair(std::string_view first, std::string_view second, 
   CheckUtf8(second);
   const text::Template& pieces = impl_->post_processor.pair;
   const std::int64_t room = RoomFor(pieces, max_length);
-  Collector collectors[] = {{*impl_, max_length}, {*impl_, max_length}};
+  // Which text is the longer one decides who gets the odd token, so both are tokenized to their ends.
+  Collector collectors[] = {{*impl_, INT64_MAX}, {*impl_, INT64_MAX}};
   collectors[0].Run(first);
   collectors[1].Run(second);
-  const auto [num_first, num_second] =
-      LongestFirst(collectors[0].num_counted(), collectors[1].num_counted(), room);
+  const auto [num_first, num_second] = LongestFirst(collectors[0].num_tokens(), collectors[1].num_tokens(), room);
   Encoding encoding = text::Assemble(pieces, collectors[0].First(num_first), collectors[1].First(num_second));
   encoding.truncated = collectors[0].num_tokens() + collectors[1].num_tokens() > room;
   return encoding;
 }
 
 std::int64_t Tokenizer::vocabulary_size() const noexcept {
-  return 1 + std::int64_t{std::max({impl_->model->largest_id(), impl_->added->largest_id(),
-                                    text::LargestId(impl_->post_processor)})};
+  return 1 + std::int64_t{std::max(
+                 {impl_->model->largest_id(), impl_->added->largest_id(), text::LargestId(impl_->post_processor)})};
 }
 
 std::int64_t Tokenizer::model_max_length() const noexcept { return impl_->model_max_length; }

@@ -1,5 +1,7 @@
 #include <algorithm>
+#include <charconv>
 #include <map>
+
 #include <nlohmann/json.hpp>
 
 #include "base/file.h"
@@ -24,9 +26,30 @@ constexpr std::string_view kAddedTokens = "added_tokens.json";
 constexpr std::string_view kSpecialTokenNames[] = {"bos_token", "eos_token", "unk_token", "sep_token",
                                                    "pad_token", "cls_token", "mask_token"};
 
+bool IsThere(const std::filesystem::path& directory, std::string_view name) {
+  std::error_code error;
+  return std::filesystem::exists(directory / name, error);
+}
+
+// An object; empty where there is no file.
 nlohmann::json ReadIfThere(const std::filesystem::path& directory, std::string_view name) {
-  const std::filesystem::path path = directory / name;
-  return std::filesystem::exists(path) ? ReadJsonFile(path) : nlohmann::json::object();
+  nlohmann::json json = nlohmann::json::object();
+  if (IsThere(directory, name)) {
+    json = ReadJsonFile(directory / name);
+  }
+  if (!json.is_object()) {
+    Fail(ErrorCode::kInvalidFile, "'", name, "': expected a JSON object, got ", json.type_name());
+  }
+  return json;
+}
+
+std::int64_t ParseId(std::string_view text) {
+  std::int64_t id = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), id);
+  if (error != std::errc() || end != text.data() + text.size()) {
+    Fail(ErrorCode::kInvalidFile, "'added_tokens_decoder': expected ids as keys, got '", text, "'");
+  }
+  return id;
 }
 
 // Line breaks and white space at the ends of lines are not part of a token.
@@ -70,14 +93,11 @@ class BertConfig {
     CheckClass();
     if (config_.contains("added_tokens_decoder")) {
       for (const auto& [id, token] : Required(config_, "added_tokens_decoder").items()) {
-        numbered_.emplace(std::stoll(id), ParseToken(token, /*special=*/false));
+        numbered_.emplace(ParseId(id), ParseToken(token, /*special=*/false));
       }
       return;
     }
-    const nlohmann::json special = ReadIfThere(directory, kSpecialTokens);
-    if (special.is_object()) {
-      config_.update(special);
-    }
+    config_.update(ReadIfThere(directory, kSpecialTokens));
     const nlohmann::json added = ReadIfThere(directory, kAddedTokens);
     for (const auto& [content, id] : added.items()) {
       numbered_.emplace(RequiredId(added, content), AddedToken{.content = content, .normalized = !IsSpecial(content)});
@@ -140,9 +160,8 @@ class BertConfig {
 
  private:
   void CheckClass() const {
-    constexpr std::string_view kClasses[] = {"BertTokenizer",         "BertTokenizerFast",
-                                             "ElectraTokenizer",      "ElectraTokenizerFast",
-                                             "DistilBertTokenizer",   "DistilBertTokenizerFast"};
+    constexpr std::string_view kClasses[] = {"BertTokenizer",        "BertTokenizerFast",   "ElectraTokenizer",
+                                             "ElectraTokenizerFast", "DistilBertTokenizer", "DistilBertTokenizerFast"};
     const auto name = JsonValueOr<std::string>(config_, "tokenizer_class", "BertTokenizer");
     if (std::ranges::find(kClasses, name) == std::end(kClasses)) {
       FailUnsupported("tokenizer_class", name);
@@ -150,6 +169,12 @@ class BertConfig {
     // The fast tokenizers ignore both, the first ones obeyed them.
     if (!JsonValueOr<bool>(config_, "do_basic_tokenize", true)) {
       FailUnsupported("do_basic_tokenize", "false");
+    }
+    for (const auto& [key, value] : config_.items()) {
+      const bool token = key.ends_with("_token") && (value.is_string() || value.is_object());
+      if (token && std::ranges::find(kSpecialTokenNames, key) == std::end(kSpecialTokenNames)) {
+        FailUnsupported("special token", key);
+      }
     }
     if (config_.contains("never_split") && !config_["never_split"].empty()) {
       FailUnsupported("never_split", config_["never_split"].dump());
@@ -172,10 +197,11 @@ TokenizerParts ReadBert(const std::filesystem::path& directory) {
   parts.normalizer = MakeBertNormalizer(config.Normalizer());
   parts.pre_tokenizer = MakeBertPreTokenizer();
   const std::filesystem::path path = directory / kVocabulary;
-  parts.model = WithFrame([&] { return "file '" + path.string() + "'"; }, [&] {
-    const WordPiece::Options options{.unknown_token = config.NameOf("unk_token", "[UNK]")};
-    return std::make_unique<WordPiece>(ParseVocabulary(ReadFile(path, kMaxFileBytes)), options);
-  });
+  parts.model = WithFrame([&] { return "file '" + path.string() + "'"; },
+                          [&] {
+                            const WordPiece::Options options{.unknown_token = config.NameOf("unk_token", "[UNK]")};
+                            return std::make_unique<WordPiece>(ParseVocabulary(ReadFile(path, kMaxFileBytes)), options);
+                          });
   parts.added.emplace(config.AddedTokens(), *parts.model, parts.normalizer.get());
   const auto id_of = [&](std::string_view key) {
     return parts.added->Find(config.NameOf(key, BertConfig::Fallback(key)), *parts.model);
@@ -198,16 +224,17 @@ void ReadLimits(const std::filesystem::path& directory, TokenizerParts* parts) {
 }  // namespace
 
 TokenizerParts ReadTokenizer(const std::filesystem::path& directory) {
-  const bool has_json = std::filesystem::exists(directory / kTokenizerJson);
-  if (!has_json && !std::filesystem::exists(directory / kVocabulary)) {
+  const bool has_json = IsThere(directory, kTokenizerJson);
+  if (!has_json && !IsThere(directory, kVocabulary)) {
     Fail(ErrorCode::kNotFound, "neither ", kTokenizerJson, " nor ", kVocabulary, " in '", directory.string(), "'");
   }
   const auto make = [&] {
     TokenizerParts parts =
         has_json ? ParseTokenizer(ReadFile(directory / kTokenizerJson, kMaxFileBytes)) : ReadBert(directory);
     ReadLimits(directory, &parts);
-    for (const std::string_view name : {has_json ? kTokenizerJson : kVocabulary, kConfig, kSpecialTokens, kAddedTokens}) {
-      if (std::filesystem::exists(directory / name)) {
+    for (const std::string_view name :
+         {has_json ? kTokenizerJson : kVocabulary, kConfig, kSpecialTokens, kAddedTokens}) {
+      if (IsThere(directory, name)) {
         parts.file_names.emplace_back(name);
       }
     }

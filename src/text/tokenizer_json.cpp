@@ -1,6 +1,7 @@
 #include <charconv>
 #include <cmath>
 #include <limits>
+
 #include <nlohmann/json.hpp>
 
 #include "base/json.h"
@@ -23,9 +24,9 @@ double PowerOfTen(std::int64_t exponent) {
   return power;
 }
 
-// A JSON number as Hugging Face's reader (Rust's serde_json without float_roundtrip) rounds it: the digits as an integer,
-// cut off where they no longer fit 64 bits, times or by a power of ten. "-3.4635426998138428" is one unit in the last
-// place away from the nearest double; segmentations whose scores tie depend on such differences.
+// A JSON number as Hugging Face's reader (Rust's serde_json without float_roundtrip) rounds it: the digits as an
+// integer, cut off where they no longer fit 64 bits, times or by a power of ten. "-3.4635426998138428" is one unit in
+// the last place away from the nearest double; segmentations whose scores tie depend on such differences.
 double SerdeDouble(std::string_view text) {
   const bool negative = text.starts_with('-');
   std::uint64_t digits = 0;
@@ -146,15 +147,15 @@ std::unique_ptr<Model> ParseUnigram(const nlohmann::json& json) {
   std::vector<std::pair<std::string, double>> pieces;
   for (const nlohmann::json& item : RequiredArray(json, "vocab")) {
     if (!item.is_array() || item.size() != 2 || !item[0].is_string() || !item[1].is_number()) {
-      Fail(ErrorCode::kInvalidFile, "'vocab': expected pairs of a piece and its score, got ", item.dump().substr(0, 80));
+      Fail(ErrorCode::kInvalidFile, "'vocab': expected pairs of a piece and its score, got ",
+           item.dump().substr(0, 80));
     }
     pieces.emplace_back(item[0].get<std::string>(), item[1].get<double>());
   }
   if (Required(json, "unk_id").is_null()) {
     FailUnsupported("Unigram unk_id", "null");
   }
-  return std::make_unique<Unigram>(pieces, RequiredId(json, "unk_id"),
-                                   JsonValueOr<bool>(json, "byte_fallback", false));
+  return std::make_unique<Unigram>(pieces, RequiredId(json, "unk_id"), JsonValueOr<bool>(json, "byte_fallback", false));
 }
 
 std::unique_ptr<Model> ParseModel(const nlohmann::json& json) {
@@ -222,7 +223,7 @@ TokenizerParts ParseTokenizer(std::string_view tokenizer_json) {
   parts.post_processor = InPart(json, "post_processor", MakePostProcessor);
   parts.model = WithFrame([] { return "'model'"; }, [&] { return ParseModel(Required(json, "model")); });
   parts.added.emplace(json.contains("added_tokens") ? ParseAddedTokens(json) : std::vector<AddedToken>(), *parts.model,
-                     parts.normalizer.get());
+                      parts.normalizer.get());
   return parts;
 }
 

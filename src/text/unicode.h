@@ -27,7 +27,16 @@ inline constexpr std::uint32_t kComposesBackward = 1U << 18;      // NFC may joi
 inline constexpr std::uint32_t kPictographic = 1U << 19;
 
 // Grapheme_Cluster_Break as far as it is not told by the code point itself.
-enum class GraphemeClass : std::uint8_t { kNone, kControl, kExtend, kSpacingMark, kPrepend, kHangulL, kHangulV, kHangulT };
+enum class GraphemeClass : std::uint8_t {
+  kNone,
+  kControl,
+  kExtend,
+  kSpacingMark,
+  kPrepend,
+  kHangulL,
+  kHangulV,
+  kHangulT
+};
 // Indic_Conjunct_Break.
 enum class IndicClass : std::uint8_t { kNone, kConsonant, kLinker, kExtend };
 

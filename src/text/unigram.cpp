@@ -25,8 +25,7 @@ std::size_t CharBytes(char first) {
 
 }  // namespace
 
-Unigram::Unigram(const std::vector<std::pair<std::string, double>>& pieces, std::int64_t unknown_id,
-                 bool byte_fallback)
+Unigram::Unigram(const std::vector<std::pair<std::string, double>>& pieces, std::int64_t unknown_id, bool byte_fallback)
     : trie_(MakeTrie(pieces)),
       unknown_score_(std::numeric_limits<double>::infinity()),
       unknown_id_(static_cast<std::int32_t>(unknown_id)) {

@@ -30,37 +30,29 @@ from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizer
 MAX_LENGTH = 512
 
 
-class Ours:
-    """The laconic_tokenize process."""
+def run_ours(program, tokenizer, inputs, max_length):
+    """The results (ids, type ids, truncated) of laconic_tokenize for a list of tuples of one or two texts, and its seconds.
 
-    def __init__(self, program):
-        self.process = subprocess.Popen([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-
-    def _request(self, kind, max_length, *texts):
-        frame = struct.pack("<II", kind, max_length)
-        for text in texts:
-            data = text.encode()
-            frame += struct.pack("<I", len(data)) + data
-        self.process.stdin.write(frame)
-        self.process.stdin.flush()
-        status, size = struct.unpack("<ii", self.process.stdout.read(8))
-        values = struct.unpack(f"<{2 * size}i", self.process.stdout.read(8 * size))
-        if status < 0:
-            return self.process.stderr.readline().decode().strip()
-        return list(values[:size]), list(values[size:]), status == 1
-
-    def load(self, path):
-        result = self._request(3, 0, str(path))
-        if isinstance(result, str):
-            raise RuntimeError(result)
-
-    def encode(self, max_length, *texts):
-        return self._request(len(texts), max_length, *texts)
-
-    def close(self):
-        self.process.stdin.close()
-        self.process.wait()
-        return self.process.stderr.read().decode()
+    tokenizer: the text of a tokenizer.json, or the path of a directory."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = tokenizer if isinstance(tokenizer, pathlib.Path) else pathlib.Path(folder) / "tokenizer.json"
+        if path != tokenizer:
+            path.write_text(tokenizer, encoding="utf-8")
+        with tempfile.TemporaryFile() as frames:
+            for kind, texts in itertools.chain([(3, (str(path),))], ((len(i), i) for i in inputs)):
+                frames.write(struct.pack("<II", kind, max_length))
+                for data in (text.encode() for text in texts):
+                    frames.write(struct.pack("<I", len(data)) + data)
+            frames.seek(0)
+            done = subprocess.run([program], stdin=frames, capture_output=True, check=True)
+    results, at = [], 0
+    while at < len(done.stdout):
+        status, size = struct.unpack_from("<ii", done.stdout, at)
+        values = struct.unpack_from(f"<{2 * size}i", done.stdout, at + 8)
+        results.append((list(values[:size]), list(values[size:]), status))
+        at += 8 + 8 * size
+    assert len(results) == len(inputs) + 1 and results[0][2] == 0, done.stderr.decode()
+    return results[1:], float(done.stderr.split()[-3])
 
 
 def data_texts(shared):
@@ -183,51 +175,38 @@ def unigram_variants(path):
 
 
 class Comparison:
-    def __init__(self, ours):
-        self.ours = ours
+    def __init__(self, program):
+        self.program = program
         self.differences = self.compared = 0
 
-    def check(self, what, tokenizer, texts, pairs=False, max_length=MAX_LENGTH):
-        """Compares all texts, each alone (and with its successor as a pair), and prints one line."""
-        texts = list(texts)
-        inputs = [(a, b) for a, b in zip(texts, texts[1:])] if pairs else [(t,) for t in texts]
-        tokenizer.no_truncation()
-        full = [] if pairs else [len(tokenizer.encode(*i).ids) for i in inputs]
+    def check(self, what, tokenizer, tokenizer_json, inputs, max_length=MAX_LENGTH):
+        """Compares inputs (tuples of one or two texts) and prints one line."""
         tokenizer.enable_truncation(max_length)
+        ours, _ = run_ours(self.program, tokenizer_json, inputs, max_length)
         wrong = 0
-        for n, texts_in in enumerate(inputs):
-            theirs = tokenizer.encode(*texts_in)
-            result = self.ours.encode(max_length, *texts_in)
-            same = not isinstance(result, str) and result[0] == theirs.ids and result[1] == theirs.type_ids
-            if same and not pairs:
-                same = result[2] == (full[n] > max_length)
-            if not same:
-                wrong += 1
-                if wrong <= 3:
-                    print("   differs:", repr(texts_in)[:300], "\n   theirs", theirs.ids[:40], "\n   ours  ", result if isinstance(result, str) else (result[0][:40], result[2]))
-        print(f"{what:58} {len(inputs):8} inputs  {wrong} differences", flush=True)
+        for begin in range(0, len(inputs), 20_000):
+            batch = [i if len(i) == 2 else i[0] for i in inputs[begin : begin + 20_000]]
+            for n, theirs in enumerate(tokenizer.encode_batch_fast(batch), start=begin):
+                expected = (theirs.ids, theirs.type_ids, int(bool(theirs.overflowing)))
+                if expected != ours[n]:
+                    wrong += 1
+                    if wrong <= 3:
+                        print(f"   differs: {inputs[n]!r:.300}\n   theirs {expected!r:.300}\n   ours   {ours[n]!r:.300}")
+        print(f"{what:70} {len(inputs):8} inputs  {wrong} differences", flush=True)
         self.differences += wrong
         self.compared += len(inputs)
 
-
-def speed(program, path, tokenizer, texts):
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
-    best = 1e9
-    for _ in range(3):
-        start = time.perf_counter()
-        count = sum(len(tokenizer.encode(t).ids) for t in texts)
-        best = min(best, time.perf_counter() - start)
-    ours = 1e9
-    for _ in range(3):
-        process = Ours(program)
-        process.load(path)
-        for t in texts:
-            process.encode(1 << 30, t)
-        words = process.close().split()
-        assert int(words[-1]) == count, (words, count)
-        ours = min(ours, float(words[-3]))
-    print(f"   tokens per second, one thread: ours {count / ours:,.0f}, tokenizers {count / best:,.0f}, ratio {best / ours:.1f}")
+    def speed(self, tokenizer, tokenizer_json, texts):
+        tokenizer.no_truncation()
+        theirs = ours = float("inf")
+        for _ in range(3):
+            start = time.perf_counter()
+            count = sum(len(tokenizer.encode(t).ids) for t in texts)
+            theirs = min(theirs, time.perf_counter() - start)
+            results, seconds = run_ours(self.program, tokenizer_json, [(t,) for t in texts], (1 << 32) - 1)
+            assert sum(len(ids) for ids, _, _ in results) == count
+            ours = min(ours, seconds)
+        print(f"   tokens per second, one thread: ours {count / ours:,.0f}, tokenizers {count / theirs:,.0f}, ratio {theirs / ours:.1f}")
 
 
 def main():
@@ -237,25 +216,22 @@ def main():
     parser.add_argument("--mixtures", type=int, default=100_000)
     arguments = parser.parse_args()
     shared = arguments.shared
-    comparison = Comparison(Ours(arguments.program))
+    comparison = Comparison(arguments.program)
     texts = list(dict.fromkeys(data_texts(shared)))
-    points = list(code_point_texts())[::int(os.environ.get("STEP","1"))]
-    scratch = pathlib.Path(tempfile.mkdtemp())
+    points = [(t,) for t in code_point_texts()]
 
-    def compare(name, tokenizer_json, specials, data):
-        path = scratch / "tokenizer.json"
-        path.write_text(tokenizer_json, encoding="utf-8")
+    def compare(name, tokenizer_json, specials):
         tokenizer = Tokenizer.from_str(tokenizer_json)
-        comparison.ours.load(path)
         tokenizer.no_padding()
         mixtures = list(mixture_texts(arguments.mixtures, specials))
-        comparison.check(name + ": data", tokenizer, data)
-        comparison.check(name + ": code points", tokenizer, points)
-        comparison.check(name + ": mixtures", tokenizer, mixtures)
-        comparison.check(name + ": mixtures, cut at 9", tokenizer, mixtures[:20_000], max_length=9)
-        comparison.check(name + ": pairs, cut at 12", tokenizer, mixtures[:20_000], pairs=True, max_length=12)
-        comparison.check(name + ": pairs, cut at 13", tokenizer, mixtures[:20_000], pairs=True, max_length=13)
-        return path, tokenizer
+        pairs = list(zip(mixtures, mixtures[1:]))[:20_000]
+        comparison.check(name + ": data", tokenizer, tokenizer_json, [(t,) for t in texts])
+        comparison.check(name + ": code points", tokenizer, tokenizer_json, points)
+        comparison.check(name + ": mixtures", tokenizer, tokenizer_json, [(t,) for t in mixtures])
+        comparison.check(name + ": mixtures, cut at 9", tokenizer, tokenizer_json, [(t,) for t in mixtures[:20_000]], 9)
+        comparison.check(name + ": pairs, cut at 12", tokenizer, tokenizer_json, pairs, 12)
+        comparison.check(name + ": pairs, cut at 13", tokenizer, tokenizer_json, pairs, 13)
+        return tokenizer
 
     bangla = [t for t in texts if any("\u0980" <= c < "\u0a00" for c in t)]
     english = [t for t in texts if t.isascii()]
@@ -267,15 +243,15 @@ def main():
             name = f"{language} WordPiece lower={lowercase} strip={strip_accents} chinese={chinese} clean={clean}"
             options = dict(lowercase=lowercase, strip_accents=strip_accents, handle_chinese_chars=chinese, clean_text=clean)
             tokenizer = bert_tokenizer(shared / folder / "vocab.txt", **options)
-            path, tokenizer = compare(name, tokenizer.to_str(), BERT_SPECIALS, texts)
+            tokenizer_json = tokenizer.to_str()
+            tokenizer = compare(name, tokenizer_json, BERT_SPECIALS)
             if clean and chinese and lowercase == (language == "English") and strip_accents is None:
-                speed(arguments.program, path, tokenizer, own)
-    for name, text in unigram_variants(shared / "models/me5_bn5/tokenizer.json"):
-        path, tokenizer = compare("Unigram " + name, text, UNIGRAM_SPECIALS, texts)
+                comparison.speed(tokenizer, tokenizer_json, own)
+    for name, tokenizer_json in unigram_variants(shared / "models/me5_bn5/tokenizer.json"):
+        tokenizer = compare("Unigram " + name, tokenizer_json, UNIGRAM_SPECIALS)
         if name in ("own", "charsmap"):
-            speed(arguments.program, path, tokenizer, bangla)
+            comparison.speed(tokenizer, tokenizer_json, bangla)
     print(f"{comparison.compared:,} inputs compared, {comparison.differences} differences")
-    comparison.ours.close()
     return 1 if comparison.differences else 0
 
 

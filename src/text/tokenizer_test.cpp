@@ -1,0 +1,289 @@
+#include "laconic/tokenizer.h"
+
+#include <filesystem>
+#include <fstream>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include "base/file.h"
+#include "base/json.h"
+#include "base/sha256.h"
+#include "base/utf8.h"
+#include "laconic/error.h"
+#include "text/normalizer.h"
+#include "text/pre_tokenizer.h"
+
+namespace laconic {
+namespace {
+
+using nlohmann::json;
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+const std::filesystem::path kShared = "../shared";
+
+// Made by tools/text/make_golden.py; the file names the versions.
+const json& Golden() {
+  static const json kGolden = ReadJsonFile("src/text/testdata/golden.json");
+  return kGolden;
+}
+
+// As make_golden.py's merge_patch: objects merge, but what has a type replaces.
+json MergePatch(const json& target, const json& patch) {
+  if (!patch.is_object() || !target.is_object() || patch.contains("type")) {
+    return patch;
+  }
+  json merged = target;
+  for (const auto& [key, value] : patch.items()) {
+    merged[key] = MergePatch(target.contains(key) ? target[key] : json(), value);
+  }
+  return merged;
+}
+
+json Patched(std::string_view base, const json& patch) { return MergePatch(Golden()["bases"][base], patch); }
+
+void ExpectCases(const Tokenizer& tokenizer, const json& cases) {
+  for (const json& expected : cases) {
+    const auto texts = expected["texts"].get<std::vector<std::string>>();
+    const std::int64_t max_length = expected["max_length"];
+    const Encoding encoding = texts.size() == 1 ? tokenizer.Encode(texts[0], max_length)
+                                                : tokenizer.EncodePair(texts[0], texts[1], max_length);
+    EXPECT_EQ(encoding.ids, expected["ids"].get<std::vector<std::int32_t>>()) << expected["texts"] << max_length;
+    EXPECT_EQ(encoding.type_ids, expected["type_ids"].get<std::vector<std::int32_t>>()) << expected["texts"];
+    EXPECT_EQ(encoding.truncated, expected["truncated"].get<bool>()) << expected["texts"];
+  }
+}
+
+TEST(TokenizerGoldenTest, SmallVocabulariesUnderEverySetting) {
+  int num_groups = 0;
+  for (const json& group : Golden()["groups"]) {
+    if (group.contains("base")) {
+      SCOPED_TRACE(group["name"].get<std::string>());
+      ExpectCases(Tokenizer::FromJson(Patched(group["base"].get<std::string>(), group["patch"]).dump()),
+                  group["cases"]);
+      ++num_groups;
+    }
+  }
+  EXPECT_GE(num_groups, 29);
+}
+
+TEST(TokenizerGoldenTest, RealVocabularies) {
+  if (!std::filesystem::exists(kShared / "models")) {
+    GTEST_SKIP() << "no models in " << kShared;
+  }
+  for (const json& group : Golden()["groups"]) {
+    if (!group.contains("base")) {
+      SCOPED_TRACE(group["name"].get<std::string>());
+      ExpectCases(group.contains("file")
+                      ? Tokenizer::FromJson(ReadFile(kShared / group["file"].get<std::string>(), 1 << 20))
+                      : Tokenizer::FromDirectory(kShared / group["directory"].get<std::string>()),
+                  group["cases"]);
+    }
+  }
+}
+
+std::string Utf8(char32_t code_point) {
+  std::string text;
+  AppendUtf8(code_point, &text);
+  return text;
+}
+
+// Every code point under every character-wise normalizer and splitter, against digests of the oracle's output.
+TEST(TokenizerGoldenTest, EveryCodePoint) {
+  for (const json& sweep : Golden()["sweeps"]) {
+    const bool normalizes = sweep.contains("normalizer");
+    const json& option = sweep[normalizes ? "normalizer" : "pre_tokenizer"];
+    const bool alone = option["type"] == "Strip";
+    const auto normalizer = normalizes ? text::MakeNormalizer(option) : nullptr;
+    const auto splitter = normalizes ? nullptr : text::MakePreTokenizer(option, false);
+    std::string output;
+    for (char32_t c = 0; c < 0x110000; c += c == 0xD7FF ? 0x801 : 1) {
+      const std::string middle = Utf8(c);
+      if (normalizes) {
+        normalizer->Append(alone ? middle : "a" + middle + "\u0315\u0301b", &output);
+      } else {
+        splitter->Split({"a" + middle + "b"}, [&](const text::Piece& piece) {
+          output.append(piece.text).push_back('\n');
+          return true;
+        });
+      }
+    }
+    EXPECT_EQ(Sha256Hex(std::as_bytes(std::span(output))), sweep["sha256"].get<std::string>()) << option;
+  }
+}
+
+// What the Error says that `body` throws.
+template <typename Body>
+std::string MessageOf(const Body& body) {
+  try {
+    body();
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
+std::string Refusal(const std::string& tokenizer_json) {
+  return MessageOf([&] { Tokenizer::FromJson(tokenizer_json); });
+}
+
+TEST(TokenizerRefusalTest, NamesWhatItCannotReproduce) {
+  const auto refusal = [](const json& patch) { return Refusal(Patched("unigram", patch).dump()); };
+  const auto normalizer = [&](const json& part) { return refusal({{"normalizer", part}}); };
+  const auto pre_tokenizer = [&](const json& part) { return refusal({{"pre_tokenizer", part}}); };
+  const auto regex = [&](const char* pattern) {
+    return normalizer({{"type", "Replace"}, {"pattern", {{"Regex", pattern}}}, {"content", ""}});
+  };
+  EXPECT_THAT(refusal({{"model", {{"type", "BPE"}, {"vocab", json::object()}, {"merges", json::array()}}}}),
+              HasSubstr("unsupported: model 'BPE'"));
+  EXPECT_THAT(normalizer({{"type", "ByteLevel"}}), HasSubstr("unsupported: normalizer 'ByteLevel'"));
+  EXPECT_THAT(normalizer({{"type", "NFC"}, {"fast", true}}), HasSubstr("unsupported: option 'fast'"));
+  EXPECT_THAT(regex("(a|b)+"), HasSubstr("unsupported: regular expression '(a|b)+'"));
+  for (const char* pattern :
+       {"", "a*", "a?", "[^a]", "[a-z]", "\\w", "\\s++", "a{0}", "a{2,3}", "a{2", "[a", "ab", "^ ", "\\", "."}) {
+    EXPECT_THAT(regex(pattern), HasSubstr("unsupported")) << pattern;
+  }
+  EXPECT_EQ(regex("[ \\t\\s]{2,}"), "no error");
+  EXPECT_THAT(pre_tokenizer({{"type", "ByteLevel"}}), HasSubstr("unsupported: pre-tokenizer 'ByteLevel'"));
+  EXPECT_THAT(pre_tokenizer({{"type", "Punctuation"}, {"behavior", "MergedWithNext"}}), HasSubstr("MergedWithNext"));
+  EXPECT_THAT(pre_tokenizer({{"type", "Metaspace"}, {"replacement", "_"}, {"prepend_scheme", "first"}}),
+              HasSubstr("first"));
+  EXPECT_THAT(refusal({{"post_processor", {{"type", "Other"}}}}), HasSubstr("unsupported: post-processor 'Other'"));
+  EXPECT_THAT(refusal({{"truncation", {{"direction", "Left"}}}}),
+              HasSubstr("unsupported: truncation direction 'Left'"));
+  EXPECT_THAT(refusal({{"version", "2.0"}}), HasSubstr("unsupported: tokenizer.json version '2.0'"));
+}
+
+TEST(TokenizerRefusalTest, SaysWhatIsBroken) {
+  const auto refusal = [](const json& patch) { return Refusal(Patched("wordpiece", patch).dump()); };
+  EXPECT_THAT(Refusal("{"), HasSubstr("invalid file: malformed JSON"));
+  EXPECT_THAT(Refusal("[]"), HasSubstr("invalid file: expected a JSON object"));
+  EXPECT_THAT(Refusal("{}"), HasSubstr("invalid file: 'model' is missing"));
+  EXPECT_THAT(Refusal(std::string(200, '[')), HasSubstr("nested deeper"));
+  EXPECT_THAT(refusal({{"model", {{"vocab", {{"a", -1}}}}}}), HasSubstr("'a': expected an integer"));
+  EXPECT_THAT(refusal({{"model", {{"vocab", {{"a", 4294967296}}}}}}), HasSubstr("'a': expected an integer"));
+  EXPECT_THAT(refusal({{"model", {{"unk_token", "nowhere"}}}}), HasSubstr("the unknown token 'nowhere'"));
+  EXPECT_THAT(refusal({{"normalizer", {{"type", "Precompiled"}, {"precompiled_charsmap", "AAA"}}}}),
+              HasSubstr("base64"));
+  EXPECT_THAT(refusal({{"normalizer", {{"type", "Precompiled"}, {"precompiled_charsmap", "/////w=="}}}}),
+              HasSubstr("a trie of 4294967295 bytes in 0"));
+  EXPECT_THAT(Refusal(Patched("unigram", {{"model", {{"unk_id", 1000}}}}).dump()), HasSubstr("unk_id 1000"));
+  EXPECT_THAT(Refusal(Patched("unigram", {{"model", {{"vocab", {{{"a"}}}}}}}).dump()), HasSubstr("pairs of a piece"));
+}
+
+Tokenizer SmallWordPiece() { return Tokenizer::FromJson(Patched("wordpiece", json::object()).dump()); }
+
+TEST(TokenizerTest, RefusesTextThatIsNotUtf8) {
+  const Tokenizer tokenizer = SmallWordPiece();
+  EXPECT_THAT(MessageOf([&] { tokenizer.Encode("abc\xFFx", 100); }),
+              HasSubstr("invalid argument: the text is not UTF-8 at byte 3"));
+  EXPECT_THAT(MessageOf([&] { tokenizer.EncodePair("abc", "\xE0\xA6", 100); }), HasSubstr("byte 0"));
+}
+
+TEST(TokenizerTest, NeedsRoomForItsSpecialTokens) {
+  const Tokenizer tokenizer = SmallWordPiece();
+  const Encoding none = tokenizer.Encode("one", 2);
+  EXPECT_EQ(none.ids.size(), 2U);
+  EXPECT_TRUE(none.truncated);
+  EXPECT_FALSE(tokenizer.Encode("", 2).truncated);
+  EXPECT_THAT(MessageOf([&] { tokenizer.Encode("", 1); }), HasSubstr("no room for 2 special tokens"));
+  EXPECT_THAT(MessageOf([&] { tokenizer.EncodePair("", "", 2); }), HasSubstr("no room for 3 special tokens"));
+}
+
+TEST(TokenizerTest, TruncatesAVeryLongText) {
+  std::string text;
+  while (text.size() < 10'000'000) {
+    text += "one two \u09ac\u09be\u0982\u09b2\u09be ";
+  }
+  for (const char* base : {"wordpiece", "unigram"}) {
+    const Tokenizer tokenizer = Tokenizer::FromJson(Patched(base, json::object()).dump());
+    const Encoding encoding = tokenizer.Encode(text, 512);
+    EXPECT_EQ(encoding.ids.size(), 512U);
+    EXPECT_TRUE(encoding.truncated);
+    EXPECT_EQ(encoding.ids, tokenizer.Encode(std::string_view(text).substr(0, 24'000), 512).ids);
+  }
+}
+
+TEST(TokenizerTest, CountsIdsOfEveryOrigin) {
+  const std::size_t num_tokens = Golden()["bases"]["wordpiece"]["model"]["vocab"].size();
+  // Four added tokens of the base are not in its vocabulary.
+  EXPECT_EQ(SmallWordPiece().vocabulary_size(), static_cast<std::int64_t>(num_tokens) + 4);
+  const json patch = {{"post_processor", {{"type", "BertProcessing"}, {"sep", {"s", 70000}}, {"cls", {"c", 3}}}}};
+  EXPECT_EQ(Tokenizer::FromJson(Patched("wordpiece", patch).dump()).vocabulary_size(), 70001);
+}
+
+class TokenizerDirectoryTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    directory_ =
+        std::filesystem::path(testing::TempDir()) / testing::UnitTest::GetInstance()->current_test_info()->name();
+    std::filesystem::create_directories(directory_);
+  }
+  void TearDown() override { std::filesystem::remove_all(directory_); }
+  void Write(const char* name, std::string_view content) const { std::ofstream(directory_ / name) << content; }
+  std::string LoadMessage() const {
+    return MessageOf([&] { Tokenizer::FromDirectory(directory_); });
+  }
+
+  std::filesystem::path directory_;
+};
+
+constexpr std::string_view kVocabulary = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nhello\nHello\nh\u00e9llo\nhello\n##s\n";
+
+// What the oracle makes of each is checked by tools/text/check_directories_against_hf.py.
+TEST_F(TokenizerDirectoryTest, ReadsAVocabularyFile) {
+  Write("vocab.txt", kVocabulary);
+  const Tokenizer uncased = Tokenizer::FromDirectory(directory_);
+  EXPECT_THAT(uncased.Encode("Hello h\u00e9llos", 10).ids, ElementsAre(2, 8, 8, 9, 3));  // of equal lines the last
+  EXPECT_EQ(uncased.model_max_length(), INT64_MAX);
+  EXPECT_THAT(uncased.file_names(), ElementsAre("vocab.txt"));
+  EXPECT_EQ(uncased.vocabulary_size(), 10);
+
+  Write("tokenizer_config.json",
+        R"({"do_lower_case": false, "model_max_length": 77, "cls_token": "[MASK]", "mask_token": "[new]"})");
+  const Tokenizer cased = Tokenizer::FromDirectory(directory_);
+  EXPECT_THAT(cased.Encode("Hello h\u00e9llo[new]", 10).ids,
+              ElementsAre(4, 6, 7, 9, 3));  // 9 different tokens before it
+  EXPECT_EQ(cased.model_max_length(), 77);
+  EXPECT_THAT(cased.file_names(), ElementsAre("vocab.txt", "tokenizer_config.json"));
+}
+
+TEST_F(TokenizerDirectoryTest, PrefersTokenizerJson) {
+  Write("vocab.txt", kVocabulary);
+  Write("tokenizer.json", Patched("wordpiece", json::object()).dump());
+  Write("tokenizer_config.json", R"({"model_max_length": 1000000000000000019884624838656})");
+  const Tokenizer tokenizer = Tokenizer::FromDirectory(directory_);
+  EXPECT_EQ(tokenizer.Encode("one two", 10).ids, SmallWordPiece().Encode("one two", 10).ids);
+  EXPECT_GT(tokenizer.model_max_length(), std::int64_t{1} << 62);
+  EXPECT_THAT(tokenizer.file_names(), ElementsAre("tokenizer.json", "tokenizer_config.json"));
+}
+
+TEST_F(TokenizerDirectoryTest, RefusesWhatItCannotFollow) {
+  EXPECT_THAT(LoadMessage(), HasSubstr("not found: neither tokenizer.json nor vocab.txt"));
+  Write("vocab.txt", "a\nb\n");
+  EXPECT_THAT(LoadMessage(), HasSubstr("invalid file: the unknown token '[UNK]' is not in the vocabulary"));
+  Write("vocab.txt", "a\n\xFF\n");
+  EXPECT_THAT(LoadMessage(), HasSubstr("not UTF-8 at byte 2"));
+  Write("vocab.txt", kVocabulary);
+  const std::pair<const char*, const char*> kConfigs[] = {
+      {R"([1])", "expected a JSON object"},
+      {R"({"tokenizer_class": "BertJapaneseTokenizer"})", "unsupported: tokenizer_class 'BertJapaneseTokenizer'"},
+      {R"({"do_basic_tokenize": false})", "unsupported: do_basic_tokenize"},
+      {R"({"never_split": ["a"]})", "unsupported: never_split"},
+      {R"({"truncation_side": "left"})", "unsupported: truncation_side 'left'"},
+      {R"({"split_special_tokens": true})", "unsupported: split_special_tokens"},
+      {R"({"image_token": "<i>"})", "unsupported: special token 'image_token'"},
+      {R"({"do_lower_case": "yes"})", "'do_lower_case': expected a boolean"},
+      {R"({"added_tokens_decoder": {"x": {"content": "a"}}})", "'added_tokens_decoder': expected ids as keys, got 'x'"},
+      {R"({"cls_token": 3})", "'content'"},
+  };
+  for (const auto& [config, message] : kConfigs) {
+    Write("tokenizer_config.json", config);
+    EXPECT_THAT(LoadMessage(), HasSubstr(message)) << config;
+  }
+}
+
+}  // namespace
+}  // namespace laconic
