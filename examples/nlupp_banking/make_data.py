@@ -2,7 +2,7 @@
 """Makes this folder's data from the NLU++ data set: make_data.py NLUPP_DATA_FOLDER
 
 NLUPP_DATA_FOLDER is nlupp/data of github.com/PolyAI-LDN/task-specific-datasets at commit
-57ec275d8078af65b7731c2a98be812d844a6d6b: ontology.json and banking/fold0.json to banking/fold19.json.
+57ec275d8078af65b7731c2a98be812d844a6d6b: banking/fold0.json to banking/fold19.json.
 """
 import json
 import sys
@@ -12,9 +12,6 @@ SPLITS = {"train": range(0, 16), "validation": range(16, 18), "test": range(18, 
 
 
 def main(source, target):
-    ontology = json.loads((source / "ontology.json").read_text(encoding="utf-8"))["intents"]
-    labels = [name for name, intent in ontology.items() if {"general", "banking"} & set(intent["domain"])]
-    (target / "labels.txt").write_text("".join(f"{label}\n" for label in labels), encoding="utf-8")
     for split, folds in SPLITS.items():
         rows = []
         for fold in folds:
@@ -23,7 +20,6 @@ def main(source, target):
                 rows.append(json.dumps(row, ensure_ascii=False))
         (target / f"{split}.json").write_text("[\n" + ",\n".join(rows) + "\n]\n", encoding="utf-8")
         print(f"{split}: {len(rows)} texts")
-    print(f"{len(labels)} labels")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,116 @@
+"""Tests that what `laconic export` writes runs in ONNX Runtime and gives the same answers: export_test.py LACONIC
+
+The tiny models of tests/data, all tensors random, with logits from transformers. Exits with 77 (skipped) where ONNX
+Runtime is not installed.
+"""
+import json
+import subprocess
+import sys
+import tempfile
+import unittest
+from pathlib import Path
+
+try:
+    import numpy as np
+    import onnx
+    import onnxruntime
+except ImportError as missing:
+    print(f"export_test: skipped: {missing}")
+    sys.exit(77)
+
+LACONIC = None  # the executable; set from the command line
+DATA = Path(__file__).resolve().parent / "data"
+MODELS = ("tiny_bert", "tiny_electra", "tiny_distilbert")
+OPSETS = (14, 17)
+
+
+def laconic(*arguments):
+    result = subprocess.run([LACONIC, *map(str, arguments)], capture_output=True, text=True)
+    if result.returncode != 0:
+        raise AssertionError(f"laconic {arguments}: exit status {result.returncode}\n{result.stderr}")
+    return result.stdout
+
+
+def run(session, example, length):
+    """Logits of one text or pair, padded to `length` tokens. Pairs alone give the token types, an optional input."""
+    ids, types = example["input_ids"], example.get("token_type_ids")
+    padding = [0] * (length - len(ids))
+    inputs = {"input_ids": ids + padding, "attention_mask": [1] * len(ids) + padding}
+    if types and any(i.name == "token_type_ids" for i in session.get_overridable_initializers()):
+        inputs["token_type_ids"] = types + padding
+    inputs = {name: np.array([value], np.int64) for name, value in inputs.items()}
+    return session.run(["logits"], inputs)[0][0]
+
+
+def probabilities(model, logits):
+    """Sigmoid or softmax, as the model's config.json says."""
+    config = json.loads((DATA / model / "config.json").read_text(encoding="utf-8"))
+    if config.get("problem_type") == "multi_label_classification":
+        return 1 / (1 + np.exp(-logits))
+    powers = np.exp(logits - logits.max())
+    return powers / powers.sum()
+
+
+class Export(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = Path(folder.name)
+
+    def export(self, model, kind, opset):
+        """Exports, checks what every export must be, and returns a session."""
+        path = self.folder / f"{model.name}_{kind}_{opset}.onnx"
+        laconic("export", model, "-o", path, "--format", kind, "--opset", opset)
+        onnx.checker.check_model(str(path), full_check=True)
+        proto = onnx.load(path)
+        self.assertEqual([(o.domain, o.version) for o in proto.opset_import], [("", opset)])
+        self.assertEqual({node.domain for node in proto.graph.node}, {""})
+        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        self.assertEqual([i.name for i in session.get_inputs()], ["input_ids", "attention_mask"])
+        self.assertEqual([i.name for i in session.get_overridable_initializers()],
+                         [] if model.name == "tiny_distilbert" else ["token_type_ids"])
+        for value in session.get_inputs():
+            self.assertEqual(value.shape, ["batch", "sequence"])
+        self.assertEqual([o.name for o in session.get_outputs()], ["logits"])
+        self.assertEqual(session.get_outputs()[0].shape[0], "batch")
+        return session
+
+    def examples(self, model):
+        return json.loads((DATA / model / "expected_logits.json").read_text(encoding="utf-8"))["examples"]
+
+    def test_float_export_gives_the_logits_of_transformers(self):
+        for model in MODELS:
+            for opset in OPSETS:
+                with self.subTest(model=model, opset=opset):
+                    session = self.export(DATA / model, "float", opset)
+                    for example in self.examples(model):
+                        for length in (len(example["input_ids"]), 128):  # alone, and padded
+                            logits = run(session, example, length)
+                            np.testing.assert_allclose(logits, example["logits"], rtol=0, atol=1e-4)
+
+    def test_dynamic_export_gives_the_probabilities_of_the_runtime(self):
+        for model in MODELS:
+            examples = [example for example in self.examples(model) if "pair" not in example]
+            texts, predictions = self.folder / "texts.jsonl", self.folder / f"{model}.jsonl"
+            texts.write_text("".join(json.dumps({"text": e["text"]}) + "\n" for e in examples), encoding="utf-8")
+            quantized = self.folder / model
+            laconic("quantize", DATA / model, "-o", quantized, "--method", "dynamic")
+            laconic("predict", quantized, "--data", texts, "-o", predictions)
+            lines = predictions.read_text(encoding="utf-8").splitlines()
+            ours = [list(json.loads(line)["probabilities"].values()) for line in lines]
+            for opset in OPSETS:
+                with self.subTest(model=model, opset=opset):
+                    session = self.export(quantized, "dynamic", opset)
+                    for length in (None, 128):  # alone, and padded, which must change nothing
+                        theirs = [probabilities(model, run(session, example, length or len(example["input_ids"])))
+                                  for example in examples]
+                        difference = np.abs(np.array(theirs) - ours).max(axis=1)
+                        # A float that lies on a rounding boundary may become either code, in few texts.
+                        self.assertLess(np.percentile(difference, 95), 1e-5)
+                        self.assertLess(difference.max(), 0.1)
+
+
+if __name__ == "__main__":
+    LACONIC = sys.argv.pop(1)
+    onnxruntime.set_default_logger_severity(3)  # it warns of every optional input
+    unittest.main()
