@@ -60,8 +60,7 @@ BenchResult Measure(const Flags& flags) {
 void RunBench(const Flags& flags) {
   const BenchResult result = Measure(flags);
   const LatencySummary& latency = result.latency;
-  Table table;
-  table.AddRow({"isa", "threads", "batch", "length", "runs", "mean ms", "std", "p50", "p95", "p99", "texts/s"});
+  Table table({"isa", "threads", "batch", "length", "runs", "mean ms", "std", "p50", "p95", "p99", "texts/s"});
   table.AddRow({result.isa, fmt::format("{}", result.threads), fmt::format("{}", result.batch), result.length,
                 fmt::format("{}", result.num_runs), Milliseconds(latency.mean), Milliseconds(latency.std),
                 Milliseconds(latency.p50), Milliseconds(latency.p95), Milliseconds(latency.p99),

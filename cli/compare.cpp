@@ -42,8 +42,7 @@ nlohmann::json ToJson(const ComparedModel& model, const std::vector<std::string>
 }
 
 std::string AccuracyTable(const Comparison& comparison) {
-  Table table;
-  table.AddRow({"model", "method", "accuracy", "micro-F1", "macro-F1", "changed", "texts", "mean |d|", "max |d|"});
+  Table table({"model", "method", "accuracy", "micro-F1", "macro-F1", "changed", "texts", "mean |d|", "max |d|"});
   for (const ComparedModel& model : comparison.models) {
     table.AddRow({model.path, model.method, Percent(model.metrics.accuracy),
                   fmt::format("{:.4f}", model.metrics.micro_f1), fmt::format("{:.4f}", model.metrics.macro_f1),
@@ -56,8 +55,7 @@ std::string AccuracyTable(const Comparison& comparison) {
 }
 
 std::string SizeTable(const Comparison& comparison) {
-  Table table;
-  table.AddRow({"model", "on disk", "smaller by", "linear", "embedding", "other", "in memory", "times smaller"});
+  Table table({"model", "on disk", "smaller by", "linear", "embedding", "other", "in memory", "times smaller"});
   for (const ComparedModel& model : comparison.models) {
     table.AddRow({model.path, Bytes(model.disk_bytes), fmt::format("{:.1f} %", model.size_reduction_percent),
                   Bytes(model.tensor_bytes.linear), Bytes(model.tensor_bytes.embedding),
@@ -68,8 +66,7 @@ std::string SizeTable(const Comparison& comparison) {
 }
 
 std::string LatencyTable(const Comparison& comparison) {
-  Table table;
-  table.AddRow({"model", "mean ms", "std", "p50", "p95", "p99", "texts/s", "times faster"});
+  Table table({"model", "mean ms", "std", "p50", "p95", "p99", "texts/s", "times faster"});
   for (const ComparedModel& model : comparison.models) {
     const LatencySummary& latency = model.latency;
     table.AddRow({model.path, Milliseconds(latency.mean), Milliseconds(latency.std), Milliseconds(latency.p50),

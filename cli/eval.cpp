@@ -18,8 +18,7 @@ struct Flags {
 };
 
 std::string LabelTable(const ClassificationMetrics& metrics, const std::vector<std::string>& labels) {
-  Table table;
-  table.AddRow({"label", "support", "precision", "recall", "F1", "ROC-AUC"});
+  Table table({"label", "support", "precision", "recall", "F1", "ROC-AUC"});
   for (std::size_t i = 0; i < labels.size(); ++i) {
     const LabelMetrics& label = metrics.labels[i];
     table.AddRow({labels[i], fmt::format("{}", label.support), fmt::format("{:.4f}", label.precision),

@@ -30,8 +30,7 @@ void FitFromLabels(const Flags& flags, const Model& model) {
   const Model fitted =
       FitHead(model, flags.data.Paths(), {flags.validation.begin(), flags.validation.end()}, options, &report);
   fitted.Save(flags.output.output, flags.output.force);
-  Table table;
-  table.AddRow({"L2", "validation loss", ""});
+  Table table({"L2", "validation loss", ""});
   nlohmann::json trials = nlohmann::json::array();
   for (const FitHeadReport::Trial& trial : report.trials) {
     table.AddRow({fmt::format("{:g}", trial.l2), fmt::format("{:.6f}", trial.validation_loss),

@@ -1,0 +1,142 @@
+#include <cmath>
+#include <limits>
+#include <random>
+
+#include <gtest/gtest.h>
+
+#include "graph/text_form.h"
+#include "laconic/error.h"
+#include "passes/layer_selection.h"
+#include "passes/precision/half.h"
+#include "passes/quantize/dynamic_int8.h"
+#include "quant/weights.h"
+
+namespace laconic::passes {
+namespace {
+
+Tensor Random(const Shape& shape, float bad = 0) {
+  std::mt19937 random(5);
+  std::vector<float> values(static_cast<std::size_t>(NumElements(shape)));
+  for (float& value : values) {
+    value = static_cast<float>(random() % 2001) / 1000 - 1;
+  }
+  if (bad != 0) {
+    values[3] = bad;
+  }
+  return Tensor::FromValues<float>(shape, values);
+}
+
+// Two layers that read the same rows, one after; a weight as PyTorch keeps it, transposed.
+Graph Example(float bad = 0) {
+  Graph graph;
+  const ValueId ids = graph.AddInput("ids", {DType::kS64, {"batch", "sequence"}});
+  const ValueId table = graph.AddInitializer("words.weight", Random({7, 4}));
+  const ValueId x = graph.AddNode("Gather", "words", {table, ids});
+  const ValueId wq = graph.AddInitializer("query.weight", Random({6, 4}, bad).Transposed());
+  const ValueId wk = graph.AddInitializer("key.weight", Random({4, 6}));
+  const ValueId q = graph.AddNode("laconic.Linear", "query", {x, wq});
+  const ValueId k = graph.AddNode("laconic.Linear", "key", {x, wk});
+  graph.AddOutput(graph.AddNode("Add", "sum", {q, k}));
+  return graph;
+}
+
+const Tensor& TensorOf(const Graph& graph, std::string_view name) {
+  return *graph.FindInitializer(*graph.FindValue(name));
+}
+
+TEST(DynamicInt8Test, RewritesTheGraph) {
+  const Graph graph = QuantizeDynamicInt8(Example(), {"words", "query", "key"}, {});
+  std::string text = PrintGraph(graph);
+  for (std::size_t at; (at = text.find(" #")) != std::string::npos;) {
+    text.erase(at, 18);  // digests
+  }
+  EXPECT_EQ(text,
+            "input ids: s64[batch, sequence]\n"
+            "const words.weight_quantized: s8[7, 4]\n"
+            "const words.weight_scale: f32[7]\n"
+            "words.weight = DequantizeLinear(words.weight_quantized, words.weight_scale) {axis = 0}: f32[7, 4]\n"
+            "words = Gather(words.weight, ids): f32[batch, sequence, 4]\n"
+            "words_quantized = laconic.DynamicQuantize(words): f32[batch, sequence, 4]\n"
+            "const query.weight_quantized: s8[4, 6]\n"
+            "const query.weight_scale: f32[6]\n"
+            "query.weight = DequantizeLinear(query.weight_quantized, query.weight_scale): f32[4, 6]\n"
+            "query = laconic.Linear(words_quantized, query.weight): f32[batch, sequence, 6]\n"
+            "const key.weight_quantized: s8[4, 6]\n"
+            "const key.weight_scale: f32[6]\n"
+            "key.weight = DequantizeLinear(key.weight_quantized, key.weight_scale): f32[4, 6]\n"
+            "key = laconic.Linear(words_quantized, key.weight): f32[batch, sequence, 6]\n"
+            "sum = Add(query, key): f32[batch, sequence, 6]\n"
+            "output sum\n");
+}
+
+TEST(DynamicInt8Test, WeightsFollowTheDefinitionPerOutputChannel) {
+  const Graph before = Example();
+  const Graph after = QuantizeDynamicInt8(before, {"words", "query", "key"}, {});
+  for (const std::string name : {"query.weight", "key.weight", "words.weight"}) {
+    const bool table = name == "words.weight";
+    const Tensor weight = TensorOf(before, name);
+    const Tensor rows = (table ? weight : weight.Transposed()).Contiguous();
+    const Tensor codes = TensorOf(after, name + "_quantized");
+    const Tensor code_rows = (table ? codes : codes.Transposed()).Contiguous();
+    const auto cols = static_cast<std::size_t>(rows.shape()[1]);
+    for (std::size_t row = 0; row < static_cast<std::size_t>(rows.shape()[0]); ++row) {
+      std::vector<std::int8_t> expected(cols);
+      const float scale = quant::QuantizeRowS8(rows.values<float>().subspan(row * cols, cols), expected);
+      EXPECT_EQ(TensorOf(after, name + "_scale").values<float>()[row], scale);
+      const auto got = code_rows.values<std::int8_t>().subspan(row * cols, cols);
+      EXPECT_TRUE(std::equal(expected.begin(), expected.end(), got.begin())) << name << " row " << row;
+    }
+  }
+}
+
+TEST(DynamicInt8Test, NamesAWeightThatIsNotFinite) {
+  try {
+    QuantizeDynamicInt8(Example(std::numeric_limits<float>::quiet_NaN()), {"query"}, {});
+    FAIL() << "no error";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::kInvalidArgument);
+    EXPECT_NE(std::string(error.what()).find("layer 'query'"), std::string::npos) << error.what();
+  }
+}
+
+TEST(HalfTest, StoresWeightsHalfAndKeepsTheLayout) {
+  for (const DType dtype : {DType::kF16, DType::kBF16}) {
+    const Graph graph = StoreWeightsHalf(Example(), {"query", "words"}, dtype, {});
+    const std::string suffix = "_" + std::string(ToString(dtype));
+    const Tensor query = TensorOf(graph, "query.weight" + suffix);
+    EXPECT_EQ(query.dtype(), dtype);
+    EXPECT_EQ(query.shape(), (Shape{4, 6}));
+    EXPECT_EQ(graph.FindProducer(*graph.FindValue("query.weight"))->op, "Cast");
+    EXPECT_EQ(TensorOf(graph, "key.weight").dtype(), DType::kF32) << "not selected";
+    const Tensor original = TensorOf(Example(), "query.weight").Contiguous();
+    const Tensor back = query.ToF32();
+    const float bound = dtype == DType::kF16 ? 0x1p-11F : 0x1p-8F;  // half a unit in the last place, for |w| <= 1
+    for (std::size_t i = 0; i < 24; ++i) {
+      EXPECT_NEAR(back.values<float>()[i], original.values<float>()[i], bound);
+    }
+  }
+}
+
+TEST(HalfTest, NamesAWeightThatOverflows) {
+  try {
+    StoreWeightsHalf(Example(70000), {"query"}, DType::kF16, {});
+    FAIL() << "no error";
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("70000"), std::string::npos) << error.what();
+    EXPECT_NE(std::string(error.what()).find("tensor 'query.weight'"), std::string::npos) << error.what();
+  }
+  EXPECT_NO_THROW(StoreWeightsHalf(Example(70000), {"query"}, DType::kBF16, {}));
+}
+
+TEST(LayerSelectionTest, TakesKindsAndPatterns) {
+  const Graph graph = Example();
+  using Names = std::vector<std::string>;
+  EXPECT_EQ(SelectLayers(graph, {}), (Names{"words", "query", "key"}));
+  EXPECT_EQ(SelectLayers(graph, {.kinds = {LayerKind::kLinear}}), (Names{"query", "key"}));
+  EXPECT_EQ(SelectLayers(graph, {.include = {"*e*y"}, .exclude = {"ke?"}}), (Names{"query"}));
+  EXPECT_THROW(SelectLayers(graph, {.exclude = {"classifer"}}), Error) << "a typing error";
+  EXPECT_THROW(ParseLayerKind("conv"), Error);
+}
+
+}  // namespace
+}  // namespace laconic::passes
