@@ -87,11 +87,12 @@ Dataset ReadDataset(const std::vector<std::filesystem::path>& paths, const Datas
 
 struct LabelSet {
   std::vector<std::string> names;                   // sorted by bytes; LABEL_0 ... where the files hold integers
-  ProblemType problem = ProblemType::kSingleLabel;  // kMultiLabel if any row has a list
+  ProblemType problem = ProblemType::kSingleLabel;  // kMultiLabel if any row has a list, or labels are columns
 };
 
-// The labels that a label column of the files names, for a classifier that is yet to be made. `options.labels` and
-// `options.problem` are ignored. Errors: those of DatasetReader; kInvalidFile where names and integers are mixed.
+// The labels of a classifier that is yet to be made: all that a label column of the files holds; without such a column
+// (and no `options.label_column`), the columns that hold 0 or 1 in every row. `options.labels` and `options.problem`
+// are ignored. Errors: those of DatasetReader; kInvalidFile where names and integers are mixed.
 LabelSet ReadLabels(const std::vector<std::filesystem::path>& paths, const DatasetOptions& options);
 
 // Groups the indices 0 ... lengths.size() - 1 into batches of `batch_size` (the last may be smaller) by ascending

@@ -90,6 +90,36 @@ class RecordStream {
 // Collects the labels of an unknown label set.
 class LabelCollector {
  public:
+  void AddRow(const nlohmann::json& record, const DatasetOptions& options) {
+    KeepFlags(record);
+    const data::LabelValue found = data::FindLabelValue(record, options);
+    if (found.value == nullptr) {
+      return;
+    }
+    if (!found.value->is_array()) {
+      Add(*found.value);
+      return;
+    }
+    any_list_ = true;
+    for (const nlohmann::json& value : *found.value) {
+      Add(value);
+    }
+  }
+
+  LabelSet Finish(const DatasetOptions& options) const {
+    LabelSet labels{{names_.begin(), names_.end()}, any_list_ ? ProblemType::kMultiLabel : ProblemType::kSingleLabel};
+    for (std::int64_t i = 0; i < num_indices_; ++i) {
+      labels.names.push_back("LABEL_" + std::to_string(i));
+    }
+    if (labels.names.empty() && flags_ && options.label_column.empty()) {
+      labels = {{flags_->begin(), flags_->end()}, ProblemType::kMultiLabel};
+    }
+    return labels;
+  }
+
+ private:
+  static constexpr std::int64_t kMaxLabels = 65536;  // an index may not make us allocate what it pleases
+
   void Add(const nlohmann::json& value) {
     const std::optional<std::int64_t> index = data::FindInteger(value);
     if (index) {
@@ -108,19 +138,21 @@ class LabelCollector {
     }
   }
 
-  std::vector<std::string> Names() const {
-    std::vector<std::string> names(names_.begin(), names_.end());
-    for (std::int64_t i = 0; i < num_indices_; ++i) {
-      names.push_back("LABEL_" + std::to_string(i));
+  // Keeps the columns that hold a flag in this row as in those before.
+  void KeepFlags(const nlohmann::json& record) {
+    std::set<std::string> kept;
+    for (const auto& item : record.items()) {
+      if (data::FindFlag(item.value()) && (!flags_ || flags_->contains(item.key()))) {
+        kept.insert(item.key());
+      }
     }
-    return names;
+    flags_ = std::move(kept);
   }
-
- private:
-  static constexpr std::int64_t kMaxLabels = 65536;  // an index may not make us allocate what it pleases
 
   std::set<std::string> names_;
   std::int64_t num_indices_ = 0;
+  bool any_list_ = false;
+  std::optional<std::set<std::string>> flags_;
 };
 
 }  // namespace
@@ -175,29 +207,15 @@ Dataset ReadDataset(const std::vector<fs::path>& paths, const DatasetOptions& op
 
 LabelSet ReadLabels(const std::vector<fs::path>& paths, const DatasetOptions& options) {
   RecordStream records(paths, options.format);
-  LabelCollector labels;
-  LabelSet result;
-  const auto collect = [&](nlohmann::json* record) {
-    const data::LabelValue found = data::FindLabelValue(*record, options);
-    if (found.value == nullptr) {
-      return;
-    }
-    if (!found.value->is_array()) {
-      labels.Add(*found.value);
-      return;
-    }
-    result.problem = ProblemType::kMultiLabel;
-    for (const nlohmann::json& value : *found.value) {
-      labels.Add(value);
-    }
-  };
-  while (records.Next(collect)) {
+  LabelCollector collector;
+  while (records.Next([&](nlohmann::json* record) { collector.AddRow(*record, options); })) {
   }
-  result.names = labels.Names();
-  if (result.names.empty()) {
-    Fail(ErrorCode::kInvalidFile, "no row of '", paths.front().string(), "' has a label column with labels in it");
+  LabelSet labels = collector.Finish(options);
+  if (labels.names.empty()) {
+    Fail(ErrorCode::kInvalidFile, "no row of '", paths.front().string(),
+         "' has labels, in a label column or one column of 0 and 1 for each");
   }
-  return result;
+  return labels;
 }
 
 std::vector<std::vector<std::int64_t>> BatchByLength(std::span<const std::int64_t> lengths, std::int64_t batch_size) {

@@ -216,13 +216,16 @@ TEST_F(DatasetTest, LabelSetsAreFound) {
   EXPECT_EQ(lists.problem, ProblemType::kMultiLabel);
   EXPECT_THAT(ReadLabels({Write("b.csv", "text,label\na,0\nb,2\n")}, {}).names,
               ElementsAre("LABEL_0", "LABEL_1", "LABEL_2"));
+  const LabelSet flags = ReadLabels({Write("c.csv", "id,y,text,x,z\n1,0,a,1,0\n2,1,b,0,3\n")}, {});
+  EXPECT_THAT(flags.names, ElementsAre("x", "y"));
+  EXPECT_EQ(flags.problem, ProblemType::kMultiLabel);
   const auto error = [&](std::string_view text) {
     const fs::path path = Write("bad.csv", text);
     return MessageOf(ErrorCode::kInvalidFile, [&] { ReadLabels({path}, {}); });
   };
   EXPECT_THAT(error("text,label\na,0\nb,x\n"), AllOf(HasSubstr("names in some places"), HasSubstr("row 2")));
   EXPECT_THAT(error("text,label\na,99999999999999999999\n"), HasSubstr("expected a label index"));
-  EXPECT_THAT(error("text,x\na,0\n"), HasSubstr("label column"));
+  EXPECT_THAT(error("text,x\na,2\n"), HasSubstr("label column"));
 }
 
 TEST(BatchByLength, SortsStably) {
@@ -248,6 +251,8 @@ TEST_F(RealData, BanglaCsv) {
   EXPECT_EQ(dataset.texts.size(), 1567U);
   EXPECT_THAT(Support(dataset), ElementsAre(998, 260, 199, 191, 150));
   EXPECT_EQ(TextDigest(dataset), "bf2d5efa08cc9db0d90756c054a30a3171a149898b96e48e05d4e106588824ce");
+  EXPECT_THAT(ReadLabels({"../shared/data/bn_cyberbully5/test.csv"}, {}).names,
+              ElementsAre("bully", "religious", "sexual", "spam", "threat"));
 }
 
 TEST_F(RealData, SentimentJsonl) {

@@ -94,6 +94,14 @@ std::optional<std::int64_t> FindInteger(const json& value) {
   return error == std::errc{} ? number : INT64_MAX;
 }
 
+std::optional<bool> FindFlag(const json& value) {
+  if (value.is_boolean()) {
+    return value.get<bool>();
+  }
+  const std::optional<std::int64_t> number = FindInteger(value);
+  return number == 0 || number == 1 ? std::optional(number == 1) : std::nullopt;
+}
+
 std::string Shown(const json& value) {
   constexpr std::size_t kMaxBytes = 120;
   std::string text = value.dump();
@@ -207,12 +215,11 @@ std::vector<std::int64_t> RowDecoder::DecodeFlags(const json& record) const {
   std::vector<std::int64_t> labels;
   for (std::size_t i = 0; i < options_.labels.size(); ++i) {
     const json& value = record[options_.labels[i]];
-    const std::optional<std::int64_t> number =
-        value.is_boolean() ? std::int64_t{value.get<bool>()} : FindInteger(value);
-    if (number != 0 && number != 1) {
+    const std::optional<bool> flag = FindFlag(value);
+    if (!flag) {
       Fail(ErrorCode::kInvalidFile, "column '", options_.labels[i], "': expected 0 or 1, got ", Shown(value));
     }
-    if (*number == 1) {
+    if (*flag) {
       labels.push_back(static_cast<std::int64_t>(i));
     }
   }

@@ -23,6 +23,9 @@ LabelValue FindLabelValue(const nlohmann::json& record, const DatasetOptions& op
 // The integer that a value is or spells. Saturates; no label has an index near the limits.
 std::optional<std::int64_t> FindInteger(const nlohmann::json& value);
 
+// Whether a flag is on: 0 or 1, in whatever FindInteger takes, or a boolean.
+std::optional<bool> FindFlag(const nlohmann::json& value);
+
 // The value as JSON, cut short, for messages. Precondition: valid UTF-8.
 std::string Shown(const nlohmann::json& value);
 
