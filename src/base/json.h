@@ -1,6 +1,7 @@
 // JSON read from files that may be hostile. Include <nlohmann/json.hpp> where a value is looked into.
 #pragma once
 
+#include <cstddef>
 #include <filesystem>
 #include <string>
 #include <string_view>
@@ -11,6 +12,14 @@ namespace laconic {
 
 // No file of ours or of Hugging Face nests deeper; a value at this depth is safe to copy, print and destroy.
 inline constexpr int kMaxJsonDepth = 128;
+
+// What a text holds as far as it is JSON, found without memory: how deep it nests, and the members that its outermost
+// object lists. Of those, a parsed object keeps only the last of any that share a key.
+struct JsonOutline {
+  int depth = 0;
+  std::size_t num_members = 0;
+};
+JsonOutline ScanJson(std::string_view text) noexcept;
 
 // Parses one JSON value (UTF-8, no trailing text; a leading byte order mark is skipped).
 // Errors: kInvalidFile with line and column, for malformed text, invalid UTF-8 and nesting deeper than kMaxJsonDepth.

@@ -2,13 +2,13 @@
 
 #include <algorithm>
 #include <array>
-#include <set>
 #include <string_view>
 #include <tuple>
 #include <utility>
 
 #include <nlohmann/json.hpp>
 
+#include "base/json.h"
 #include "base/mapped_file.h"
 #include "laconic/error.h"
 
@@ -60,29 +60,18 @@ std::string_view HeaderText(std::span<const std::byte> file) {
   return {reinterpret_cast<const char*>(file.data()) + kLengthBytes, static_cast<std::size_t>(length)};
 }
 
-// The header as JSON. Duplicate names, which a JSON object would hide, are refused, and so is what nests deeper than a
-// shape, before memory is spent on it.
 json ParseHeaderJson(std::string_view text) {
-  constexpr int kMaxDepth = 2;  // header, tensor, shape
-  std::set<std::string> names;
-  const auto check = [&](int depth, json::parse_event_t event, const json& value) {
-    using Event = json::parse_event_t;
-    if ((event == Event::object_start || event == Event::array_start) && depth > kMaxDepth) {
-      Fail(ErrorCode::kInvalidFile, "the header nests deeper than a tensor's shape");
-    }
-    if (event == Event::key && depth == 1 && !names.insert(value.get<std::string>()).second) {
-      Fail(ErrorCode::kInvalidFile, "two tensors are named '", value.get<std::string>(), "'");
-    }
-    return true;
-  };
-  json header;
-  try {
-    header = json::parse(text, check);
-  } catch (const json::exception& error) {
-    Fail(ErrorCode::kInvalidFile, "malformed header: ", error.what());
+  constexpr int kMaxDepth = 3;  // header, tensor, shape
+  const JsonOutline outline = ScanJson(text);
+  if (outline.depth > kMaxDepth) {
+    Fail(ErrorCode::kInvalidFile, "the header nests deeper than a tensor's shape");
   }
+  json header = ParseJson(text);
   if (!header.is_object()) {
     Fail(ErrorCode::kInvalidFile, "expected the header to be an object, got ", header.type_name());
+  }
+  if (header.size() != outline.num_members) {
+    Fail(ErrorCode::kInvalidFile, "two tensors have the same name");
   }
   return header;
 }
