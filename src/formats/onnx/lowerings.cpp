@@ -30,9 +30,9 @@ Pattern Linear(bool has_bias) {
   Pattern p("laconic.Linear");
   const Ref x = p.Input();
   const Ref weight = p.ConstantInput(2);
-  Ref y = p.Node("MatMul", {x, weight});
+  const Ref y = p.Node("MatMul", {x, weight});
   if (has_bias) {
-    y = p.Node("Add", {y, p.ConstantInput(1)});
+    p.Node("Add", {y, p.ConstantInput(1)});
   }
   return p;
 }

@@ -38,11 +38,6 @@ bool MatchTyped(const PatternConstant& constant, const Tensor& tensor, Attribute
 
 }  // namespace
 
-Ref Pattern::AddValue(PatternValue value) {
-  values_.push_back(std::move(value));
-  return static_cast<Ref>(values_.size()) - 1;
-}
-
 Ref Pattern::AddConstant(PatternConstant constant) {
   for (const Element& element : constant.elements) {
     if (const auto* parameter = std::get_if<Parameter>(&element)) {

@@ -96,7 +96,11 @@ class Pattern {
   bool Admits(const Attributes& attributes) const;
 
  private:
-  Ref AddValue(PatternValue value);
+  template <typename Value>
+  Ref AddValue(Value value) {
+    values_.emplace_back(std::move(value));
+    return static_cast<Ref>(values_.size()) - 1;
+  }
   Ref AddConstant(PatternConstant constant);
 
   std::string op_;
