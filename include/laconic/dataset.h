@@ -33,7 +33,7 @@ inline constexpr std::int64_t kMaxRecordBytes = std::int64_t{32} << 20;
 //         `text_pair`, else `sentence2`; every row has a second text or none has.
 // Labels: `label_column`, else the first there is of `label`, `labels`, `intents`, holding
 //           - one label: a name, or its index as an integer (a text that is both is the name), or
-//           - JSON only, a list of such labels, each at most once;
+//           - JSON only, a list of such labels, no index twice;
 //         else, where the row has a column for every one of `labels`, 0 or 1 (JSON: false or true) in each of these.
 //         A row without a label, with an empty one or with null has no label on (NLU++ omits `intents` then): right for
 //         kMultiLabel only.

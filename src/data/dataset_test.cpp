@@ -1,5 +1,6 @@
 #include "laconic/dataset.h"
 
+#include <algorithm>
 #include <fstream>
 #include <functional>
 #include <numeric>
@@ -275,6 +276,15 @@ TEST_F(RealData, IntentFolds) {
               ElementsAre(12, 11, 6, 4, 6, 3, 7, 6, 2, 12, 10, 24, 46, 5, 8, 6, 11, 1, 41, 4, 11, 6, 2, 1, 10, 6, 5, 3,
                           4, 6, 7, 8, 25, 42, 8, 5, 5, 24, 4, 6, 3, 10, 5, 4, 5, 5, 4, 5));
   EXPECT_EQ(TextDigest(dataset), "6555708ef0ca694e8873e8db297c2cc3da619c0f5fd2e0b3c917aaf5fdab08de");
+  std::vector<fs::path> folds;
+  for (int i = 0; i < 20; ++i) {
+    folds.push_back(folder + "fold" + std::to_string(i) + ".json");
+  }
+  EXPECT_EQ(ReadDataset(folds, Multi(labels)).texts.size(), 2071U);
+  std::sort(labels.begin(), labels.end());
+  const LabelSet found = ReadLabels(folds, {});
+  EXPECT_EQ(found.names, labels);
+  EXPECT_EQ(found.problem, ProblemType::kMultiLabel);
 }
 
 }  // namespace

@@ -155,27 +155,8 @@ std::vector<std::int64_t> RowDecoder::DecodeLabels(const json& record) {
   std::vector<std::int64_t> labels;
   if (const LabelValue found = FindLabelValue(record, options_); found.value != nullptr) {
     labels_seen_ = true;
-    WithFrame([&] { return "column '" + std::string(found.column) + "'"; },
-              [&] {
-                if (!found.value->is_array()) {
-                  labels.push_back(DecodeLabel(*found.value));
-                  return;
-                }
-                for (const json& value : *found.value) {
-                  labels.push_back(DecodeLabel(value));
-                }
-                std::sort(labels.begin(), labels.end());
-                const auto twice = std::adjacent_find(labels.begin(), labels.end());
-                if (twice == labels.end()) {
-                  return;
-                }
-                // NLU++ itself repeats a name. A repeated index is rather a list of 0 and 1.
-                if (!found.value->front().is_string()) {
-                  Fail(ErrorCode::kInvalidFile, "label '", options_.labels[static_cast<std::size_t>(*twice)],
-                       "' is there twice (a list holds the names or indices of the labels that are on, not 0 and 1)");
-                }
-                labels.erase(std::unique(twice, labels.end()), labels.end());
-              });
+    labels = WithFrame([&] { return "column '" + std::string(found.column) + "'"; },
+                       [&] { return DecodeValue(*found.value); });
   } else if (HasFlags(record)) {
     labels_seen_ = true;
     labels = DecodeFlags(record);
@@ -184,6 +165,25 @@ std::vector<std::int64_t> RowDecoder::DecodeLabels(const json& record) {
     Fail(ErrorCode::kInvalidFile, "expected one label in ", LabelColumns(), ", got ", labels.size(),
          "; the columns are ", ColumnsOf(record));
   }
+  return labels;
+}
+
+std::vector<std::int64_t> RowDecoder::DecodeValue(const json& value) const {
+  if (!value.is_array()) {
+    return {DecodeLabel(value)};
+  }
+  std::vector<std::int64_t> labels;
+  for (const json& element : value) {
+    labels.push_back(DecodeLabel(element));
+  }
+  std::sort(labels.begin(), labels.end());
+  const auto twice = std::adjacent_find(labels.begin(), labels.end());
+  // NLU++ itself repeats a name. A repeated index is rather a list of 0 and 1.
+  if (twice != labels.end() && !value.front().is_string()) {
+    Fail(ErrorCode::kInvalidFile, "label '", options_.labels[static_cast<std::size_t>(*twice)],
+         "' is there twice (a list holds the names or indices of the labels that are on, not 0 and 1)");
+  }
+  labels.erase(std::unique(twice, labels.end()), labels.end());
   return labels;
 }
 

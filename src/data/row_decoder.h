@@ -42,6 +42,7 @@ class RowDecoder {
 
  private:
   std::vector<std::int64_t> DecodeLabels(const nlohmann::json& record);
+  std::vector<std::int64_t> DecodeValue(const nlohmann::json& value) const;
   std::int64_t DecodeLabel(const nlohmann::json& value) const;
   bool HasFlags(const nlohmann::json& record) const;
   std::vector<std::int64_t> DecodeFlags(const nlohmann::json& record) const;
