@@ -1,9 +1,11 @@
-// Throughput of each kernel family at each level of this CPU, one thread: kernels_bench [family...]
+// Throughput of each kernel family at each level of this CPU (or at LACONIC_FORCE_ISA's), one thread:
+// kernels_bench [family...]
 // GEMMs: Gop/s (2 m n k operations); the others: elements per microsecond. Each figure is the best of many runs, with
 // random data, since AMX slows down on it.
 #include <algorithm>
 #include <cstdint>
 #include <cstdio>
+#include <cstdlib>
 #include <ctime>
 #include <functional>
 #include <new>
@@ -74,7 +76,10 @@ double BestSeconds(const std::function<void()>& body) {
   return best;
 }
 
-void BenchGemmU8S8(Isa isa, std::int64_t m, Shape shape, Activation activation) {
+// cold: each run has other weights, as the layers of a model have; they come from L3 or memory.
+constexpr std::int64_t kColdBytes = 48 << 20;
+
+void BenchGemmU8S8(Isa isa, std::int64_t m, Shape shape, Activation activation, bool cold) {
   const GemmU8S8Kernels& kernels = GetGemmU8S8(isa);
   Buffer<std::uint8_t> a(m * shape.k);
   Buffer<float> a_scale(m);
@@ -83,24 +88,33 @@ void BenchGemmU8S8(Isa isa, std::int64_t m, Shape shape, Activation activation) 
   Buffer<float> w_scale(shape.n);
   Buffer<float> bias(shape.n);
   Buffer<float> out(m * shape.n);
-  Buffer<std::int8_t> packed(kernels.packed_bytes(shape.k, shape.n));
-  kernels.pack(shape.k, shape.n, w.data(), 1, shape.k, packed.data());
-  const GemmU8S8Args args = {m,
-                             shape.n,
-                             shape.k,
-                             a.data(),
-                             shape.k,
-                             a_scale.data(),
-                             a_zero.data(),
-                             packed.data(),
-                             w_scale.data(),
-                             bias.data(),
-                             activation,
-                             out.data(),
-                             shape.n,
-                             0,
-                             shape.n};
-  const double seconds = BestSeconds([&] { kernels.run(args); });
+  const std::int64_t packed_bytes = (kernels.packed_bytes(shape.k, shape.n) + 63) / 64 * 64;
+  const std::int64_t copies = cold ? kColdBytes / packed_bytes : 1;
+  Buffer<std::int8_t> packed(copies * packed_bytes);
+  for (std::int64_t copy = 0; copy < copies; ++copy) {
+    kernels.pack(shape.k, shape.n, w.data(), 1, shape.k, packed.data() + copy * packed_bytes);
+  }
+  GemmU8S8Args args = {m,
+                       shape.n,
+                       shape.k,
+                       a.data(),
+                       shape.k,
+                       a_scale.data(),
+                       a_zero.data(),
+                       packed.data(),
+                       w_scale.data(),
+                       bias.data(),
+                       activation,
+                       out.data(),
+                       shape.n,
+                       0,
+                       shape.n};
+  std::int64_t copy = 0;
+  const double seconds = BestSeconds([&] {
+    args.packed = packed.data() + copy * packed_bytes;
+    copy = (copy + 1) % copies;
+    kernels.run(args);
+  });
   std::printf(" %7.0f", 2e-9 * static_cast<double>(m * shape.n * shape.k) / seconds);
 }
 
@@ -192,16 +206,21 @@ int main(int argc, char** argv) {
     return argc < 2 || std::any_of(argv + 1, argv + argc, [&](const char* name) { return family == name; });
   };
   for (const Isa isa : kLevels) {
-    if (!IsaSupported(isa)) {
+    const bool forced = std::getenv("LACONIC_FORCE_ISA") != nullptr;
+    if (!IsaSupported(isa) || (forced && isa != ActiveIsa())) {
       continue;
     }
     if (wanted("gemm_u8s8") && isa != Isa::kScalar) {
       BenchGemms(isa, "gemm_u8s8",
-                 [&](std::int64_t m, Shape shape) { BenchGemmU8S8(isa, m, shape, Activation::kNone); });
+                 [&](std::int64_t m, Shape shape) { BenchGemmU8S8(isa, m, shape, Activation::kNone, false); });
+    }
+    if (wanted("gemm_u8s8_cold") && isa != Isa::kScalar) {
+      BenchGemms(isa, "gemm_u8s8, cold weights",
+                 [&](std::int64_t m, Shape shape) { BenchGemmU8S8(isa, m, shape, Activation::kNone, true); });
     }
     if (wanted("gemm_u8s8_gelu") && isa != Isa::kScalar) {
       BenchGemms(isa, "gemm_u8s8 + gelu",
-                 [&](std::int64_t m, Shape shape) { BenchGemmU8S8(isa, m, shape, Activation::kGeluErf); });
+                 [&](std::int64_t m, Shape shape) { BenchGemmU8S8(isa, m, shape, Activation::kGeluErf, false); });
     }
     const bool has_own = isa != Isa::kScalar && isa != Isa::kAmxInt8;
     if (wanted("gemm_f32") && has_own) {

@@ -17,8 +17,10 @@ constexpr std::int64_t kTileSums = kTileRows * kTileColumns;
 constexpr std::int64_t kBlockSums = 4 * kTileSums;
 constexpr std::int64_t kPanel = 2 * kTileColumns;
 constexpr std::int64_t kPanelStride = 4 * kPanel;  // bytes from 4 of k to the next 4
-constexpr std::int64_t kDepth = 1024;              // of a panel, 32 KB, in 48 KB of L1
-constexpr std::int64_t kChunkTiles = 32;           // 512 rows
+constexpr std::int64_t kLineBytes = 64;
+constexpr std::int64_t kStepLines = kTileDepth * kPanel / kLineBytes;
+constexpr std::int64_t kDepth = 1024;     // of a panel, 32 KB, in 48 KB of L1
+constexpr std::int64_t kChunkTiles = 32;  // 512 rows
 
 // g++ 12 does not know that tile loads read memory.
 inline void FinishStores() { asm volatile("" ::: "memory"); }
@@ -49,6 +51,8 @@ struct Block {
   std::int64_t row[2];
   std::int64_t column;
   std::int32_t* sums;  // [row_tiles][2][16][16]
+  std::int64_t index;  // among the chunk's `count` blocks of these columns
+  std::int64_t count;
 };
 
 constexpr std::int64_t kPieceRows = 4;
@@ -83,6 +87,9 @@ struct Part {
   const std::int8_t* w;
   std::int64_t tiles;  // of k
   bool first;          // sums = a w, else sums += a w
+  // While the rows pass by, the next panel is fetched to L2: with each step of k a block's share of the 2 KB at this k.
+  std::int64_t fetch_begin;  // bytes from w
+  std::int64_t fetch_end;
 };
 
 // Writes `pending` meanwhile: before the sums are stored, which may be at the same place.
@@ -106,6 +113,9 @@ inline void Multiply(const GemmU8S8Args& args, const Part& part, std::int32_t* s
     _tile_stream_loadd(4, part.a[0] + t * kTileDepth, part.a_stride);
     _tile_loadd(6, part.w + t * kTileDepth * kPanel, kPanelStride);
     _tile_loadd(7, part.w + t * kTileDepth * kPanel + kPanelStride / 2, kPanelStride);
+    for (std::int64_t at = part.fetch_begin; at < part.fetch_end; at += kLineBytes) {
+      _mm_prefetch(reinterpret_cast<const char*>(part.w + t * kTileDepth * kPanel + at), _MM_HINT_T1);
+    }
     _tile_dpbusd(0, 4, 6);
     _tile_dpbusd(1, 4, 7);
     if constexpr (kRowTiles == 2) {
@@ -138,7 +148,14 @@ inline void AddDepth(const GemmU8S8Args& args, const Block& block, std::int64_t 
                      Pending& pending) {
   const std::int8_t* w = static_cast<const std::int8_t*>(args.packed) + SumsBytes(args.n, kPanel) +
                          block.column * RoundUp(args.k, kTileDepth) + p * kPanel;
-  Part part = {{}, args.a_stride, w, depth / kTileDepth, p == 0};
+  const std::int64_t next = kPanel * RoundUp(args.k, kTileDepth);
+  Part part = {{},
+               args.a_stride,
+               w,
+               depth / kTileDepth,
+               p == 0,
+               next + kStepLines * block.index / block.count * kLineBytes,
+               next + kStepLines * (block.index + 1) / block.count * kLineBytes};
   for (int tile = 0; tile < block.row_tiles; ++tile) {
     part.a[tile] = args.a + block.row[tile] * args.a_stride + p;
   }
@@ -178,7 +195,8 @@ inline void RunChunk(const GemmU8S8Args& args, std::int64_t begin, std::int64_t 
         const std::int64_t row1 = row0 + kTileRows < last ? row0 + kTileRows : last;
         // With k in one part, a block's sums are soon written: one place will do.
         std::int32_t* place = sums + (args.k > kDepth ? (tile - begin) / 2 * kBlockSums : 0);
-        const Block block = {end - tile > 1 ? 2 : 1, rows, {row0, row1}, column, place};
+        const Block block = {end - tile > 1 ? 2 : 1, rows, {row0, row1}, column, place, (tile - begin) / 2,
+                             (end - begin + 1) / 2};
         AddDepth(args, block, p, depth, pending);
         if (p + depth == args.k) {
           pending = {block, 0, block.row_tiles * 2 * kPiecesOfTile};
