@@ -66,11 +66,9 @@ void ExpectLogits(const fs::path& directory, const std::vector<Example>& example
   std::printf("%s: %zu texts, largest difference %.2e\n", directory.c_str(), examples.size(), largest);
 }
 
-class TinyModelTest : public ::testing::TestWithParam<const char*> {};
-
-TEST_P(TinyModelTest, EqualsTransformers) {
-  const fs::path directory = fs::path("tests/data") / GetParam();
-  const nlohmann::json golden = ReadJsonFile(directory / "expected_logits.json");
+// The texts that make_random_checkpoints.py wrote beside its checkpoints.
+void ExpectGoldenLogits(const fs::path& directory, const fs::path& golden_file) {
+  const nlohmann::json golden = ReadJsonFile(golden_file);
   std::vector<Example> examples;
   for (const nlohmann::json& row : golden["examples"]) {
     std::optional<std::string> second_text;
@@ -83,8 +81,33 @@ TEST_P(TinyModelTest, EqualsTransformers) {
   ExpectLogits(directory, examples, golden["max_length"]);
 }
 
+class TinyModelTest : public ::testing::TestWithParam<const char*> {};
+
+TEST_P(TinyModelTest, EqualsTransformers) {
+  const fs::path directory = fs::path("tests/data") / GetParam();
+  ExpectGoldenLogits(directory, directory / "expected_logits.json");
+}
+
 INSTANTIATE_TEST_SUITE_P(EveryTensorRandom, TinyModelTest,
                          ::testing::Values("tiny_bert", "tiny_electra", "tiny_distilbert"));
+
+// Larger ones in every form of storage: LACONIC_RANDOM_CHECKPOINTS names what
+// `tools/models/make_random_checkpoints.py --size small` wrote.
+class CheckpointFormsTest : public ::testing::TestWithParam<const char*> {};
+
+TEST_P(CheckpointFormsTest, EqualTransformers) {
+  const char* root = std::getenv("LACONIC_RANDOM_CHECKPOINTS");
+  if (root == nullptr) {
+    GTEST_SKIP() << "LACONIC_RANDOM_CHECKPOINTS names no directory";
+  }
+  const fs::path architecture = fs::path(root) / GetParam();
+  for (const char* form : {"safetensors", "sharded", "f16", "bf16", "bin"}) {
+    SCOPED_TRACE(form);
+    ExpectGoldenLogits(architecture / form, architecture / "expected_logits.json");
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(EveryTensorRandom, CheckpointFormsTest, ::testing::Values("bert", "electra", "distilbert"));
 
 class RealModelTest : public ::testing::TestWithParam<const char*> {};
 
