@@ -8,24 +8,23 @@
 namespace laconic::text {
 namespace {
 
-// Start of the character that ends at `end`. Precondition: end > 0.
-std::size_t CharBefore(std::string_view text, std::size_t end) {
-  do {
-    --end;
-  } while ((text[end] & 0xC0) == 0x80);
-  return end;
-}
+struct Match {
+  std::int32_t id = -1;  // -1: no token begins here
+  std::size_t end = 0;
+};
 
-bool HasBefore(std::string_view text, std::size_t end, std::uint32_t property) {
-  if (end == 0) {
-    return false;
+// The longest token at `at`.
+Match LongestAt(const DoubleArray& trie, std::string_view text, std::size_t at) {
+  Match match;
+  DoubleArray::Node node = trie.Step(DoubleArray::kRoot, text[at]);
+  while (node != DoubleArray::kNowhere) {
+    ++at;
+    if (const std::int32_t id = trie.ValueAt(node); id >= 0) {
+      match = {id, at};
+    }
+    node = at < text.size() ? trie.Step(node, text[at]) : DoubleArray::kNowhere;
   }
-  std::size_t begin = CharBefore(text, end);
-  return (Properties()[DecodeNext(text, &begin)] & property) != 0;
-}
-
-bool HasAt(std::string_view text, std::size_t at, std::uint32_t property) {
-  return at < text.size() && (Properties()[DecodeNext(text, &at)] & property) != 0;
+  return match;
 }
 
 }  // namespace
@@ -62,9 +61,9 @@ AddedVocabulary::Patterns AddedVocabulary::MakePatterns(
   if (entries.empty()) {
     return {};
   }
-  Patterns patterns{DoubleArray({entries.begin(), entries.end()})};
+  Patterns patterns = DoubleArray({entries.begin(), entries.end()});
   const bool any_empty = std::ranges::any_of(entries, [](const auto& entry) { return entry.first.empty(); });
-  if (any_empty || patterns.trie->num_keys() != static_cast<std::int64_t>(entries.size())) {
+  if (any_empty || patterns->num_keys() != static_cast<std::int64_t>(entries.size())) {
     Fail(ErrorCode::kUnsupported, "added tokens of which two are normalized to the same text, or one to nothing");
   }
   return patterns;
@@ -76,53 +75,33 @@ std::int32_t AddedVocabulary::Find(std::string_view token, const Model& model) c
 }
 
 bool AddedVocabulary::Split(const Patterns& patterns, std::string_view text, const Sink& sink) const {
-  if (!patterns.trie.has_value()) {
-    return text.empty() || sink(std::nullopt, text);
-  }
-  const DoubleArray& trie = *patterns.trie;
-  std::size_t copied = 0;  // up to here the text is given to the sink
-  for (std::size_t at = 0; at < text.size();) {
-    std::int32_t id = -1;
-    std::size_t match_end = at;
-    DoubleArray::Node node = DoubleArray::kRoot;
-    for (std::size_t i = at; i < text.size(); ++i) {
-      node = trie.Step(node, text[i]);
-      if (node == DoubleArray::kNowhere) {
-        break;
-      }
-      const std::int32_t value = trie.ValueAt(node);
-      if (value >= 0) {
-        id = value;
-        match_end = i + 1;
-      }
-    }
-    if (id < 0) {
+  std::size_t given = 0;  // up to here the sink has the text
+  for (std::size_t at = 0; patterns.has_value() && at < text.size();) {
+    const Match match = LongestAt(*patterns, text, at);
+    if (match.id < 0) {
       ++at;
       continue;
     }
     std::size_t begin = at;
-    std::size_t end = match_end;
-    at = match_end;
-    const AddedToken& token = by_id_.at(id);
+    std::size_t end = match.end;
+    at = match.end;
+    const AddedToken& token = by_id_.at(match.id);
     if (token.single_word && (HasBefore(text, begin, kWord) || HasAt(text, end, kWord))) {
       continue;
     }
-    while (token.lstrip && HasBefore(text, begin, kWhiteSpace)) {
+    while (token.lstrip && begin > given && HasBefore(text, begin, kWhiteSpace)) {
       begin = CharBefore(text, begin);
     }
-    begin = token.lstrip ? std::max(begin, copied) : begin;
     while (token.rstrip && HasAt(text, end, kWhiteSpace)) {
       DecodeNext(text, &end);
     }
-    if (copied < begin && !sink(std::nullopt, text.substr(copied, begin - copied))) {
+    const bool more = (begin <= given || sink(std::nullopt, text.substr(given, begin - given))) && sink(match.id, {});
+    if (!more) {
       return false;
     }
-    if (!sink(id, {})) {
-      return false;
-    }
-    copied = end;
+    given = end;
   }
-  return copied == text.size() || sink(std::nullopt, text.substr(copied));
+  return given == text.size() || sink(std::nullopt, text.substr(given));
 }
 
 }  // namespace laconic::text

@@ -42,9 +42,7 @@ class AddedVocabulary {
   bool SplitNormalized(std::string_view text, const Sink& sink) const { return Split(normalized_, text, sink); }
 
  private:
-  struct Patterns {
-    std::optional<DoubleArray> trie;  // none: no patterns
-  };
+  using Patterns = std::optional<DoubleArray>;  // none: nothing to look for
 
   static Patterns MakePatterns(const std::vector<std::pair<std::string, std::int32_t>>& entries);
   bool Split(const Patterns& patterns, std::string_view text, const Sink& sink) const;

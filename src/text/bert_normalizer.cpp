@@ -71,7 +71,7 @@ class BertPass {
   }
 
   void Put(char32_t c) {
-    if (options_.lowercase && (table_[c] & kLowercases) != 0) {
+    if (options_.lowercase) {
       AppendLowercase(c, &out_);
     } else {
       AppendUtf8(c, &out_);

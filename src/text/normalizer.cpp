@@ -86,17 +86,14 @@ class Strip : public Normalizer {
   Strip(bool left, bool right) : left_(left), right_(right) {}
 
   void Append(std::string_view text, std::string* out) const override {
-    std::size_t begin = text.size();
-    std::size_t end = 0;
-    for (std::size_t at = 0; at < text.size();) {
-      const std::size_t here = at;
-      if ((Properties()[DecodeNext(text, &at)] & kWhiteSpace) == 0) {
-        begin = std::min(begin, here);
-        end = at;
-      }
+    std::size_t begin = 0;
+    std::size_t end = text.size();
+    while (left_ && HasAt(text, begin, kWhiteSpace)) {
+      DecodeNext(text, &begin);
     }
-    begin = left_ ? begin : 0;
-    end = right_ ? std::max(end, begin) : text.size();
+    while (right_ && end > begin && HasBefore(text, end, kWhiteSpace)) {
+      end = CharBefore(text, end);
+    }
     out->append(text, begin, end - begin);
   }
 
@@ -136,18 +133,6 @@ class Precompiled : public Normalizer {
  private:
   Charsmap charsmap_;
 };
-
-std::unique_ptr<Normalizer> ParseBert(const nlohmann::json& json) {
-  CheckKeys(json, {"clean_text", "handle_chinese_chars", "strip_accents", "lowercase"});
-  BertNormalizerOptions options;
-  options.clean_text = RequiredBool(json, "clean_text");
-  options.handle_chinese_chars = RequiredBool(json, "handle_chinese_chars");
-  options.lowercase = RequiredBool(json, "lowercase");
-  if (json.contains("strip_accents") && !json["strip_accents"].is_null()) {
-    options.strip_accents = RequiredBool(json, "strip_accents");
-  }
-  return MakeBertNormalizer(options);
-}
 
 std::unique_ptr<Normalizer> ParseReplace(const nlohmann::json& json) {
   CheckKeys(json, {"pattern", "content"});
@@ -195,13 +180,25 @@ std::unique_ptr<Normalizer> ParseOptionless(const nlohmann::json& json, const st
 
 }  // namespace
 
+BertNormalizerOptions ParseBertNormalizer(const nlohmann::json& json) {
+  CheckKeys(json, {"clean_text", "handle_chinese_chars", "strip_accents", "lowercase"});
+  BertNormalizerOptions options;
+  options.clean_text = RequiredBool(json, "clean_text");
+  options.handle_chinese_chars = RequiredBool(json, "handle_chinese_chars");
+  options.lowercase = RequiredBool(json, "lowercase");
+  if (json.contains("strip_accents") && !json["strip_accents"].is_null()) {
+    options.strip_accents = RequiredBool(json, "strip_accents");
+  }
+  return options;
+}
+
 std::unique_ptr<Normalizer> MakeNormalizer(const nlohmann::json& json) {
   if (json.is_null()) {
     return nullptr;
   }
   const std::string type = TypeOf(json);
   if (type == "BertNormalizer") {
-    return ParseBert(json);
+    return MakeBertNormalizer(ParseBertNormalizer(json));
   }
   if (type == "Sequence") {
     return ParseSequence(json);

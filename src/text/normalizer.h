@@ -26,6 +26,9 @@ struct BertNormalizerOptions {
 };
 std::unique_ptr<Normalizer> MakeBertNormalizer(const BertNormalizerOptions& options);
 
+// From an object of type BertNormalizer. Errors: as MakeNormalizer.
+BertNormalizerOptions ParseBertNormalizer(const nlohmann::json& json);
+
 // From a tokenizer.json's "normalizer"; null for null. Errors: kInvalidFile; kUnsupported for what would not be
 // reproduced exactly.
 std::unique_ptr<Normalizer> MakeNormalizer(const nlohmann::json& json);

@@ -210,8 +210,26 @@ TokenizerParts ReadBert(const std::filesystem::path& directory) {
   return parts;
 }
 
-void ReadLimits(const std::filesystem::path& directory, TokenizerParts* parts) {
+// The transformers library lets tokenizer_config.json override a BertNormalizer, the tokenizers library does not know
+// of it.
+void CheckAgreement(const BertNormalizerOptions& options, const nlohmann::json& config) {
+  const auto check = [&](std::string_view key, bool agrees) {
+    if (!agrees) {
+      Fail(ErrorCode::kUnsupported, "'", key, "' of ", kConfig, " contradicts the normalizer of ", kTokenizerJson);
+    }
+  };
+  const auto same = [&](const char* key, bool value) { return JsonValueOr<bool>(config, key, value) == value; };
+  check("do_lower_case", same("do_lower_case", options.lowercase));
+  check("tokenize_chinese_chars", same("tokenize_chinese_chars", options.handle_chinese_chars));
+  const bool strips = options.strip_accents.value_or(options.lowercase);
+  check("strip_accents", same("strip_accents", strips));
+}
+
+void ReadConfig(const std::filesystem::path& directory, TokenizerParts* parts) {
   const nlohmann::json config = ReadIfThere(directory, kConfig);
+  if (parts->bert.has_value()) {
+    CheckAgreement(*parts->bert, config);
+  }
   parts->model_max_length = JsonValueOr<std::int64_t>(config, "model_max_length", INT64_MAX);
   if (JsonValueOr<std::string>(config, "truncation_side", "right") != "right") {
     FailUnsupported("truncation_side", "left");
@@ -231,7 +249,7 @@ TokenizerParts ReadTokenizer(const std::filesystem::path& directory) {
   const auto make = [&] {
     TokenizerParts parts =
         has_json ? ParseTokenizer(ReadFile(directory / kTokenizerJson, kMaxFileBytes)) : ReadBert(directory);
-    ReadLimits(directory, &parts);
+    ReadConfig(directory, &parts);
     for (const std::string_view name :
          {has_json ? kTokenizerJson : kVocabulary, kConfig, kSpecialTokens, kAddedTokens}) {
       if (IsThere(directory, name)) {

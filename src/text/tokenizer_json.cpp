@@ -1,80 +1,23 @@
-#include <charconv>
-#include <cmath>
-#include <limits>
 
 #include <nlohmann/json.hpp>
 
 #include "base/json.h"
 #include "laconic/error.h"
 #include "text/json_options.h"
+#include "text/serde_number.h"
 #include "text/tokenizer_parts.h"
 
 namespace laconic::text {
 namespace {
 
-constexpr std::int64_t kLargestPower = 308;
-
-// The double nearest to 10^exponent, infinity above 10^308. Precondition: exponent >= 0.
-double PowerOfTen(std::int64_t exponent) {
-  double power = std::numeric_limits<double>::infinity();
-  if (exponent <= kLargestPower) {
-    const std::string text = "1e" + std::to_string(exponent);
-    std::from_chars(text.data(), text.data() + text.size(), power);
-  }
-  return power;
-}
-
-// A JSON number as Hugging Face's reader (Rust's serde_json without float_roundtrip) rounds it: the digits as an
-// integer, cut off where they no longer fit 64 bits, times or by a power of ten. "-3.4635426998138428" is one unit in
-// the last place away from the nearest double; segmentations whose scores tie depend on such differences.
-double SerdeDouble(std::string_view text) {
-  const bool negative = text.starts_with('-');
-  std::uint64_t digits = 0;
-  std::int64_t exponent = 0;
-  bool full = false;
-  bool fraction = false;
-  std::size_t at = negative ? 1 : 0;
-  for (; at < text.size() && text[at] != 'e' && text[at] != 'E'; ++at) {
-    if (text[at] == '.') {
-      fraction = true;
-      // Digits cut off before the point count for the exponent; behind it the accumulation goes on where it fits.
-      full = false;
-      continue;
-    }
-    const auto digit = static_cast<std::uint64_t>(text[at] - '0');
-    full = full || digits > (UINT64_MAX - digit) / 10;
-    if (!full) {
-      digits = digits * 10 + digit;
-    }
-    exponent += fraction ? (full ? 0 : -1) : (full ? 1 : 0);
-  }
-  if (at < text.size()) {
-    std::int64_t written = 0;
-    const std::size_t begin = at + (text[at + 1] == '+' ? 2 : 1);
-    const auto result = std::from_chars(text.data() + begin, text.data() + text.size(), written);
-    exponent += result.ec == std::errc() ? written : (text[begin] == '-' ? -INT32_MAX : INT32_MAX);
-  }
-  auto value = static_cast<double>(digits);
-  for (; exponent < -kLargestPower && value != 0.0; exponent += kLargestPower) {
-    value /= 1e308;
-  }
-  if (value != 0.0) {
-    value = exponent >= 0 ? value * PowerOfTen(exponent) : value / PowerOfTen(-exponent);
-  }
-  if (!std::isfinite(value)) {
-    Fail(ErrorCode::kInvalidFile, "number out of range: ", text);
-  }
-  return negative ? -value : value;
-}
-
-// Builds the document, with numbers as above.
+// Builds the document, with numbers as serde_json rounds them.
 class DocumentBuilder : public nlohmann::json::json_sax_t {
  public:
   bool null() override { return Add(nullptr); }
   bool boolean(bool value) override { return Add(value); }
   bool number_integer(number_integer_t value) override { return Add(value); }
   bool number_unsigned(number_unsigned_t value) override { return Add(value); }
-  bool number_float(number_float_t /*value*/, const string_t& text) override { return Add(SerdeDouble(text)); }
+  bool number_float(number_float_t /*value*/, const string_t& text) override { return Add(ParseSerdeDouble(text)); }
   bool string(string_t& value) override { return Add(std::move(value)); }
   bool binary(binary_t& /*value*/) override { return false; }
   bool start_object(std::size_t /*size*/) override { return Open(nlohmann::json::object()); }
@@ -216,7 +159,12 @@ TokenizerParts ParseTokenizer(std::string_view tokenizer_json) {
   }
   CheckTruncation(json);
   TokenizerParts parts;
-  parts.normalizer = InPart(json, "normalizer", MakeNormalizer);
+  parts.normalizer = InPart(json, "normalizer", [&](const nlohmann::json& part) {
+    if (!part.is_null() && TypeOf(part) == "BertNormalizer") {
+      parts.bert = ParseBertNormalizer(part);
+    }
+    return MakeNormalizer(part);
+  });
   parts.pre_tokenizer = InPart(json, "pre_tokenizer", [&](const nlohmann::json& part) {
     return MakePreTokenizer(part, /*has_normalizer=*/parts.normalizer != nullptr);
   });

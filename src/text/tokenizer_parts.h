@@ -23,6 +23,8 @@ struct TokenizerParts {
   std::unique_ptr<Model> model;
   std::optional<AddedVocabulary> added;  // always there
   PostProcessor post_processor;
+  std::optional<BertNormalizerOptions>
+      bert;  // where `normalizer` is a tokenizer.json's BertNormalizer and nothing else
   std::int64_t model_max_length = INT64_MAX;
   std::vector<std::string> file_names;
 };

@@ -1,5 +1,7 @@
 #include "laconic/tokenizer.h"
 
+#include <bit>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 
@@ -14,6 +16,7 @@
 #include "laconic/error.h"
 #include "text/normalizer.h"
 #include "text/pre_tokenizer.h"
+#include "text/serde_number.h"
 
 namespace laconic {
 namespace {
@@ -112,6 +115,19 @@ TEST(TokenizerGoldenTest, EveryCodePoint) {
     }
     EXPECT_EQ(Sha256Hex(std::as_bytes(std::span(output))), sweep["sha256"].get<std::string>()) << option;
   }
+}
+
+TEST(TokenizerGoldenTest, NumbersAreRoundedAsTheOracleDoes) {
+  bool differs_from_nearest = false;
+  for (const json& number : Golden()["numbers"]) {
+    const auto literal = number[0].get<std::string>();
+    const double expected = std::strtod(number[1].get<std::string>().c_str(), nullptr);
+    EXPECT_EQ(std::bit_cast<std::uint64_t>(text::ParseSerdeDouble(literal)), std::bit_cast<std::uint64_t>(expected))
+        << literal;
+    differs_from_nearest = differs_from_nearest || std::strtod(literal.c_str(), nullptr) != expected;
+  }
+  EXPECT_TRUE(differs_from_nearest);
+  EXPECT_THROW(text::ParseSerdeDouble("1e309"), Error);
 }
 
 // What the Error says that `body` throws.
@@ -258,6 +274,14 @@ TEST_F(TokenizerDirectoryTest, PrefersTokenizerJson) {
   EXPECT_EQ(tokenizer.Encode("one two", 10).ids, SmallWordPiece().Encode("one two", 10).ids);
   EXPECT_GT(tokenizer.model_max_length(), std::int64_t{1} << 62);
   EXPECT_THAT(tokenizer.file_names(), ElementsAre("tokenizer.json", "tokenizer_config.json"));
+
+  const json lowercase = {
+      {"type", "BertNormalizer"}, {"clean_text", true}, {"handle_chinese_chars", true}, {"lowercase", true}};
+  Write("tokenizer.json", Patched("wordpiece", {{"normalizer", lowercase}}).dump());
+  Write("tokenizer_config.json", R"({"do_lower_case": true, "strip_accents": null})");
+  EXPECT_EQ(LoadMessage(), "no error");
+  Write("tokenizer_config.json", R"({"do_lower_case": false})");
+  EXPECT_THAT(LoadMessage(), HasSubstr("'do_lower_case' of tokenizer_config.json contradicts"));
 }
 
 TEST_F(TokenizerDirectoryTest, RefusesWhatItCannotFollow) {

@@ -46,7 +46,13 @@ const PropertyTable& Properties() {
   return kTable;
 }
 
-std::u32string_view LowercaseOf(char32_t c, char32_t* self) { return Find(LowercaseTable(), c, self); }
+bool HasBefore(std::string_view text, std::size_t end, std::uint32_t properties) {
+  return end > 0 && HasAt(text, CharBefore(text, end), properties);
+}
+
+bool HasAt(std::string_view text, std::size_t at, std::uint32_t properties) {
+  return at < text.size() && (Properties()[DecodeNext(text, &at)] & properties) != 0;
+}
 
 std::u32string_view CanonicalDecompositionOf(char32_t c, char32_t* self) { return Find(CanonicalTable(), c, self); }
 
@@ -64,8 +70,12 @@ char32_t Compose(char32_t first, char32_t second) {
 }
 
 void AppendLowercase(char32_t c, std::string* out) {
+  if ((Properties()[c] & kLowercases) == 0) {
+    AppendUtf8(c, out);
+    return;
+  }
   char32_t self = 0;
-  for (const char32_t lower : LowercaseOf(c, &self)) {
+  for (const char32_t lower : Find(LowercaseTable(), c, &self)) {
     AppendUtf8(lower, out);
   }
 }

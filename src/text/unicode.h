@@ -86,9 +86,19 @@ inline char32_t DecodeNext(std::string_view text, std::size_t* at) {
   return c;
 }
 
-// Full mappings; a code point without one is itself, in *self.
-std::u32string_view LowercaseOf(char32_t c, char32_t* self);
-// Canonical decomposition, Hangul excepted.
+// Start of the character that ends at `end`. Precondition: valid UTF-8, end > 0.
+inline std::size_t CharBefore(std::string_view text, std::size_t end) {
+  do {
+    --end;
+  } while ((text[end] & 0xC0) == 0x80);
+  return end;
+}
+
+// Has the character before `end` (at `at`) any of these properties? False where there is none.
+bool HasBefore(std::string_view text, std::size_t end, std::uint32_t properties);
+bool HasAt(std::string_view text, std::size_t at, std::uint32_t properties);
+
+// Full decompositions, Hangul excepted; a code point without one is itself, in *self.
 std::u32string_view CanonicalDecompositionOf(char32_t c, char32_t* self);
 std::u32string_view CompatibilityDecompositionOf(char32_t c, char32_t* self);
 // The primary composite of a pair, Hangul excepted; 0 where there is none.

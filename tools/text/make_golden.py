@@ -183,6 +183,19 @@ def sweeps():
     return digests
 
 
+def numbers():
+    """JSON numbers and the doubles, in hexadecimal, that the library reads them as."""
+    literals = ["0", "-0.0", "1e-7", "-3.4635426998138428", "-5.072621822357178", "0.1", "123456789012345678901234567890", "1e308",
+                "18446744073709551615.5", "18446744073709551616.25", "0.000000000000000000000000012345678901234567890123",
+                "4.9e-324", "1e-400", "-2.2250738585072014e-308", "9007199254740993.0", "1E+2", "12345678901234567890123.9e-30",
+                "0.30000000000000004", "-12.999999999999998", "7.038531e-26"]
+    literals += [f"-{x}.{(x * 2654435761) % 10**16:016d}" for x in range(3, 15)]
+    text = json.dumps({**unigram(), "added_tokens": [], "model": {"type": "Unigram", "unk_id": 0, "vocab": []}})
+    vocabulary = ", ".join(f'["p{i}", {literal}]' for i, literal in enumerate(literals))
+    read = json.loads(Tokenizer.from_str(text.replace('"vocab": []', f'"vocab": [{vocabulary}]')).to_str())["model"]["vocab"]
+    return [[literal, float(value).hex()] for literal, (_, value) in zip(literals, read)]
+
+
 def sagor(shared):
     with tempfile.TemporaryDirectory() as folder:
         (pathlib.Path(folder) / "vocab.txt").write_bytes((shared / "data/vocab/banglabert_sagor/vocab.txt").read_bytes())
@@ -206,6 +219,7 @@ def main():
         "made_by": f"tools/text/make_golden.py with tokenizers {tokenizers.__version__}, transformers {transformers.__version__}: "
                    ".venv/bin/python tools/text/make_golden.py ../shared",
         "bases": bases,
+        "numbers": numbers(),
         "sweeps": sweeps(),
     }
     compact = lambda value: json.dumps(value, separators=(",", ":"))
