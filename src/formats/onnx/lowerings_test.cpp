@@ -231,6 +231,14 @@ TEST(RecogniseTest, TakesNothingElseForAPattern) {
   }
 }
 
+TEST(RecogniseTest, LeavesWhatIsReadElsewhereOutOfALargerPattern) {
+  PlainGraph plain = Lower(Linear(true), 17);
+  ASSERT_EQ(plain.nodes[0].op, "MatMul");
+  plain.outputs.push_back({plain.nodes[0].outputs[0], {}});
+  EXPECT_THAT(PrintGraph(Recognise(plain)),
+              AllOf(HasSubstr("y/MatMul = laconic.Linear(x, w):"), HasSubstr("y = Add(y/MatMul, b):")));
+}
+
 TEST(RecogniseTest, DoesNotDependOnNodeNames) {
   const Graph graph = MakeTestGraph({.weights = Weights::kDynamic});
   PlainGraph plain = Lower(graph, 17);
