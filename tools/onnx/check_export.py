@@ -10,6 +10,7 @@ weights. Here NumPy computes every node of the text once more, from the inputs t
  - a text that is masked throughout gives finite numbers.
 Exits with 1 and the differences if something does not hold.
 """
+import math
 import re
 import subprocess
 import sys
@@ -61,14 +62,7 @@ def quantize(x):
     return codes.astype(np.uint8), scale, zero.astype(np.int32)
 
 
-def erf(x):
-    """Abramowitz and Stegun's series, in f64: precise for the |x| < 6 that are met here."""
-    x = np.clip(x.astype(np.float64), -6, 6)
-    term, total = x.copy(), x.copy()
-    for n in range(1, 200):
-        term = term * -(x * x) / n
-        total = total + term / (2 * n + 1)
-    return total * 2 / np.sqrt(np.pi)
+erf = np.vectorize(math.erf)
 
 
 def attention(q, k, v, mask, heads, scale):

@@ -239,6 +239,33 @@ TEST(RecogniseTest, LeavesWhatIsReadElsewhereOutOfALargerPattern) {
               AllOf(HasSubstr("y/MatMul = laconic.Linear(x, w):"), HasSubstr("y = Add(y/MatMul, b):")));
 }
 
+TEST(RecogniseTest, TakesOnnxsOwnOperatorsFromTheirOpsetOn) {
+  const std::map<std::string, std::pair<Graph, int>> cases = {{"Attention", {Attention(false), 23}},
+                                                              {"Gelu", {Unary("Gelu", Hidden()), 20}},
+                                                              {"LayerNormalization", {LayerNorm(), 17}}};
+  for (const auto& [op, test] : cases) {
+    const auto& [graph, since] = test;
+    PlainGraph plain;
+    plain.opset = since;
+    std::vector<ValueId> inputs;
+    for (const Value& value : graph.values()) {
+      const Tensor* constant = graph.FindInitializer(*graph.FindValue(value.name));
+      inputs.push_back(plain.AddValue({value.name, constant == nullptr ? std::nullopt : std::optional(*constant)}));
+    }
+    for (const ValueId input : graph.inputs()) {
+      plain.value(input).is_input = true;
+      plain.inputs.push_back({input, graph.value(input).type});
+    }
+    const ValueId output = inputs.back();
+    inputs.pop_back();
+    plain.nodes.push_back({op, "", inputs, {output}, graph.nodes()[0].attributes});
+    plain.outputs.push_back({output, {}});
+    EXPECT_EQ(RecognisedText(plain), PrintGraph(graph));
+    plain.opset = since - 1;
+    EXPECT_THAT(RecognisedText(plain), HasSubstr("unsupported")) << op;
+  }
+}
+
 TEST(RecogniseTest, DoesNotDependOnNodeNames) {
   const Graph graph = MakeTestGraph({.weights = Weights::kDynamic});
   PlainGraph plain = Lower(graph, 17);
