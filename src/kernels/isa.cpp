@@ -4,8 +4,10 @@
 
 #include "laconic/error.h"
 
-#if LACONIC_HAVE_AMX_INT8
+#if LACONIC_HAVE_AVX2
 #include <cpuid.h>
+#endif
+#if LACONIC_HAVE_AMX_INT8
 #include <sys/syscall.h>
 #include <unistd.h>
 #endif
@@ -23,8 +25,14 @@ constexpr IsaName kIsaNames[] = {
 
 bool HasAvx2() noexcept {
 #if LACONIC_HAVE_AVX2
+  constexpr unsigned kF16C = 1U << 29;  // CPUID leaf 1, ECX; clang 14's __builtin_cpu_supports does not know it
+  unsigned eax = 0;
+  unsigned ebx = 0;
+  unsigned ecx = 0;
+  unsigned edx = 0;
   __builtin_cpu_init();
-  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+         __get_cpuid(1, &eax, &ebx, &ecx, &edx) != 0 && (ecx & kF16C) != 0;
 #else
   return false;
 #endif

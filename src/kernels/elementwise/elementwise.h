@@ -8,7 +8,7 @@
 namespace laconic::kernels {
 
 // Numerics: relu and add are exact (one rounding for add). With y the true value, avx2 and avx512_vnni, which agree bit
-//           for bit, give gelu_erf and gelu_tanh within 1e-6 * max(1, |x|) and tanh within 3e-7; scalar uses the C
+//           for bit, give gelu_erf and gelu_tanh within 3e-7 * max(1, |x|) and tanh within 1.5e-7; scalar uses the C
 //           library. NaN stays NaN.
 // Threads:  safe on disjoint ranges. y may be one of the inputs.
 struct ElementwiseKernels {

@@ -15,10 +15,11 @@ inline __m512i BroadcastCodes(const std::uint8_t* a, std::int64_t count) {
   return _mm512_set1_epi32(codes);
 }
 
-// sums[r, j] = sum_p a[r, p] * w[p, j] for kRows rows and one panel [k / 4][16 * kVecs][4].
+// sums[r, j] = sum_p a[r, p] * w[p, j] for kRows rows and one panel [k / 4][16 * kVecs][4]. What lies `fetch` bytes
+// after the panel goes to L2 meanwhile: weights that come from L3 or memory arrive in time.
 template <int kRows, int kVecs>
 [[gnu::noinline]] void SumTile(std::int64_t k, const std::uint8_t* a, std::int64_t a_stride, const std::int8_t* panel,
-                               std::int32_t* out) {
+                               std::int64_t fetch, std::int32_t* out) {
   __m512i sums[kRows][kVecs];
 #pragma GCC unroll 8
   for (int r = 0; r < kRows; ++r) {
@@ -32,6 +33,7 @@ template <int kRows, int kVecs>
 #pragma GCC unroll 4
     for (int v = 0; v < kVecs; ++v) {
       weights[v] = _mm512_load_si512(panel + p * kVecs * kLanes + v * 64);
+      _mm_prefetch(reinterpret_cast<const char*>(panel + p * kVecs * kLanes + v * 64 + fetch), _MM_HINT_T1);
     }
 #pragma GCC unroll 8
     for (int r = 0; r < kRows; ++r) {
@@ -58,7 +60,8 @@ template <int kRows, int kVecs>
   }
 }
 
-using SumTileFn = void (*)(std::int64_t, const std::uint8_t*, std::int64_t, const std::int8_t*, std::int32_t*);
+using SumTileFn = void (*)(std::int64_t, const std::uint8_t*, std::int64_t, const std::int8_t*, std::int64_t,
+                           std::int32_t*);
 
 template <int kVecs>
 inline SumTileFn SumTileOfRows(std::int64_t rows) {
@@ -78,9 +81,11 @@ template <int kVecs>
 inline void RunTile(const GemmU8S8Args& args, std::int64_t row, std::int64_t rows, std::int64_t column) {
   constexpr std::int64_t kPanel = kVecs * kLanes;
   const auto* panels = static_cast<const std::int8_t*>(args.packed) + SumsBytes(args.n, kPanel);
+  const std::int64_t depth = RoundUp(args.k, 4);
   alignas(64) std::int32_t sums[MaxRows(kVecs) * kPanel];
-  SumTileOfRows<kVecs>(rows)(args.k, args.a + row * args.a_stride, args.a_stride, panels + column * RoundUp(args.k, 4),
-                             sums);
+  // The first rows to use a panel fetch the next one.
+  SumTileOfRows<kVecs>(rows)(args.k, args.a + row * args.a_stride, args.a_stride, panels + column * depth,
+                             row == 0 ? kPanel * depth : 0, sums);
   const std::int64_t left = args.n_end - column;
   WriteSums(args, row, rows, column, left < kPanel ? left : kPanel, sums, kPanel);
 }

@@ -10,7 +10,7 @@ namespace laconic::kernels {
 // t = x + residual (or x); out = (t - mean(t)) / sqrt(mean((t - mean(t))^2) + epsilon) * gamma + beta
 //
 // Shapes:   x, residual, out [rows, cols] f32; gamma, beta [cols]. Strides in elements. out may be x or residual.
-// Numerics: two passes in f32, sums in 16 interleaved chains (scalar: in f64); a row's result depends on the row alone;
+// Numerics: two passes in f32, sums in 64 interleaved chains (scalar: in f64); a row's result depends on the row alone;
 //           avx2 and avx512_vnni agree bit for bit.
 //           With q: also what quantize_rows gives for out, bit for bit.
 // Threads:  safe on disjoint rows.
