@@ -53,7 +53,7 @@ struct ThreadPool::State {
   std::vector<std::thread> threads;
   std::mutex mutex;
   std::condition_variable wake;
-  std::atomic<std::uint64_t> epoch{0};  // one more for each region; odd or even means nothing
+  std::atomic<std::uint64_t> epoch{0};  // one more for each region
   std::atomic<bool> stop{false};
   std::atomic<int> running{0};
   std::atomic<std::int64_t> next_task{0};
@@ -138,8 +138,12 @@ void ThreadPool::Run(std::int64_t num_tasks, const std::function<void(std::int64
   state.running.store(static_cast<int>(state.threads.size()), std::memory_order_relaxed);
   state.Announce();
   state.Work(0);
-  while (state.running.load(std::memory_order_acquire) > 0) {
-    _mm_pause();
+  for (int spins = 0; state.running.load(std::memory_order_acquire) > 0; ++spins) {
+    if (spins < kSpins) {
+      _mm_pause();
+    } else {
+      std::this_thread::yield();  // the last task may wait for this very CPU
+    }
   }
 }
 

@@ -80,6 +80,22 @@ std::vector<float> ComputeOutputs(const std::shared_ptr<const CompiledModel>& mo
   return outputs;
 }
 
+namespace {
+
+// Whether some text has more than one label: then the task is multi-label even if the model's config does not say so.
+bool HasSeveralLabelsInARow(const std::vector<std::filesystem::path>& paths, DatasetOptions options) {
+  options.problem = ProblemType::kMultiLabel;
+  DatasetReader reader(paths, options);
+  while (const std::optional<DatasetRow> row = reader.Next()) {
+    if (row->labels.size() > 1) {
+      return true;
+    }
+  }
+  return false;
+}
+
+}  // namespace
+
 LabelledData ReadLabelledData(const Model& model, const std::vector<std::filesystem::path>& paths,
                               DatasetOptions options) {
   if (model.info().labels.empty()) {
@@ -88,19 +104,8 @@ LabelledData ReadLabelledData(const Model& model, const std::vector<std::filesys
   }
   options.labels = model.info().labels;
   options.problem = model.info().problem;
-  if (!model.info().problem_is_stated && options.read_labels) {
-    // A list of labels in a row says it; the model's config does not.
-    DatasetOptions any = options;
-    any.problem = ProblemType::kMultiLabel;
-    LabelledData data{ReadDataset(paths, any), ProblemType::kMultiLabel};
-    const std::int64_t num_labels = data.data.num_labels;
-    bool one_each = true;
-    for (std::size_t i = 0; i < data.data.texts.size() && one_each; ++i) {
-      const auto row = data.data.targets.begin() + static_cast<std::ptrdiff_t>(i) * num_labels;
-      one_each = std::count(row, row + num_labels, 1) == 1;
-    }
-    data.problem = one_each ? ProblemType::kSingleLabel : ProblemType::kMultiLabel;
-    return data;
+  if (!model.info().problem_is_stated && HasSeveralLabelsInARow(paths, options)) {
+    options.problem = ProblemType::kMultiLabel;
   }
   return {ReadDataset(paths, options), options.problem};
 }

@@ -1,0 +1,105 @@
+#include "laconic/fit_head.h"
+
+#include <fstream>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include "laconic/error.h"
+#include "laconic/quantize.h"
+
+namespace laconic {
+namespace {
+namespace fs = std::filesystem;
+
+// Texts whose label is whether "ba" or "mu" is in them, in a file that is removed afterwards.
+class FitHeadTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    std::string pattern = (fs::temp_directory_path() / "laconic-fit-head-XXXXXX").string();
+    ASSERT_NE(::mkdtemp(pattern.data()), nullptr);
+    root_ = pattern;
+  }
+  void TearDown() override { fs::remove_all(root_); }
+
+  fs::path WriteTexts(const std::string& name, int count, bool several) {
+    std::ofstream file(root_ / name);
+    for (int i = 0; i < count; ++i) {
+      const bool ba = i % 2 == 0;
+      const bool mu = several ? i % 3 == 0 : !ba;
+      std::string text =
+          "to " + std::string(1, static_cast<char>('a' + i % 26)) + (ba ? " ba" : "") + (mu ? " mu" : "");
+      const std::string labels =
+          several ? "[" + std::string(ba ? "\"ba\"" : "") + (ba && mu ? "," : "") + (mu ? "\"mu\"" : "") + "]"
+                  : (ba ? "\"ba\"" : "\"mu\"");
+      file << "{\"text\": \"" << text << "\", \"label\": " << labels << "}\n";
+    }
+    return root_ / name;
+  }
+
+  double AccuracyOf(const Model& model, const fs::path& path) {
+    return Evaluate(model, ReadLabelledData(model, {path}), {.threads = 1}).metrics.accuracy;
+  }
+
+  fs::path root_;
+  const Model bert_ = Model::Load("tests/data/tiny_bert");
+};
+
+TEST_F(FitHeadTest, LearnsLabelsFromFeatures) {
+  for (const bool several : {false, true}) {
+    const fs::path train = WriteTexts("train.jsonl", 300, several);
+    FitHeadReport report;
+    const Model fitted = FitHead(bert_, {train}, {}, {.run = {.threads = 1}}, &report);
+    EXPECT_THAT(fitted.info().labels, ::testing::ElementsAre("ba", "mu"));
+    EXPECT_EQ(fitted.info().problem, several ? ProblemType::kMultiLabel : ProblemType::kSingleLabel);
+    EXPECT_EQ(report.num_train, 270);
+    EXPECT_EQ(report.num_validation, 30);
+    EXPECT_GE(AccuracyOf(fitted, train), 0.95) << "the words are in the text";
+    FitHeadReport again;
+    FitHead(bert_, {train}, {}, {.run = {.threads = 1}}, &again);
+    EXPECT_EQ(report.trials.front().validation_loss, again.trials.front().validation_loss) << "the same seed";
+  }
+}
+
+TEST_F(FitHeadTest, RefittingToItselfChangesNothing) {
+  Dataset data;
+  for (int i = 0; i < 400; ++i) {
+    data.texts.push_back("ba mu " + std::to_string(i) + " to " + std::to_string(i * 7919 % 1000));
+  }
+  const RunOptions run = {.threads = 1};
+  const auto logits = [&](const Model& model) {
+    return ComputeOutputs(CompiledModel::Compile(model), EncodeTexts(model, data, run).encodings, run);
+  };
+  const auto difference = [&](const Model& model) {
+    return CompareLogits(ProblemType::kSingleLabel, 3, logits(bert_), logits(model)).mean_abs_difference;
+  };
+  EXPECT_LE(difference(RefitHeadToTeacher(bert_, bert_, data, {.run = run})), 1e-5);
+  const Model quantized = QuantizeModel(bert_);
+  const Model refitted = RefitHeadToTeacher(quantized, bert_, data, {.run = run});
+  EXPECT_LT(difference(refitted), difference(quantized)) << "on the texts that it was fitted on";
+  EXPECT_EQ(refitted.info().method, "dynamic");
+}
+
+TEST_F(FitHeadTest, RefusesWhatCannotBeFitted) {
+  const fs::path train = WriteTexts("train.jsonl", 20, false);
+  FitHeadReport report;
+  EXPECT_THROW(FitHead(QuantizeModel(bert_), {train}, {}, {}, &report), Error);
+  EXPECT_THROW(RefitHeadToTeacher(bert_, Model::Load("tests/data/tiny_electra"), {}, {}), Error) << "other labels";
+}
+
+TEST(QuantizeModelTest, AnUnknownMethodListsTheKnownOnes) {
+  const Model model = Model::Load("tests/data/tiny_bert");
+  try {
+    QuantizeModel(model, {.method = "int3"});
+    FAIL() << "no error";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::kInvalidArgument);
+    EXPECT_THAT(error.what(), ::testing::HasSubstr("dynamic, fp16, bf16"));
+  }
+  EXPECT_THROW(QuantizeModel(QuantizeModel(model)), Error) << "twice";
+  EXPECT_THROW(QuantizeModel(model, {.kinds = {"embedding"}, .include = {"classifier"}}), Error) << "selects nothing";
+}
+
+}  // namespace
+}  // namespace laconic
