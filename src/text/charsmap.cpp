@@ -94,7 +94,7 @@ void Charsmap::AppendMapped(std::string_view text, std::string* out) const {
 
 std::string DecodeBase64(std::string_view text) {
   constexpr std::string_view kAlphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  std::array<int, 256> value_of;
+  std::array<int, 256> value_of{};
   value_of.fill(-1);
   for (std::size_t i = 0; i < kAlphabet.size(); ++i) {
     value_of[static_cast<unsigned char>(kAlphabet[i])] = static_cast<int>(i);

@@ -90,18 +90,16 @@ AddedToken ParseToken(const nlohmann::json& json, bool special) {
 class BertConfig {
  public:
   explicit BertConfig(const std::filesystem::path& directory) : config_(ReadIfThere(directory, kConfig)) {
-    CheckClass();
-    if (config_.contains("added_tokens_decoder")) {
-      for (const auto& [id, token] : Required(config_, "added_tokens_decoder").items()) {
+    const auto decoder = config_.find("added_tokens_decoder");
+    if (decoder == config_.end()) {  // a directory of before 2023
+      config_.update(ReadIfThere(directory, kSpecialTokens));
+      ReadAddedTokens(directory);
+    } else {
+      for (const auto& [id, token] : decoder->items()) {
         numbered_.emplace(ParseId(id), ParseToken(token, /*special=*/false));
       }
-      return;
     }
-    config_.update(ReadIfThere(directory, kSpecialTokens));
-    const nlohmann::json added = ReadIfThere(directory, kAddedTokens);
-    for (const auto& [content, id] : added.items()) {
-      numbered_.emplace(RequiredId(added, content), AddedToken{.content = content, .normalized = !IsSpecial(content)});
-    }
+    Check();
   }
 
   BertNormalizerOptions Normalizer() const {
@@ -159,7 +157,14 @@ class BertConfig {
   }
 
  private:
-  void CheckClass() const {
+  void ReadAddedTokens(const std::filesystem::path& directory) {
+    const nlohmann::json added = ReadIfThere(directory, kAddedTokens);
+    for (const auto& [content, id] : added.items()) {
+      numbered_.emplace(RequiredId(added, content), AddedToken{.content = content, .normalized = !IsSpecial(content)});
+    }
+  }
+
+  void Check() const {
     constexpr std::string_view kClasses[] = {"BertTokenizer",        "BertTokenizerFast",   "ElectraTokenizer",
                                              "ElectraTokenizerFast", "DistilBertTokenizer", "DistilBertTokenizerFast"};
     const auto name = JsonValueOr<std::string>(config_, "tokenizer_class", "BertTokenizer");

@@ -1,7 +1,7 @@
 """Compares our token ids with Hugging Face `tokenizers`, text by text, and prints counts, differences and speeds.
 
     cmake --build build --target laconic_tokenize
-    .venv/bin/python tools/text/check_against_hf.py build/src/text/laconic_tokenize ../shared [--mixtures 100000]
+    .venv/bin/python tools/text/check_against_hf.py build/src/text/laconic_tokenize [../shared] [--mixtures 100000] [--only NAME]
 
 Exits with 1 if anything differs. What is compared: every text of the data sets, every assigned code point alone and between
 letters, and random mixtures; for an English and a Bangla WordPiece vocabulary with every setting of BERT's normalizer, for a
@@ -28,6 +28,7 @@ from charsmap import build_charsmap  # noqa: E402
 from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers, processors  # noqa: E402
 
 MAX_LENGTH = 512
+SKIPPED = 77  # to CTest
 
 
 def run_ours(program, tokenizer, inputs, max_length):
@@ -212,9 +213,13 @@ class Comparison:
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("program")
-    parser.add_argument("shared", type=pathlib.Path)
+    parser.add_argument("shared", type=pathlib.Path, nargs="?", default=pathlib.Path("../shared"))
     parser.add_argument("--mixtures", type=int, default=100_000)
+    parser.add_argument("--only", default="", help="only tokenizers whose name contains this")
     arguments = parser.parse_args()
+    if not arguments.shared.exists():
+        print("skipped: no folder", arguments.shared)
+        return SKIPPED
     shared = arguments.shared
     comparison = Comparison(arguments.program)
     texts = list(dict.fromkeys(data_texts(shared)))
@@ -241,6 +246,8 @@ def main():
             if not clean and not (lowercase and chinese):
                 continue
             name = f"{language} WordPiece lower={lowercase} strip={strip_accents} chinese={chinese} clean={clean}"
+            if arguments.only not in name:
+                continue
             options = dict(lowercase=lowercase, strip_accents=strip_accents, handle_chinese_chars=chinese, clean_text=clean)
             tokenizer = bert_tokenizer(shared / folder / "vocab.txt", **options)
             tokenizer_json = tokenizer.to_str()
@@ -248,6 +255,8 @@ def main():
             if clean and chinese and lowercase == (language == "English") and strip_accents is None:
                 comparison.speed(tokenizer, tokenizer_json, own)
     for name, tokenizer_json in unigram_variants(shared / "models/me5_bn5/tokenizer.json"):
+        if arguments.only not in "Unigram " + name:
+            continue
         tokenizer = compare("Unigram " + name, tokenizer_json, UNIGRAM_SPECIALS)
         if name in ("own", "charsmap"):
             comparison.speed(tokenizer, tokenizer_json, bangla)

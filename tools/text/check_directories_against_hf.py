@@ -1,7 +1,7 @@
 """Compares what we make of directories with vocab.txt and configuration files with transformers' BertTokenizer.
 
     cmake --build build --target laconic_tokenize
-    .venv/bin/python tools/text/check_directories_against_hf.py build/src/text/laconic_tokenize ../shared
+    .venv/bin/python tools/text/check_directories_against_hf.py build/src/text/laconic_tokenize [../shared]
 
 Exits with 1 if anything differs.
 """
@@ -12,7 +12,7 @@ import pathlib
 import sys
 import tempfile
 
-from check_against_hf import BERT_SPECIALS, data_texts, mixture_texts, run_ours
+from check_against_hf import BERT_SPECIALS, SKIPPED, data_texts, mixture_texts, run_ours
 from transformers import BertTokenizer
 
 TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -66,8 +66,11 @@ def vocabulary(kind, shared):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("program")
-    parser.add_argument("shared", type=pathlib.Path)
+    parser.add_argument("shared", type=pathlib.Path, nargs="?", default=pathlib.Path("../shared"))
     arguments = parser.parse_args()
+    if not arguments.shared.exists():
+        print("skipped: no folder", arguments.shared)
+        return SKIPPED
     texts = list(data_texts(arguments.shared))[::20]
     texts += mixture_texts(3_000, BERT_SPECIALS + TOKENS + list(LOWER.values()) + ["<e1>", "<e2>", "<b>", "<e>", "[unused2]"])
     total = 0
