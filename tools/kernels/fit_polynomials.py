@@ -12,7 +12,7 @@ from scipy.special import erfc
 
 GELU_LIMIT = 5.5
 EXP_DEGREE = 4  # of q
-GELU_DEGREE = 16
+GELU_DEGREE = 15
 
 
 def fit(f, lo, hi, degree):
