@@ -15,7 +15,8 @@ struct QuantizeOptions {
   // "fp16", "bf16": weights of half the width, computed with in f32.
   std::string method = "dynamic";
   // Which layers: of these kinds ("linear", "embedding"; empty: all), of these names (shell patterns; `include` empty:
-  // all; `exclude` wins). Names are those of the checkpoint's modules, e.g. "bert.pooler.dense".
+  // all but embeddings of up to four rows, i.e. token types; `exclude` wins). Names are those of the checkpoint's
+  // modules, e.g. "bert.pooler.dense".
   std::vector<std::string> kinds;
   std::vector<std::string> include;
   std::vector<std::string> exclude;

@@ -28,6 +28,14 @@ void CheckPatterns(const std::vector<std::string>& patterns, const std::vector<L
   }
 }
 
+// Token types: every token adds one of two rows, so what rounding does to that row shifts all tokens alike instead of
+// averaging out. On SST-2's validation texts it was a quarter of all error of dynamic INT8, for no bytes worth having.
+constexpr std::int64_t kFewRows = 4;
+
+bool IsTakenUnasked(const Graph& graph, const Layer& layer) {
+  return layer.kind != LayerKind::kEmbedding || graph.FindInitializer(layer.weight)->shape()[0] > kFewRows;
+}
+
 }  // namespace
 
 std::string_view ToString(LayerKind kind) noexcept { return kind == LayerKind::kLinear ? "linear" : "embedding"; }
@@ -74,7 +82,8 @@ std::vector<std::string> SelectLayers(const Graph& graph, const LayerSelection& 
   std::vector<std::string> selected;
   for (const Layer& layer : layers) {
     const bool kind = std::ranges::find(selection.kinds, layer.kind) != selection.kinds.end();
-    const bool included = selection.include.empty() || MatchesAny(selection.include, layer.name);
+    const bool included =
+        selection.include.empty() ? IsTakenUnasked(graph, layer) : MatchesAny(selection.include, layer.name);
     if (kind && included && !MatchesAny(selection.exclude, layer.name)) {
       selected.push_back(layer.name);
     }

@@ -138,5 +138,17 @@ TEST(LayerSelectionTest, TakesKindsAndPatterns) {
   EXPECT_THROW(ParseLayerKind("conv"), Error);
 }
 
+TEST(LayerSelectionTest, TakesATableOfFewRowsOnlyWhenAsked) {
+  Graph graph;
+  const ValueId ids = graph.AddInput("ids", {DType::kS64, {"batch", "sequence"}});
+  for (const std::int64_t rows : {4, 5}) {
+    const std::string name = "rows" + std::to_string(rows);
+    graph.AddOutput(graph.AddNode("Gather", name, {graph.AddInitializer(name + ".weight", Random({rows, 2})), ids}));
+  }
+  using Names = std::vector<std::string>;
+  EXPECT_EQ(SelectLayers(graph, {}), (Names{"rows5"}));
+  EXPECT_EQ(SelectLayers(graph, {.include = {"rows4"}}), (Names{"rows4"}));
+}
+
 }  // namespace
 }  // namespace laconic::passes

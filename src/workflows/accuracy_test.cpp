@@ -1,0 +1,116 @@
+// What each method costs three real classifiers on their whole test sets; the default is held to the project's limits.
+// The float baselines are those of transformers, the limits those of the per-token simulation and of the best peer.
+
+#include <cstdio>
+#include <filesystem>
+#include <ostream>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "kernels/isa.h"
+#include "laconic/compare.h"
+#include "laconic/quantize.h"
+
+namespace laconic {
+namespace {
+namespace fs = std::filesystem;
+
+struct Limits {
+  std::int64_t changed;
+  double mean_difference;
+};
+
+struct Case {
+  const char* model;
+  std::vector<fs::path> data;
+  std::int64_t max_length;
+  std::int64_t predictions;
+  // Of the float model, as rounded here; an accuracy or F1 that is not known is 0.
+  double accuracy;
+  double micro_f1;
+  double macro_f1;
+  Limits dynamic;
+  Limits bf16;
+};
+
+std::ostream& operator<<(std::ostream& out, const Case& test) { return out << test.model; }
+
+const std::vector<Case> kCases = {
+    {.model = "minilm_sst2",
+     .data = {"sst2/test.jsonl"},
+     .max_length = 96,
+     .predictions = 1821,
+     .accuracy = 0.8924,
+     .dynamic = {15, 0.020},
+     .bf16 = {3, 0.004}},
+    {.model = "minilm_nlupp",
+     .data = {"nlupp/banking/fold18.json", "nlupp/banking/fold19.json"},
+     .max_length = 64,
+     .predictions = 9792,
+     .micro_f1 = 0.8894,
+     .macro_f1 = 0.8800,
+     .dynamic = {4, 0.056},
+     .bf16 = {3, 0.010}},
+    {.model = "me5_bn5",
+     .data = {"bn_cyberbully5/test.csv"},
+     .max_length = 96,
+     .predictions = 7835,
+     .micro_f1 = 0.8196,
+     .macro_f1 = 0.7707,
+     .dynamic = {15, 0.028},
+     .bf16 = {3, 0.010}},
+};
+
+class AccuracyTest : public ::testing::TestWithParam<Case> {};
+
+TEST_P(AccuracyTest, StaysWithinItsLimits) {
+  const Case& test = GetParam();
+  const fs::path shared = "../shared";
+  if (!fs::exists(shared)) {
+    GTEST_SKIP() << "no " << shared;
+  }
+  const Model model = Model::Load(shared / "models" / test.model);
+  std::vector<fs::path> files;
+  for (const fs::path& file : test.data) {
+    files.push_back(shared / "data" / file);
+  }
+  const LabelledData data = ReadLabelledData(model, files);
+  std::vector<Model> models = {model};
+  for (const char* method : {"dynamic", "fp16", "bf16"}) {
+    models.push_back(QuantizeModel(model, {.method = method}));
+  }
+  const Comparison comparison = CompareModels(models, data, {.batch = 32, .max_length = test.max_length});
+  for (const ComparedModel& row : comparison.models) {
+    std::printf("%s %s (%s): accuracy %.4f, F1 %.4f / %.4f, %ld of %ld changed, mean |d| %.5f, max %.4f\n", test.model,
+                row.method.c_str(), comparison.isa.c_str(), row.metrics.accuracy, row.metrics.micro_f1,
+                row.metrics.macro_f1, row.change.predictions_changed, row.change.predictions_total,
+                row.change.mean_abs_difference, row.change.max_abs_difference);
+  }
+
+  constexpr double kRounding = 5e-5;
+  const ClassificationMetrics& metrics = comparison.models[0].metrics;
+  if (test.accuracy > 0) {
+    EXPECT_NEAR(metrics.accuracy, test.accuracy, kRounding);
+  } else {
+    EXPECT_NEAR(metrics.micro_f1, test.micro_f1, kRounding);
+    EXPECT_NEAR(metrics.macro_f1, test.macro_f1, kRounding);
+  }
+  const LogitComparison& dynamic = comparison.models[1].change;
+  EXPECT_EQ(dynamic.predictions_total, test.predictions);
+  EXPECT_LE(dynamic.predictions_changed, test.dynamic.changed);
+  EXPECT_LE(dynamic.mean_abs_difference, test.dynamic.mean_difference);
+  EXPECT_GT(dynamic.mean_abs_difference, 0);
+  EXPECT_EQ(comparison.models[2].change.max_abs_difference, 0) << "these models are stored as f16";
+  const LogitComparison& bf16 = comparison.models[3].change;
+  EXPECT_LE(bf16.predictions_changed, test.bf16.changed);
+  EXPECT_LE(bf16.mean_abs_difference, test.bf16.mean_difference);
+  EXPECT_GT(bf16.mean_abs_difference, 0);
+}
+
+INSTANTIATE_TEST_SUITE_P(FineTuned, AccuracyTest, ::testing::ValuesIn(kCases),
+                         [](const auto& test) { return std::string(test.param.model); });
+
+}  // namespace
+}  // namespace laconic
