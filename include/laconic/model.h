@@ -40,7 +40,8 @@ class Model {
   Model(ModelInfo info, std::shared_ptr<const Graph> graph, std::optional<Tokenizer> tokenizer);
 
   // Writes an artifact directory: model.onnx and its data, tokenizer files, config.json, laconic.json.
-  // Errors: kInvalidArgument if `directory` exists and `force` is not set; kIo; kResource. Nothing half-written stays.
+  // With `force` it replaces an artifact, whole. Errors: kInvalidArgument if `directory` exists and is not to be
+  // replaced; kIo; kResource. Nothing half-written stays.
   void Save(const std::filesystem::path& directory, bool force = false) const;
 
   const ModelInfo& info() const noexcept { return info_; }

@@ -9,6 +9,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/cancel.h"
+
 namespace laconic {
 namespace fs = std::filesystem;
 namespace {
@@ -28,10 +30,18 @@ fs::path StagingPath(const fs::path& path) {
   return clean.parent_path() / ("." + clean.filename().string() + ".partial-" + std::to_string(::getpid()));
 }
 
+fs::file_status StatusOf(const fs::path& path) {
+  std::error_code error;
+  const fs::file_status status = fs::status(path, error);
+  if (!fs::status_known(status)) {
+    Fail(ErrorCode::kIo, "cannot read ", Quoted(path), ": ", error.message());
+  }
+  return status;
+}
+
 void CheckParent(const fs::path& path) {
   const fs::path parent = path.parent_path();
-  std::error_code ignored;
-  if (!parent.empty() && !fs::is_directory(parent, ignored)) {
+  if (!parent.empty() && !IsDirectory(parent)) {
     Fail(ErrorCode::kNotFound, "cannot write ", Quoted(path), ": no directory ", Quoted(parent));
   }
 }
@@ -43,11 +53,14 @@ void FailErrno(std::string_view what, const fs::path& path) {
   ErrorCode code = ErrorCode::kIo;
   if (error == ENOENT || error == ENOTDIR) {
     code = ErrorCode::kNotFound;
-  } else if (error == ENOSPC || error == EDQUOT || error == ENOMEM || error == EMFILE) {
+  } else if (error == ENOSPC || error == EDQUOT || error == EFBIG || error == ENOMEM || error == EMFILE) {
     code = ErrorCode::kResource;
   }
   Fail(code, what, " ", Quoted(path), ": ", std::generic_category().message(error));
 }
+
+bool Exists(const fs::path& path) { return fs::exists(StatusOf(path)); }
+bool IsDirectory(const fs::path& path) { return fs::is_directory(StatusOf(path)); }
 
 FileDescriptor::~FileDescriptor() { Close(); }
 
@@ -82,6 +95,19 @@ RegularFile OpenRegularFile(const fs::path& path) {
   return {std::move(descriptor), status.st_size};
 }
 
+std::size_t ReadSome(const FileDescriptor& descriptor, const fs::path& path, std::span<char> out) {
+  while (true) {
+    const ssize_t got = ::read(descriptor.get(), out.data(), out.size());
+    if (got >= 0) {
+      return static_cast<std::size_t>(got);
+    }
+    if (errno != EINTR) {
+      FailErrno("cannot read", path);
+    }
+    ThrowIfCancelled();
+  }
+}
+
 std::string ReadFile(const fs::path& path, std::int64_t max_bytes) {
   const RegularFile file = OpenRegularFile(path);
   if (file.size_bytes > max_bytes) {
@@ -89,18 +115,8 @@ std::string ReadFile(const fs::path& path, std::int64_t max_bytes) {
   }
   std::string text(static_cast<std::size_t>(file.size_bytes), '\0');
   std::size_t done = 0;
-  while (done < text.size()) {
-    const ssize_t got = ::read(file.descriptor.get(), text.data() + done, text.size() - done);
-    if (got < 0 && errno == EINTR) {
-      continue;
-    }
-    if (got < 0) {
-      FailErrno("cannot read", path);
-    }
-    if (got == 0) {
-      break;
-    }
-    done += static_cast<std::size_t>(got);
+  while (const std::size_t got = ReadSome(file.descriptor, path, std::span(text).subspan(done))) {
+    done += got;
   }
   text.resize(done);
   return text;
@@ -108,11 +124,11 @@ std::string ReadFile(const fs::path& path, std::int64_t max_bytes) {
 
 AtomicFile::AtomicFile(const fs::path& path, bool force) : path_(path) {
   if (path_ == "-") {
+    path_ = "standard output";
     descriptor_ = FileDescriptor(::dup(STDOUT_FILENO));
     return;
   }
-  std::error_code ignored;
-  const fs::file_status status = fs::status(path_, ignored);
+  const fs::file_status status = StatusOf(path_);
   if (fs::exists(status)) {
     if (!fs::is_regular_file(status)) {
       Fail(ErrorCode::kInvalidArgument, "cannot write ", Quoted(path_), ": it exists and is not a regular file");
@@ -168,8 +184,7 @@ void AtomicFile::Commit() {
 }
 
 AtomicDirectory::AtomicDirectory(const fs::path& path, bool force) : path_(path) {
-  std::error_code ignored;
-  const fs::file_status status = fs::status(path_, ignored);
+  const fs::file_status status = StatusOf(path_);
   if (fs::exists(status)) {
     if (!fs::is_directory(status)) {
       Fail(ErrorCode::kInvalidArgument, "cannot write directory ", Quoted(path_), ": a file of that name exists");
@@ -196,7 +211,7 @@ AtomicDirectory::~AtomicDirectory() {
 void AtomicDirectory::Commit() {
   const fs::path target = path_.has_filename() ? path_ : path_.parent_path();
   fs::path old;
-  if (fs::exists(target)) {
+  if (Exists(target)) {
     old = staging_.string() + "-old";
     if (::rename(target.c_str(), old.c_str()) != 0) {
       FailErrno("cannot replace", target);

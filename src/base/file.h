@@ -15,6 +15,11 @@ namespace laconic {
 // Throws kNotFound, kIo or kResource as `errno` says: "<what> 'path': <reason>".
 [[noreturn]] void FailErrno(std::string_view what, const std::filesystem::path& path);
 
+// Whether there is anything at `path`, or a directory; links are followed. Errors: kIo where the system does not say: a
+// loop of links, a name too long, no permission.
+bool Exists(const std::filesystem::path& path);
+bool IsDirectory(const std::filesystem::path& path);
+
 class FileDescriptor {
  public:
   explicit FileDescriptor(int fd = -1) noexcept : fd_(fd) {}
@@ -36,6 +41,9 @@ struct RegularFile {
 
 // Opens for reading without ever blocking. Errors: kNotFound, kIo; kInvalidArgument for a directory, FIFO or device.
 RegularFile OpenRegularFile(const std::filesystem::path& path);
+
+// Reads up to `out.size()` bytes of what `path` names; 0 at the end. Errors: kIo; kCancelled.
+std::size_t ReadSome(const FileDescriptor& descriptor, const std::filesystem::path& path, std::span<char> out);
 
 // The file's bytes. Errors: as above; kInvalidFile if it is longer than `max_bytes`.
 std::string ReadFile(const std::filesystem::path& path, std::int64_t max_bytes);

@@ -7,6 +7,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/sha256.h"
+
 namespace laconic {
 namespace {
 namespace fs = std::filesystem;
@@ -39,6 +41,27 @@ TEST_F(FileTest, RefusesWhatIsNotARegularFile) {
   EXPECT_EQ(CodeOf([&] { ReadFile("/dev/zero", 10); }), ErrorCode::kInvalidArgument);
   EXPECT_EQ(CodeOf([&] { ReadFile(root_, 10); }), ErrorCode::kInvalidArgument);
   EXPECT_EQ(CodeOf([&] { ReadFile(root_ / "none", 10); }), ErrorCode::kNotFound);
+}
+
+TEST_F(FileTest, SaysWhetherThereIsAnything) {
+  EXPECT_TRUE(Exists(root_));
+  EXPECT_TRUE(IsDirectory(root_));
+  EXPECT_FALSE(Exists(root_ / "none"));
+  fs::create_symlink("loop", root_ / "loop");
+  EXPECT_EQ(CodeOf([&] { Exists(root_ / "loop"); }), ErrorCode::kIo);
+  EXPECT_EQ(CodeOf([&] { IsDirectory(root_ / std::string(300, 'x')); }), ErrorCode::kIo);
+}
+
+TEST_F(FileTest, DigestsAreThoseOfFips180) {
+  std::ofstream(root_ / "abc") << "abc";
+  constexpr std::string_view kAbc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+  EXPECT_EQ(Sha256HexOfFile(root_ / "abc"), kAbc);
+  const std::string million(1'000'000, 'a');
+  constexpr std::string_view kMillion = "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0";
+  EXPECT_EQ(Sha256Hex(std::as_bytes(std::span(million))), kMillion);
+  std::ofstream(root_ / "long") << million << million << million;
+  const std::string long_text = million + million + million;
+  EXPECT_EQ(Sha256HexOfFile(root_ / "long"), Sha256Hex(std::as_bytes(std::span(long_text))));  // several buffers
 }
 
 TEST_F(FileTest, NothingIsLeftWithoutCommit) {

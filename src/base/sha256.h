@@ -10,7 +10,7 @@ namespace laconic {
 
 std::string Sha256Hex(std::span<const std::byte> bytes);
 
-// Errors: those of MappedFile::Open.
+// Errors: those of OpenRegularFile and ReadSome.
 std::string Sha256HexOfFile(const std::filesystem::path& path);
 
 }  // namespace laconic

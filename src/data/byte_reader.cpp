@@ -1,6 +1,5 @@
 #include "data/byte_reader.h"
 
-#include <cerrno>
 #include <memory>
 #include <string_view>
 #include <utility>
@@ -17,29 +16,17 @@ namespace {
 constexpr std::size_t kBufferBytes = std::size_t{1} << 16;
 constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
 
-std::size_t ReadDescriptor(int fd, const std::filesystem::path& path, std::span<char> out) {
-  while (true) {
-    const ssize_t got = ::read(fd, out.data(), out.size());
-    if (got >= 0) {
-      return static_cast<std::size_t>(got);
-    }
-    if (errno != EINTR) {
-      FailErrno("cannot read", path);
-    }
-    ThrowIfCancelled();
-  }
-}
-
 }  // namespace
 
 ByteReader::ByteReader(ReadFn read) : read_(std::move(read)), buffer_(kBufferBytes) {}
 
 ByteReader ByteReader::Open(const std::filesystem::path& path) {
   if (path == "-") {
-    return ByteReader([path](std::span<char> out) { return ReadDescriptor(STDIN_FILENO, path, out); });
+    const auto input = std::make_shared<const FileDescriptor>(::dup(STDIN_FILENO));
+    return ByteReader([input](std::span<char> out) { return ReadSome(*input, "standard input", out); });
   }
-  const auto file = std::make_shared<RegularFile>(OpenRegularFile(path));
-  return ByteReader([path, file](std::span<char> out) { return ReadDescriptor(file->descriptor.get(), path, out); });
+  const auto file = std::make_shared<const RegularFile>(OpenRegularFile(path));
+  return ByteReader([path, file](std::span<char> out) { return ReadSome(file->descriptor, path, out); });
 }
 
 int ByteReader::Get() {

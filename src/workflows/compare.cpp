@@ -80,10 +80,14 @@ std::int64_t DiskBytes(const fs::path& path) {
     return static_cast<std::int64_t>(fs::file_size(path));
   }
   std::int64_t bytes = 0;
-  for (const fs::directory_entry& entry : fs::recursive_directory_iterator(path)) {
-    if (entry.is_regular_file()) {
-      bytes += static_cast<std::int64_t>(entry.file_size());
+  try {
+    for (const fs::directory_entry& entry : fs::recursive_directory_iterator(path)) {
+      if (entry.is_regular_file()) {
+        bytes += static_cast<std::int64_t>(entry.file_size());
+      }
     }
+  } catch (const fs::filesystem_error& error) {
+    Fail(ErrorCode::kIo, error.what());
   }
   return bytes;
 }

@@ -1,7 +1,5 @@
 #include "formats/hf/artifact.h"
 
-#include <fstream>
-
 #include <nlohmann/json.hpp>
 
 #include "base/cancel.h"
@@ -99,7 +97,7 @@ nlohmann::json Digests(const fs::path& directory) {
 
 }  // namespace
 
-bool IsArtifact(const fs::path& directory) { return fs::exists(directory / kManifest); }
+bool IsArtifact(const fs::path& directory) { return Exists(directory / kManifest); }
 
 Model LoadArtifact(const fs::path& directory) {
   const fs::path manifest_path = directory / kManifest;
@@ -114,13 +112,17 @@ Model LoadArtifact(const fs::path& directory) {
 
 void SaveArtifact(const Model& model, const fs::path& directory, bool force) {
   const ModelInfo& info = model.info();
+  if (force && IsDirectory(directory) && !fs::is_empty(directory) && !IsArtifact(directory)) {
+    Fail(ErrorCode::kInvalidArgument, "directory '", directory.string(), "' has no ", kManifest,
+         ": only what laconic wrote is replaced");  // a slip of the hand must not cost a home directory
+  }
   AtomicDirectory output(directory, force);
   const fs::path& staging = output.staging();
   WriteOnnx(model.graph(), staging / kGraphFile, {.opset = kArtifactOpset, .external_data = true});
   for (const std::string& name : model.tokenizer().file_names()) {
     CopyFileTo(info.path / name, staging);
   }
-  if (fs::exists(info.path / "config.json")) {
+  if (Exists(info.path / "config.json")) {
     CopyFileTo(info.path / "config.json", staging);
   }
   const nlohmann::json manifest = {{"schema_version", kArtifactSchemaVersion},

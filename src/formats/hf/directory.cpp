@@ -1,7 +1,7 @@
 #include "formats/hf/directory.h"
 
 #include <algorithm>
-#include <limits>
+#include <charconv>
 #include <set>
 
 #include <nlohmann/json.hpp>
@@ -44,7 +44,7 @@ bool IsClassifier(const nlohmann::json& config) {
 // sentence-transformers' 1_Pooling/config.json, where there is one.
 models::Pooling ReadPooling(const fs::path& directory) {
   const fs::path path = directory / "1_Pooling" / "config.json";
-  if (!fs::exists(path)) {
+  if (!Exists(path)) {
     return models::Pooling::kArchitecture;
   }
   return WithFrame([&] { return "file '" + path.string() + "'"; },
@@ -73,9 +73,9 @@ std::vector<std::string> NamesById(const nlohmann::json& id2label) {
   std::vector<std::string> names(id2label.size());
   std::set<std::string> seen;
   for (const auto& [key, value] : id2label.items()) {
-    const bool digits =
-        !key.empty() && key.size() < 8 && std::ranges::all_of(key, [](char c) { return c >= '0' && c <= '9'; });
-    if (!digits || std::stoll(key) >= count || !value.is_string()) {
+    std::int64_t id = -1;
+    std::from_chars(key.data(), key.data() + key.size(), id);
+    if (key != std::to_string(id) || id < 0 || id >= count || !value.is_string()) {
       Fail(ErrorCode::kInvalidFile, "config.json: id2label: expected ids 0 to ", count - 1,
            " with names as strings, got '", key, "': ", value.dump());
     }
@@ -83,7 +83,7 @@ std::vector<std::string> NamesById(const nlohmann::json& id2label) {
     if (!seen.insert(name).second) {
       Fail(ErrorCode::kInvalidFile, "config.json: id2label: two labels are called '", name, "'");
     }
-    names[static_cast<std::size_t>(std::stoll(key))] = std::move(name);
+    names[static_cast<std::size_t>(id)] = std::move(name);
   }
   return names;
 }
@@ -92,7 +92,7 @@ std::vector<std::string> NamesById(const nlohmann::json& id2label) {
 
 fs::path ResolveCacheEntry(const fs::path& path) {
   const fs::path ref = path / "refs" / "main";
-  if (fs::exists(path / "config.json") || !fs::exists(path / "snapshots")) {
+  if (Exists(path / "config.json") || !Exists(path / "snapshots")) {
     return path;
   }
   std::string revision = ReadFile(ref, 4096);
@@ -100,7 +100,7 @@ fs::path ResolveCacheEntry(const fs::path& path) {
     revision.pop_back();
   }
   const fs::path snapshot = path / "snapshots" / revision;
-  if (revision.find('/') != std::string::npos || !fs::is_directory(snapshot)) {
+  if (revision.empty() || revision[0] == '.' || revision.find('/') != std::string::npos || !IsDirectory(snapshot)) {
     Fail(ErrorCode::kNotFound, "'", ref.string(), "' names the snapshot '", revision, "', which is not there");
   }
   return snapshot;
@@ -109,7 +109,7 @@ fs::path ResolveCacheEntry(const fs::path& path) {
 LabelInfo ParseLabels(const nlohmann::json& config) {
   LabelInfo info;
   const auto id2label = config.find("id2label");
-  if (id2label != config.end() && id2label->is_object() && !id2label->empty()) {
+  if (id2label != config.end() && !id2label->empty()) {
     info.labels = NamesById(*id2label);
   } else {
     const auto count = JsonValueOr<std::int64_t>(config, "num_labels", 2);

@@ -1,5 +1,6 @@
 #include "laconic/model.h"
 
+#include "base/file.h"
 #include "formats/hf/artifact.h"
 #include "formats/hf/directory.h"
 #include "formats/hf/weights.h"
@@ -34,10 +35,10 @@ Model::Model(ModelInfo info, std::shared_ptr<const Graph> graph, std::optional<T
     : info_(std::move(info)), graph_(std::move(graph)), tokenizer_(std::move(tokenizer)) {}
 
 Model Model::Load(const fs::path& path) {
-  if (!fs::exists(path)) {
+  if (!Exists(path)) {
     Fail(ErrorCode::kNotFound, "no model at '", path.string(), "'");
   }
-  if (!fs::is_directory(path)) {
+  if (!IsDirectory(path)) {
     return LoadOnnxFile(path);
   }
   const fs::path directory = hf::ResolveCacheEntry(path);
