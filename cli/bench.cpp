@@ -58,6 +58,7 @@ BenchResult Measure(const Flags& flags) {
 }
 
 void RunBench(const Flags& flags) {
+  flags.output.Check();
   const BenchResult result = Measure(flags);
   const LatencySummary& latency = result.latency;
   Table table({"isa", "threads", "batch", "length", "runs", "mean ms", "std", "p50", "p95", "p99", "texts/s"});

@@ -57,9 +57,12 @@ void OutputFlags::AddJson(CLI::App* app) {
 
 void OutputFlags::AddForce(CLI::App* app) { app->add_flag("--force", force, "Replace what exists"); }
 
-void OutputFlags::CheckOutput() const {
-  if (!force && std::filesystem::exists(output)) {
+void OutputFlags::Check() const {
+  if (!force && !output.empty() && Exists(output)) {
     Fail(ErrorCode::kInvalidArgument, "'", output, "' exists; use --force to replace it");
+  }
+  if (!json.empty()) {
+    AtomicFile(json, true);  // not committed: leaves nothing
   }
 }
 
@@ -74,7 +77,10 @@ void OutputFlags::WriteJson(const nlohmann::json& value) const {
 }
 
 void OutputFlags::Print(const std::string& text) const {
-  std::fputs(text.c_str(), json == "-" || output == "-" ? stderr : stdout);
+  const bool is_taken = json == "-" || output == "-";
+  if (std::fputs(text.c_str(), is_taken ? stderr : stdout) < 0 || std::fflush(is_taken ? stderr : stdout) != 0) {
+    FailErrno("cannot write", is_taken ? "standard error" : "standard output");
+  }
 }
 
 nlohmann::json ToJson(const ClassificationMetrics& metrics, const std::vector<std::string>& labels) {

@@ -52,11 +52,12 @@ struct OutputFlags {
   void AddOutput(CLI::App* app, const std::string& what, bool required);
   void AddJson(CLI::App* app);
   void AddForce(CLI::App* app);
-  // Before any work: a name that is taken must not cost minutes. Errors: kInvalidArgument.
-  void CheckOutput() const;
+  // Before any work: a name that is taken or cannot be written must not cost minutes. Errors: kInvalidArgument,
+  // kNotFound, kIo.
+  void Check() const;
   // Writes `value` to --json's file, if given ("-": standard output).
   void WriteJson(const nlohmann::json& value) const;
-  // Whether standard output is taken by JSON, so that tables go to standard error.
+  // To standard output, or to standard error where that is taken by results. Errors: kIo, kResource.
   void Print(const std::string& text) const;
 };
 

@@ -77,6 +77,7 @@ std::string LatencyTable(const Comparison& comparison) {
 }
 
 void RunCompare(const Flags& flags) {
+  flags.output.Check();
   std::vector<Model> models = {Model::Load(flags.base)};
   for (const std::string& candidate : flags.candidates) {
     models.push_back(Model::Load(candidate));

@@ -29,6 +29,7 @@ std::string LabelTable(const ClassificationMetrics& metrics, const std::vector<s
 }
 
 void RunEval(const Flags& flags) {
+  flags.output.Check();
   const Model model = Model::Load(flags.model);
   const LabelledData data = ReadLabelledData(model, flags.data.Paths(), flags.data.Options());
   const RunOptions options = flags.run.Options();

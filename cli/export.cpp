@@ -17,12 +17,14 @@ struct Flags {
 };
 
 void RunExport(const Flags& flags) {
-  flags.output.CheckOutput();
+  flags.output.Check();
   ExportOptions options = flags.options;
   options.force = flags.output.force;
   ExportModel(Model::Load(flags.model), flags.output.output, options);
-  flags.output.Print(
-      fmt::format("{}: {}, opset {}\n", flags.output.output, Bytes(DiskBytes(flags.output.output)), options.opset));
+  if (flags.output.output != "-") {
+    flags.output.Print(
+        fmt::format("{}: {}, opset {}\n", flags.output.output, Bytes(DiskBytes(flags.output.output)), options.opset));
+  }
 }
 
 }  // namespace

@@ -67,7 +67,7 @@ void RefitFromTeacher(const Flags& flags, const Model& model) {
 }
 
 void RunFitHead(const Flags& flags) {
-  flags.output.CheckOutput();
+  flags.output.Check();
   const Model model = Model::Load(flags.model);
   if (flags.teacher.empty()) {
     FitFromLabels(flags, model);

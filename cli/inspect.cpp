@@ -5,6 +5,7 @@
 
 #include "base/json.h"
 #include "common.h"
+#include "formats/hf/directory.h"
 #include "graph/text_form.h"
 #include "laconic/compare.h"
 #include "laconic/model.h"
@@ -51,11 +52,12 @@ std::string Layers(const Model& model) {
 }
 
 void RunInspect(const Flags& flags) {
-  const Model model = Model::Load(flags.model);
-  if (flags.verify) {
-    VerifyDigests(model.info().path);
+  flags.output.Check();
+  if (flags.verify) {  // before damage makes loading fail with less to say
+    VerifyDigests(hf::ResolveCacheEntry(flags.model));
     flags.output.Print("all digests agree\n");
   }
+  const Model model = Model::Load(flags.model);
   if (flags.graph) {
     flags.output.Print(PrintGraph(model.graph()));
   }

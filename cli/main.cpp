@@ -1,14 +1,18 @@
 // The command line: one file a subcommand, each thin over a library call.
 
+#include <algorithm>
 #include <csignal>
 #include <cstdio>
 #include <exception>
+#include <iostream>
 #include <new>
 #include <string>
 
 #include <CLI/CLI.hpp>
 
 #include "base/cancel.h"
+#include "base/file.h"
+#include "base/utf8.h"
 #include "common.h"
 #include "laconic/error.h"
 #include "laconic/version.h"
@@ -50,12 +54,27 @@ int StatusOf(ErrorCode code) {
   return 1;
 }
 
-void Complain(const std::string& message) { std::fputs(("laconic: " + message + "\n").c_str(), stderr); }
+// Messages quote names and bytes of files, which must not steer the terminal.
+void Complain(std::string message) {
+  for (std::size_t at = FindInvalidUtf8(message); at != std::string::npos; at = FindInvalidUtf8(message)) {
+    message[at] = '?';
+  }
+  std::ranges::replace_if(
+      message, [](char c) { return (c >= 0 && c < ' ' && c != '\n') || c == '\x7F'; }, '?');
+  std::fputs(("laconic: " + message + "\n").c_str(), stderr);
+}
 
-// The first Ctrl-C asks long work to stop and clean up; the second ends the process at once.
-void OnInterrupt(int signal) {
-  RequestCancel();
-  std::signal(signal, SIG_DFL);
+void HandleSignals() {
+  // The first Ctrl-C asks long work to stop and clean up; the second ends the process at once. No SA_RESTART: a read
+  // that waits for standard input has to return.
+  struct sigaction action {};
+  action.sa_handler = [](int) { RequestCancel(); };
+  action.sa_flags = static_cast<int>(SA_RESETHAND);
+  ::sigaction(SIGINT, &action, nullptr);
+  ::sigaction(SIGTERM, &action, nullptr);
+  // A closed pipe and a file over the user's limit are i/o errors like any other.
+  std::signal(SIGPIPE, SIG_IGN);
+  std::signal(SIGXFSZ, SIG_IGN);
 }
 
 int Run(int argc, char** argv) {
@@ -65,7 +84,6 @@ int Run(int argc, char** argv) {
       "laconic");
   app.set_version_flag("--version", "laconic " + std::string(kVersion));
   app.footer(kFooter);
-  app.require_subcommand(1);
   AddQuantize(app);
   AddCompare(app);
   AddEval(app);
@@ -74,12 +92,19 @@ int Run(int argc, char** argv) {
   AddExport(app);
   AddFitHead(app);
   AddInspect(app);
+  int status = 0;
   try {
     app.parse(argc, argv);
-    return 0;
+    if (app.get_subcommands().empty()) {
+      Fail(ErrorCode::kInvalidArgument, "expected a command; see laconic --help");
+    }
   } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : StatusOf(ErrorCode::kInvalidArgument);
+    status = app.exit(error) == 0 ? 0 : StatusOf(ErrorCode::kInvalidArgument);
   }
+  if (!std::cout.flush()) {  // where help went
+    FailErrno("cannot write", "standard output");
+  }
+  return status;
 }
 
 }  // namespace
@@ -87,9 +112,7 @@ int Run(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   using namespace laconic::cli;  // NOLINT(google-build-using-namespace): main has to be global
-  std::signal(SIGINT, OnInterrupt);
-  std::signal(SIGTERM, OnInterrupt);
-  std::signal(SIGPIPE, SIG_IGN);  // a closed pipe is an i/o error like any other
+  HandleSignals();
   try {
     return Run(argc, argv);
   } catch (const laconic::Error& error) {

@@ -20,13 +20,13 @@ struct Flags {
 };
 
 void RunQuantize(const Flags& flags) {
-  flags.output.CheckOutput();
+  flags.output.Check();
   QuantizeOptions options = flags.options;
   options.progress = MakeTerminalProgress();
   const Model model = Model::Load(flags.model);
+  const std::int64_t before = DiskBytes(model.info().path);
   const Model quantized = QuantizeModel(model, options);
   quantized.Save(flags.output.output, flags.output.force);
-  const std::int64_t before = DiskBytes(flags.model);
   const std::int64_t after = DiskBytes(flags.output.output);
   const double ratio =
       4.0 * static_cast<double>(model.info().base_parameters) / static_cast<double>(quantized.info().stored_bytes);

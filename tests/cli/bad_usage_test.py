@@ -1,0 +1,318 @@
+"""Tests that wrong options, bad data, outputs that cannot be written and interruptions end well: bad_usage_test.py LACONIC"""
+import json
+import os
+import resource
+import select
+import signal
+import subprocess
+import time
+
+import support
+from support import (INTERRUPTED, IO, MALFORMED, NOT_FOUND, RESOURCE, TINY_BERT, UNSUPPORTED, USAGE, CliTest, listing,
+                     read_tensors, write_jsonl, write_tensors)
+
+
+class Options(CliTest):
+    def test_unknown_method_lists_the_known_ones(self):
+        self.fails(USAGE, "quantize", TINY_BERT, "-o", self.folder / "out", "--method", "static",
+                   says="unknown method 'static'; known: dynamic, fp16, bf16")
+
+    def test_unknown_names(self):
+        out = ("-o", self.folder / "out")
+        for arguments, says in (
+                (("quantize", TINY_BERT, *out, "--layers", "conv"), "unknown layer kind 'conv'; known: linear, embedding"),
+                (("quantize", TINY_BERT, *out, "--include", "*lstm*"), "no layer matches '*lstm*'"),
+                (("quantize", TINY_BERT, *out, "--exclude", "*"), "select no layer"),
+                (("export", TINY_BERT, *out, "--format", "static"), "unknown format 'static'; known: float, dynamic"),
+                (("predict", TINY_BERT, "--data", self.texts(), "--data-format", "xml"), "unknown data format 'xml'"),
+                (("frobnicate",), "frobnicate"),
+                (("predict", TINY_BERT, "--frobnicate"), "--frobnicate"),
+                ((), "expected a command")):
+            self.fails(USAGE, *arguments, says=says)
+
+    def test_unknown_isa(self):
+        environment = os.environ | {"LACONIC_FORCE_ISA": "avx9"}
+        self.fails(USAGE, "predict", TINY_BERT, "--text", "a", says="avx9", env=environment)
+
+    def test_numbers_out_of_range(self):
+        texts = self.texts()
+        for flag, value in (("--threads", 0), ("--threads", -1), ("--batch", 0), ("--batch", "x"), ("--max-length", 0)):
+            for command in ("predict", "eval", "bench"):
+                self.fails(USAGE, command, TINY_BERT, "--data", texts, flag, value, says=flag)
+        self.fails(USAGE, "predict", TINY_BERT, "--data", texts, "--threads", 5000, says="1024")
+        for command in ("predict", "eval"):
+            self.fails(USAGE, command, TINY_BERT, "--data", texts, "--max-length", 129,
+                       says="maximum length: expected 1 to 128 tokens, which is what the model allows, got 129")
+            self.fails(USAGE, command, TINY_BERT, "--data", texts, "--max-length", 1, says="no room for 2 special tokens")
+        for length in ("0", "129", "8-", "8-x", "20-10", "-3"):
+            self.fails(USAGE, "bench", TINY_BERT, f"--length={length}", says="length")
+
+    def test_opsets(self):
+        for opset in (13, 24, 0, -1):
+            self.fails(USAGE, "export", TINY_BERT, "-o", self.folder / "out.onnx", "--opset", opset,
+                       says=f"expected an opset from 14 to 23, got {opset}")
+
+    def test_what_must_be_given(self):
+        for arguments, says in ((("quantize", TINY_BERT), "--output"), (("quantize", "-o", "x"), "MODEL"),
+                                (("eval", TINY_BERT), "--data"), (("compare", TINY_BERT, "--data", "x.csv"), "CANDIDATE"),
+                                (("predict", TINY_BERT), "give either --data or --text"),
+                                (("predict", TINY_BERT, "--text", "a", "--data", "x.csv"), "give either --data or --text")):
+            self.fails(USAGE, *arguments, says=says)
+
+    def test_models_that_do_not_fit_together(self):
+        self.fails(USAGE, "compare", TINY_BERT, support.DATA / "tiny_electra", "--data", self.texts(),
+                   says="has 2 labels that are not those of")
+
+    def test_onnx_file_where_a_tokenizer_is_needed(self):
+        path = self.folder / "model.onnx"
+        self.ok("export", TINY_BERT, "-o", path)
+        self.fails(USAGE, "predict", path, "--text", "a", says="brings no tokenizer")
+        self.fails(USAGE, "quantize", path, "-o", self.folder / "out", says="brings no tokenizer")
+
+    def test_help_documents_the_exit_statuses(self):
+        text = self.ok("--help")
+        for line in ("2  wrong usage", "3  a malformed file", "4  something named is not there", "5  unsupported",
+                     "6  the system refused", "7  out of memory or disk", "130  interrupted"):
+            self.assertIn(line, text)
+        for command in ("quantize", "compare", "eval", "predict", "bench", "export", "fit-head", "inspect"):
+            self.assertIn(f"laconic {command} ", self.ok(command, "--help"), "an example")
+
+
+class Data(CliTest):
+    def refused(self, status, name, content, *says, commands=("predict", "eval"), flags=()):
+        path = self.folder / name
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        for command in commands:
+            out = ("-o", self.folder / "out.jsonl") if command == "predict" else ("--json", self.folder / "out.json")
+            self.fails(status, command, TINY_BERT, "--data", path, *out, *flags, says=(str(path), *says))
+
+    def test_labels_that_the_model_lacks(self):
+        wrong = "text,label\na,positive\nb,lovely\n"
+        self.refused(MALFORMED, "data.csv", wrong, "in row 2 (line 3)", "in column 'label'",
+                     "the model has no label \"lovely\"; its 3 labels are 'negative', 'neutral', 'positive'", commands=("eval",))
+        self.refused(MALFORMED, "data.csv", "text,label\na,3\n", "in row 1 (line 2)", "3", commands=("eval",))
+        self.refused(MALFORMED, "data.jsonl", '{"text": "a", "label": ["positive", "lovely"]}\n', "row 1", "lovely",
+                     commands=("eval",))
+        self.fails(MALFORMED, "compare", TINY_BERT, TINY_BERT, "--data", self.folder / "data.csv", says="no label")
+
+    def test_data_without_labels(self):
+        self.refused(MALFORMED, "data.csv", "text\na\n", "label", commands=("eval",))
+        self.refused(MALFORMED, "data.jsonl", '{"text": "a", "label": null}\n', "row 1", commands=("eval",))
+
+    def test_data_without_texts(self):
+        self.refused(MALFORMED, "data.csv", "words,label\na,positive\n", "'text'")
+        self.refused(MALFORMED, "data.jsonl", '{"text": 7, "label": "positive"}\n', "row 1", "text")
+        self.refused(MALFORMED, "data.jsonl", '{"label": "positive"}\n', "row 1", "text")
+        self.refused(MALFORMED, "data.csv", "a,label\nb,positive\n", "column", "'c'", flags=("--text-column", "c"))
+
+    def test_empty_data(self):
+        for name, content in (("data.csv", ""), ("data.csv", "text,label\n"), ("data.jsonl", ""), ("data.json", "[]"),
+                              ("data.csv", "\n\n\n"), ("data.csv", b"\xef\xbb\xbf")):
+            self.refused(MALFORMED, name, content)
+
+    def test_invalid_utf8(self):
+        for name, content in (("data.csv", b"text,label\ngood,positive\nb\xe0\xa6d,positive\n"),
+                              ("data.tsv", b"text\tlabel\ngood\tpositive\nb\xffd\tpositive\n"),
+                              ("data.jsonl", b'{"text": "good", "label": 0}\n{"text": "b\xc3\x28d", "label": 0}\n'),
+                              ("data.json", b'[{"text": "good", "label": 0}, {"text": "\xed\xa0\x80", "label": 0}]')):
+            self.refused(MALFORMED, name, content, "UTF-8")
+        message = self.fails(USAGE, "predict", TINY_BERT, "--text", os.fsdecode(b"ab\xff"))
+        self.assertIn("the text is not UTF-8 at byte 2", message)
+
+    def test_malformed_records(self):
+        for name, content, says in (("data.csv", 'text,label\n"a,positive\n', "quote"),
+                                    ("data.csv", "text,label\na,positive,more\n", "expected 2 fields"),
+                                    ("data.csv", "text,text,label\na,b,positive\n", "text"),
+                                    ("data.jsonl", '{"text": "a"\n', "row 1"),
+                                    ("data.jsonl", '["a"]\n', "row 1"),
+                                    ("data.json", '[{"text": "a", "label": 0}', "does not end"),
+                                    ("data.jsonl", '{"text": ' + "[" * 100000, "nest")):
+            self.refused(MALFORMED, name, content, says)
+
+    def test_record_without_end(self):
+        self.refused(MALFORMED, "data.csv", b'text\n"' + b"x" * (33 << 20), "the record is longer than 33554432 bytes",
+                     commands=("predict",))
+
+    def test_files_that_are_not_there_or_not_files(self):
+        os.mkfifo(self.folder / "fifo.csv")
+        os.symlink("/dev/zero", self.folder / "zero.csv")
+        (self.folder / "folder.csv").mkdir()
+        for name, status, says in (("gone.csv", NOT_FOUND, "No such file"),
+                                   ("fifo.csv", USAGE, "expected a regular file, got a FIFO"),
+                                   ("zero.csv", USAGE, "expected a regular file, got a device"),
+                                   ("folder.csv", USAGE, "expected a regular file, got a directory"),
+                                   ("texts", USAGE, "does not say its format")):
+            (self.folder / "texts").touch()
+            for command in ("predict", "eval", "bench"):
+                self.fails(status, command, TINY_BERT, "--data", self.folder / name, says=(name, says))
+        self.fails(NOT_FOUND, "predict", TINY_BERT, "--data", self.texts(), self.folder / "gone.csv", says="gone.csv")
+        self.fails(USAGE, "predict", TINY_BERT, "--data", "-", says="format of standard input must be given")
+
+
+class Outputs(CliTest):
+    def setUp(self):
+        super().setUp()
+        self.model, self.data = self.copy_model(), self.texts()
+
+    def commands(self, out):
+        return (("quantize", self.model, "-o", out), ("export", self.model, "-o", out),
+                ("predict", self.model, "--data", self.data, "-o", out),
+                ("fit-head", self.model, "--data", self.data, "-o", out))
+
+    def test_what_exists_is_kept(self):
+        (self.folder / "file").write_text("precious")
+        (self.folder / "directory").mkdir()
+        (self.folder / "directory" / "file").write_text("precious")
+        for name in ("file", "directory"):
+            for command in self.commands(self.folder / name):
+                self.fails(USAGE, *command, says=name)
+        for command in self.commands(self.folder / "file"):
+            if command[0] in ("quantize", "fit-head"):
+                self.fails(USAGE, *command, "--force", says="a file of that name exists")
+        for command in self.commands(self.folder / "directory"):
+            if command[0] in ("export", "predict"):
+                self.fails(USAGE, *command, "--force", says="not a regular file")
+
+    def test_force_replaces_an_artifact_whole(self):
+        out = self.folder / "out"
+        self.ok("quantize", self.model, "-o", out)
+        before = set(os.listdir(out))
+        (out / "stale").write_text("old")
+        self.ok("quantize", self.model, "-o", f"{out}/", "--force", "--method", "bf16")
+        self.assertEqual(set(os.listdir(out)), before)
+        self.assertIn("bf16", self.ok("inspect", out))
+        self.assertEqual({path.name for path in self.folder.iterdir()}, {"model", "out", "texts.jsonl"})
+
+    def test_force_does_not_replace_other_directories(self):
+        """A slip of the hand must not cost a home directory."""
+        for name in ("model", "home"):
+            (self.folder / name).mkdir(exist_ok=True)
+            (self.folder / name / "file").write_text("precious")
+            for command in ("quantize", "fit-head"):
+                self.fails(USAGE, command, TINY_BERT, "-o", self.folder / name, "--force",
+                           *(("--data", self.data) if command == "fit-head" else ()), says=(name, "laconic.json"))
+        (self.folder / "empty").mkdir()
+        self.ok("quantize", TINY_BERT, "-o", self.folder / "empty", "--force")
+
+    def test_force_replaces_a_file(self):
+        for command in self.commands(self.folder / "out")[1:3]:
+            (self.folder / "out").write_text("old")
+            self.ok(*command, "--force")
+            self.assertGreater((self.folder / "out").stat().st_size, 100)
+
+    def test_places_that_are_not_there(self):
+        for command in self.commands(self.folder / "gone" / "out"):
+            self.fails(NOT_FOUND, *command, says="no directory")
+        for command in self.commands(self.folder / ("x" * 300)):
+            self.fails(IO, *command, says="File name too long")
+
+    def test_json_that_cannot_be_written_is_told_before_any_work(self):
+        self.ok("quantize", self.model, "-o", self.folder / "int8")
+        for arguments in (("quantize", self.model, "-o", self.folder / "out"), ("eval", self.model, "--data", self.data),
+                          ("compare", self.model, self.folder / "int8", "--data", self.data), ("bench", self.model),
+                          ("fit-head", self.model, "--data", self.data, "-o", self.folder / "out")):
+            self.fails(NOT_FOUND, *arguments, "--json", self.folder / "gone" / "x.json", says="no directory")
+            self.fails(USAGE, *arguments, "--json", self.folder, says="not a regular file")
+
+    def test_full_disk(self):
+        """A limit on the size of files, which the system reports as it does a full disk."""
+        for limit in (0, 1, 4096, 50000):
+            for command in self.commands(self.folder / "out"):
+                with self.subTest(limit=limit, command=command[0]):
+                    size = 1000 if command[0] == "predict" else limit  # its output is small
+                    self.fails(RESOURCE, *command, says="cannot write",
+                               preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (min(size, limit),) * 2))
+
+    def test_full_device(self):
+        with open("/dev/full", "wb") as full:
+            for command in (("predict", self.model, "--data", self.data), ("inspect", self.model),
+                            ("eval", self.model, "--data", self.data, "--json", "-"), ("--help",), ("--version",)):
+                before = listing(self.folder)
+                result = subprocess.run([support.LACONIC, *map(str, command)], stdout=full, stderr=subprocess.PIPE)
+                self.assertEqual(result.returncode, RESOURCE, (command, result.stderr))
+                self.assertIn(b"standard output: No space left", result.stderr.replace(b"'", b""))
+                self.assertEqual(listing(self.folder), before)
+
+    def test_closed_pipe(self):
+        for command in (("predict", self.model, "--data", self.data), ("inspect", self.model, "--graph")):
+            reader, writer = os.pipe()
+            os.close(reader)
+            result = subprocess.run([support.LACONIC, *map(str, command)], stdout=writer, stderr=subprocess.PIPE)
+            os.close(writer)
+            self.assertEqual(result.returncode, IO, result.stderr)
+            self.assertIn(b"Broken pipe", result.stderr)
+
+
+class Interruption(CliTest):
+    """Ctrl-C: the process is stopped in the middle of its work, so that the signal surely meets it there."""
+
+    def start(self, *arguments, **options):
+        process = subprocess.Popen([support.LACONIC, *map(str, arguments)], stderr=subprocess.PIPE, **options)
+        self.addCleanup(process.stderr.close)
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+        return process
+
+    def interrupt(self, process, sent=signal.SIGINT):
+        """Whether the process was still at work, and then ended as it should."""
+        process.send_signal(sent)
+        process.send_signal(signal.SIGCONT)
+        message = process.stderr.read().decode()
+        status = process.wait(timeout=60)
+        self.assertIn(status, (0, INTERRUPTED), message)
+        if status == INTERRUPTED:
+            self.assertIn("interrupted", message)
+        return status == INTERRUPTED
+
+    def wide_model(self):
+        """Takes long enough to write that it can be caught at it."""
+        model, words, width = self.copy_model(), 300000, 32
+        tensors = read_tensors(model / "model.safetensors")
+        tensors["bert.embeddings.word_embeddings.weight"] = ("F32", [words, width], b"\x00\x00\x80\x3f" * (words * width))
+        write_tensors(model / "model.safetensors", tensors)
+        support.edit_json(model / "config.json", vocab_size=words)
+        return model
+
+    def test_while_a_directory_is_written(self):
+        model = self.wide_model()
+        for sent in (signal.SIGINT, signal.SIGTERM):
+            for attempt in range(20):
+                before = listing(self.folder)
+                process = self.start("quantize", model, "-o", self.folder / f"out{sent}{attempt}")
+                while not any(path.name.startswith(".out") for path in self.folder.iterdir()):
+                    self.assertIsNone(process.poll() or None, "it failed")
+                    if process.poll() is not None:
+                        break
+                process.send_signal(signal.SIGSTOP)
+                if self.interrupt(process, sent):
+                    self.assertEqual(listing(self.folder), before)
+                    break
+            else:
+                self.fail("20 attempts came too late")
+
+    def test_while_it_computes(self):
+        data = write_jsonl(self.folder / "many.jsonl", [{"text": "ra manedafi " * 40, "label": 0}] * 20000)
+        for command in (("predict", TINY_BERT, "--data", data, "-o", self.folder / "out"),
+                        ("compare", TINY_BERT, TINY_BERT, "--data", data, "--json", self.folder / "out"),
+                        ("eval", TINY_BERT, "--data", data, "--json", self.folder / "out"),
+                        ("fit-head", TINY_BERT, "--data", data, "-o", self.folder / "out")):
+            before = listing(self.folder)
+            process = self.start(*command, "--threads", "1", stdout=subprocess.DEVNULL)
+            time.sleep(0.3)
+            self.assertTrue(self.interrupt(process), command)
+            self.assertEqual(listing(self.folder), before)
+
+    def test_while_it_waits_for_standard_input(self):
+        process = self.start("predict", TINY_BERT, "--data", "-", "--data-format", "json", "--batch", "1",
+                             stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.addCleanup(process.stdin.close)
+        self.addCleanup(process.stdout.close)
+        process.stdin.write(b'{"text": "a"}\n{"text": "b"}\n')
+        process.stdin.flush()
+        self.assertTrue(select.select([process.stdout], [], [], 30)[0], "the first answer")
+        time.sleep(0.3)  # by now it waits for more
+        self.assertTrue(self.interrupt(process))
+
+
+if __name__ == "__main__":
+    support.main()

@@ -1,0 +1,121 @@
+"""What the tests of the command line share: running it, and making model directories that are odd or broken."""
+import json
+import os
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+import unittest
+from pathlib import Path
+
+LACONIC = None  # the executable; set by main()
+DATA = Path(__file__).resolve().parent.parent / "data"
+TINY_BERT = DATA / "tiny_bert"
+
+# Exit statuses, as `laconic --help` documents them.
+BUG, USAGE, MALFORMED, NOT_FOUND, UNSUPPORTED, IO, RESOURCE, INTERRUPTED = 1, 2, 3, 4, 5, 6, 7, 130
+
+
+def laconic(*arguments, **options):
+    return subprocess.run([LACONIC, *map(str, arguments)], capture_output=True, timeout=60, **options)
+
+
+def listing(folder):
+    """Every file below `folder`, hidden ones too, with what tells that it was not touched."""
+    return {str(path.relative_to(folder)): (path.lstat().st_ino, path.lstat().st_size, path.lstat().st_mtime_ns)
+            for path in folder.rglob("*") if not path.is_dir() or path.is_symlink()} | {
+            str(path.relative_to(folder)): None for path in folder.rglob("*") if path.is_dir()}
+
+
+def read_tensors(path):
+    """{name: (dtype, shape, bytes)} of a safetensors file."""
+    data = Path(path).read_bytes()
+    begin = 8 + struct.unpack("<Q", data[:8])[0]
+    header = json.loads(data[8:begin])
+    header.pop("__metadata__", None)
+    return {name: (info["dtype"], info["shape"], data[begin + info["data_offsets"][0]:begin + info["data_offsets"][1]])
+            for name, info in header.items()}
+
+
+def safetensors_file(header, data):
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    return struct.pack("<Q", len(text)) + text + data
+
+
+def make_header(tensors):
+    header, offset = {}, 0
+    for name, (dtype, shape, data) in tensors.items():
+        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [offset, offset + len(data)]}
+        offset += len(data)
+    return header
+
+
+def write_tensors(path, tensors):
+    Path(path).write_bytes(safetensors_file(make_header(tensors), b"".join(data for _, _, data in tensors.values())))
+
+
+def write_jsonl(path, rows):
+    Path(path).write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return Path(path)
+
+
+def edit_json(path, **changes):
+    """Sets members of a JSON object in a file; None removes one."""
+    value = json.loads(Path(path).read_text(encoding="utf-8")) | changes
+    value = {key: member for key, member in value.items() if member is not None}
+    Path(path).write_text(json.dumps(value), encoding="utf-8")
+
+
+def examples(model):
+    """Texts of a tiny model of tests/data with the logits that transformers gives them; no pairs."""
+    rows = json.loads((DATA / model / "expected_logits.json").read_text(encoding="utf-8"))["examples"]
+    return [row for row in rows if "pair" not in row]
+
+
+class CliTest(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory(prefix="laconic-cli-test-")
+        self.addCleanup(folder.cleanup)
+        self.folder = Path(folder.name)
+
+    def copy_model(self, name="tiny_bert", to="model"):
+        directory = self.folder / to
+        shutil.copytree(DATA / name, directory)
+        (directory / "expected_logits.json").unlink()
+        return directory
+
+    def texts(self, num=20, labels=("negative", "neutral", "positive")):
+        rows = [{"text": e["text"], "label": labels[i % len(labels)]} for i, e in enumerate(examples("tiny_bert")[:num])]
+        return write_jsonl(self.folder / "texts.jsonl", rows)
+
+    def ok(self, *arguments, **options):
+        """Runs `laconic` and returns what it wrote to standard output; keeps the rest in self.stderr."""
+        result = laconic(*arguments, **options)
+        self.stderr = result.stderr.decode()
+        self.assertEqual(result.returncode, 0, f"laconic {arguments}\n{self.stderr}")
+        return result.stdout.decode()
+
+    def fails(self, status, *arguments, says=(), **options):
+        """Runs `laconic`, which must exit with `status`, say each of `says`, and leave every file as it was."""
+        before = listing(self.folder)
+        result = laconic(*arguments, **options)
+        message = result.stderr.decode()
+        shown = f"laconic {arguments}\n{message}"
+        self.assertEqual(result.returncode, status, shown)
+        self.assertNotIn("internal:", message, shown)
+        for expected in (says,) if isinstance(says, str) else says:
+            self.assertIn(expected, message, shown)
+        self.assertEqual(listing(self.folder), before, shown)
+        return message
+
+    def predictions(self, model, *arguments):
+        """What `laconic predict` gives the first texts."""
+        return self.ok("predict", model, *(arguments or ("--data", self.texts())))
+
+
+def main():
+    global LACONIC
+    LACONIC = os.path.abspath(sys.argv.pop(1))
+    # Imported under its own name by the test files, which run as __main__.
+    unittest.main(module="__main__")

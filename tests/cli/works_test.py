@@ -1,0 +1,362 @@
+"""Tests what the commands promise of inputs that are sound, odd ones too: works_test.py LACONIC"""
+import json
+import math
+import os
+import pickle
+import struct
+import subprocess
+import sys
+import types
+import zipfile
+
+import support
+from support import TINY_BERT, USAGE, CliTest, edit_json, examples, read_tensors, write_jsonl, write_tensors
+
+LABELS = ["negative", "neutral", "positive"]
+
+
+def parse_lines(text):
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def softmax(logits):
+    powers = [math.exp(x - max(logits)) for x in logits]
+    return [power / sum(powers) for power in powers]
+
+
+class Predict(CliTest):
+    def test_probabilities_are_those_of_transformers(self):
+        for name in ("tiny_bert", "tiny_distilbert"):  # single- and multi-label
+            rows = examples(name)[:50]
+            data = write_jsonl(self.folder / "texts.jsonl", [{"text": row["text"]} for row in rows])
+            lines = parse_lines(self.ok("predict", support.DATA / name, "--data", data))
+            self.assertEqual(len(lines), len(rows))
+            for line, row in zip(lines, rows):
+                expected = softmax(row["logits"]) if name == "tiny_bert" else [1 / (1 + math.exp(-x)) for x in row["logits"]]
+                for got, wanted in zip(line["probabilities"].values(), expected, strict=True):
+                    self.assertAlmostEqual(got, wanted, delta=1e-5)
+                names = list(line["probabilities"])
+                self.assertEqual(line["labels"], [max(names, key=line["probabilities"].get)] if name == "tiny_bert" else
+                                 [n for n in names if line["probabilities"][n] > 0.5])
+
+    def test_output_does_not_depend_on_batch_or_threads(self):
+        data = self.texts(100)
+        self.ok("quantize", TINY_BERT, "-o", self.folder / "int8")
+        outputs = []
+        for model in (TINY_BERT, self.folder / "int8"):
+            runs = {self.ok("predict", model, "--data", data, "--batch", batch, "--threads", threads)
+                    for batch in (1, 7, 32) for threads in (1, 2)}
+            self.assertEqual(len(runs), 1)
+            outputs += runs
+        self.assertNotEqual(*outputs)
+
+    def test_ways_in_and_out(self):
+        data = self.texts()
+        rows = [json.loads(line) for line in data.read_text().splitlines()]
+        expected = self.ok("predict", TINY_BERT, "--data", data)
+        self.assertEqual(self.ok("predict", TINY_BERT, "--data", data, "-o", "-"), expected)
+        self.assertEqual(self.ok("predict", TINY_BERT, "--data", data, "-o", self.folder / "out"), "")
+        self.assertEqual((self.folder / "out").read_text(), expected)
+        self.assertEqual(self.ok("predict", TINY_BERT, "--data", "-", "--data-format", "json", input=data.read_bytes()), expected)
+        self.assertEqual(self.ok("predict", TINY_BERT, *(word for row in rows for word in ("--text", row["text"]))), expected)
+        first = write_jsonl(self.folder / "first.jsonl", rows[:7])
+        rest = self.folder / "rest.csv"
+        rest.write_text("text\n" + "".join('"' + row["text"].replace('"', '""') + '"\n' for row in rows[7:]))
+        self.assertEqual(self.ok("predict", TINY_BERT, "--data", first, rest), expected)
+
+    def test_text_columns(self):
+        rows = [{"question": "du to lifa", "answer": "ra manedafi"}]
+        data = write_jsonl(self.folder / "pairs.jsonl", rows)
+        pair = self.ok("predict", TINY_BERT, "--data", data, "--text-column", "question", "--text-pair-column", "answer")
+        write_jsonl(data, [{"text": "du to lifa", "text_pair": "ra manedafi"}])
+        self.assertEqual(self.ok("predict", TINY_BERT, "--data", data), pair)
+        self.assertNotEqual(self.ok("predict", TINY_BERT, "--text", "du to lifa"), pair)
+
+
+class OddTexts(CliTest):
+    def test_empty_text(self):
+        logits = examples("tiny_bert")[0]["logits"]
+        self.assertEqual(examples("tiny_bert")[0]["text"], "")
+        for arguments in (("--text", ""), ("--data", write_jsonl(self.folder / "texts.jsonl", [{"text": ""}]))):
+            line = parse_lines(self.ok("predict", TINY_BERT, *arguments))[0]
+            self.assertAlmostEqual(line["probabilities"]["positive"], softmax(logits)[2], delta=1e-5)
+
+    def test_text_of_10_mb(self):
+        text = "ra manedafi " * 900000
+        self.assertGreater(len(text), 10_000_000)
+        for name, content in (("texts.jsonl", json.dumps({"text": text})), ("texts.csv", f'text\n"{text}"\n')):
+            (self.folder / name).write_text(content)
+            output = self.ok("predict", TINY_BERT, "--data", self.folder / name)
+            self.assertIn("1 of 1 texts were cut to 128 tokens", self.stderr)
+            self.assertEqual(output, self.ok("predict", TINY_BERT, "--text", text[:2000]))
+
+    def test_truncation_is_said(self):
+        data = write_jsonl(self.folder / "texts.jsonl", [{"text": "ra", "label": 0}, {"text": "ra " * 20, "label": 0}])
+        for command in ("predict", "eval"):
+            self.ok(command, TINY_BERT, "--data", data, "--max-length", 5)
+            self.assertIn("1 of 2 texts were cut to 5 tokens", self.stderr)
+            self.ok(command, TINY_BERT, "--data", data)
+            self.assertEqual(self.stderr, "")
+
+    def test_byte_order_mark_and_embedded_newlines(self):
+        texts = ["du to\nlifa", "ra, \"manedafi\"", "tifa\r\ngomu"]
+        expected = self.ok("predict", TINY_BERT, *(word for text in texts for word in ("--text", text)))
+        quoted = ['"' + text.replace('"', '""') + '"' for text in texts]
+        for mark in (b"", b"\xef\xbb\xbf"):
+            for name, content in (("texts.csv", "\r\n".join(["text", *quoted])), ("texts.tsv", "\n".join(["text", *quoted, ""])),
+                                  ("texts.json", json.dumps([{"text": text} for text in texts], indent=2)),
+                                  ("texts.jsonl", "\r\n".join(json.dumps({"text": text}) for text in texts))):
+                (self.folder / name).write_bytes(mark + content.encode())
+                self.assertEqual(self.ok("predict", TINY_BERT, "--data", self.folder / name), expected, name)
+
+
+def half(data, bfloat):
+    """float32 bytes as float16 or bfloat16; the tiny models' numbers fit both."""
+    values = struct.unpack(f"<{len(data) // 4}f", data)
+    if bfloat:
+        return b"".join(struct.pack("<f", value)[2:] for value in values)
+    return struct.pack(f"<{len(values)}e", *values)
+
+
+def write_pytorch(path, tensors):
+    """What torch.save writes of a state dict of float32 tensors, without PyTorch."""
+    utilities, torch = types.ModuleType("torch._utils"), types.ModuleType("torch")
+
+    def _rebuild_tensor_v2():
+        pass
+
+    class FloatStorage:
+        pass
+
+    class Tensor:
+        def __init__(self, key, shape):
+            self.key, self.shape = key, shape
+
+        def __reduce__(self):
+            size = math.prod(self.shape)
+            strides = tuple(math.prod(self.shape[i + 1:]) for i in range(len(self.shape)))
+            storage = types.SimpleNamespace(id=("storage", FloatStorage, self.key, "cpu", size))
+            return _rebuild_tensor_v2, (storage, 0, tuple(self.shape), strides, False, {})
+
+    class Pickler(pickle._Pickler):
+        def persistent_id(self, value):
+            return value.id if isinstance(value, types.SimpleNamespace) else None
+
+    for module, value in ((utilities, _rebuild_tensor_v2), (torch, FloatStorage)):
+        value.__module__, value.__qualname__ = module.__name__, value.__name__
+        setattr(module, value.__name__, value)
+        sys.modules[module.__name__] = module
+    try:
+        with zipfile.ZipFile(path, "w") as archive:
+            with archive.open("archive/data.pkl", "w") as file:
+                Pickler(file, 2).dump({name: Tensor(str(i), shape) for i, (name, (_, shape, _)) in enumerate(tensors.items())})
+            for i, (_, _, data) in enumerate(tensors.values()):
+                archive.writestr(f"archive/data/{i}", data)
+    finally:
+        del sys.modules["torch"], sys.modules["torch._utils"]
+
+
+class Forms(CliTest):
+    """The same checkpoint in other forms gives the same bytes of predictions."""
+
+    def setUp(self):
+        super().setUp()
+        self.model = self.copy_model()
+        self.path = self.model / "model.safetensors"
+        self.tensors = read_tensors(self.path)
+        self.expected = self.predictions(TINY_BERT)
+
+    def check(self):
+        self.assertEqual(self.predictions(self.model), self.expected)
+
+    def test_half_precision(self):
+        for dtype in ("F16", "BF16"):
+            write_tensors(self.path, {name: (dtype, shape, half(data, dtype == "BF16"))
+                                      for name, (_, shape, data) in self.tensors.items()})
+            self.check()
+
+    def test_shards(self):
+        self.path.unlink()
+        names = list(self.tensors)
+        for i in range(3):
+            write_tensors(self.model / f"model-{i}.safetensors", {name: self.tensors[name] for name in names[i::3]})
+        (self.model / "model.safetensors.index.json").write_text(json.dumps(
+            {"metadata": {}, "weight_map": {name: f"model-{i % 3}.safetensors" for i, name in enumerate(names)}}))
+        self.check()
+
+    def test_pytorch(self):
+        self.path.unlink()
+        write_pytorch(self.model / "pytorch_model.bin", self.tensors)
+        self.check()
+        names = list(self.tensors)
+        (self.model / "pytorch_model.bin").unlink()
+        for i in range(2):
+            write_pytorch(self.model / f"pytorch_model-{i}.bin", {name: self.tensors[name] for name in names[i::2]})
+        (self.model / "pytorch_model.bin.index.json").write_text(json.dumps(
+            {"weight_map": {name: f"pytorch_model-{i % 2}.bin" for i, name in enumerate(names)}}))
+        self.check()
+
+    def test_extra_tensors(self):
+        self.tensors["cls.predictions.bias"] = ("F32", [2], bytes(8))
+        self.tensors["bert.embeddings.position_ids"] = ("I64", [1, 2], bytes(16))  # a buffer, which is not even told
+        write_tensors(self.path, self.tensors)
+        self.check()
+        self.assertIn("ignored         1 tensors: cls.predictions.bias", self.ok("inspect", self.model))
+
+    def test_vocabulary_without_tokenizer_json(self):
+        (self.model / "tokenizer.json").unlink()
+        self.check()
+
+    def test_cache_layout(self):
+        entry = self.folder / "models--org--name"
+        (entry / "blobs").mkdir(parents=True)
+        (entry / "refs").mkdir()
+        (entry / "refs" / "main").write_text("0123abc")
+        snapshot = entry / "snapshots" / "0123abc"
+        snapshot.mkdir(parents=True)
+        for i, path in enumerate(sorted(self.model.iterdir())):
+            path.rename(entry / "blobs" / str(i))
+            os.symlink(f"../../blobs/{i}", snapshot / path.name)
+        self.model = entry
+        self.check()
+        report = self.folder / "report.json"
+        self.ok("quantize", entry, "-o", self.folder / "out", "--json", report)
+        base = sum(path.stat().st_size for path in snapshot.iterdir())
+        self.assertEqual(json.loads(report.read_text())["base_disk_bytes"], base)  # blobs are not counted again
+
+    def test_encoder_without_a_head(self):
+        edit_json(self.model / "config.json", architectures=["BertForPreTraining"], id2label=None, problem_type=None)
+        self.tensors = {name: tensor for name, tensor in self.tensors.items() if not name.startswith("classifier")}
+        self.tensors["cls.seq_relationship.weight"] = ("F32", [2], bytes(8))
+        write_tensors(self.path, self.tensors)
+        self.assertIn("ignored         1 tensors: cls.seq_relationship.weight", self.ok("inspect", self.model))
+        data = self.texts(60)
+        for command in ("predict", "eval"):
+            self.fails(USAGE, command, self.model, "--data", data, says="without a classification head; fit one with fit-head")
+        self.ok("fit-head", self.model, "--data", data, "-o", self.folder / "fitted")
+        lines = parse_lines(self.predictions(self.folder / "fitted", "--data", data))
+        self.assertEqual(list(lines[0]["probabilities"]), LABELS)
+
+
+class Artifacts(CliTest):
+    def test_export_is_read_back_as_the_same_graph(self):
+        self.ok("quantize", TINY_BERT, "-o", self.folder / "int8")
+        for model, kind in ((TINY_BERT, "float"), (self.folder / "int8", "dynamic")):
+            graph = self.ok("inspect", model, "--graph")
+            for opset in (14, 17, 23):
+                path = self.folder / f"{kind}{opset}.onnx"
+                self.ok("export", model, "-o", path, "--opset", opset)
+                self.assertEqual(self.ok("inspect", path, "--graph"), graph)
+                report = self.folder / "bench.json"
+                self.ok("bench", path, "--length", 16, "--iterations", 2, "--json", report)
+                self.assertEqual(json.loads(report.read_text())["length"], "16")
+        piped = support.laconic("export", self.folder / "int8", "-o", "-", "--opset", 17)
+        self.assertEqual((piped.returncode, piped.stdout), (0, (self.folder / "dynamic17.onnx").read_bytes()))
+
+    def test_float_model_is_quantized_on_its_way_out(self):
+        self.ok("quantize", TINY_BERT, "-o", self.folder / "int8")
+        for model in (TINY_BERT, self.folder / "int8"):
+            self.ok("export", model, "-o", self.folder / f"{model.name}.onnx", "--format", "dynamic")
+        self.assertEqual(*((self.folder / f"{name}.onnx").read_bytes() for name in ("tiny_bert", "int8")))
+
+    def test_artifact_needs_nothing_of_its_origin(self):
+        model = self.copy_model()
+        for method in ("dynamic", "fp16", "bf16"):
+            out = self.folder / method
+            self.ok("quantize", model, "-o", out, "--method", method)
+            self.ok("inspect", out, "--verify")
+        expected = {method: self.predictions(self.folder / method) for method in ("dynamic", "fp16", "bf16")}
+        for path in model.iterdir():
+            path.unlink()
+        (self.folder / "elsewhere").mkdir()
+        for method, lines in expected.items():
+            (self.folder / method).rename(self.folder / "elsewhere" / method)
+            self.assertEqual(self.predictions(self.folder / "elsewhere" / method), lines)
+        # The tiny models' numbers fit both half-width types.
+        self.assertEqual(expected["fp16"], self.predictions(TINY_BERT))
+        self.assertEqual(expected["bf16"], self.predictions(TINY_BERT))
+
+    def test_writing_is_deterministic(self):
+        for name in ("one", "two"):
+            self.ok("quantize", TINY_BERT, "-o", self.folder / name)
+        for path in (self.folder / "one").iterdir():
+            self.assertEqual(path.read_bytes(), (self.folder / "two" / path.name).read_bytes(), path.name)
+
+    def test_layers_can_be_chosen(self):
+        layers = self.ok("inspect", TINY_BERT, "--layers").split()
+        self.assertIn("classifier", layers)
+        self.ok("quantize", TINY_BERT, "-o", self.folder / "out", "--layers", "linear", "--exclude", "classifier,*pooler*")
+        recipe = json.loads((self.folder / "out" / "laconic.json").read_text())["recipe"]["layers"]
+        self.assertEqual(set(layers) - set(recipe),
+                         {name for name in layers if "embeddings" in name or "pooler" in name or name == "classifier"})
+
+
+class Reports(CliTest):
+    LATENCY = {"mean", "std", "p50", "p95", "p99"}
+    METRICS = {"accuracy", "micro_f1", "macro_f1", "macro_roc_auc", "labels"}
+
+    def report(self, *arguments):
+        self.ok(*arguments, "--json", self.folder / "report.json")
+        return json.loads((self.folder / "report.json").read_text())
+
+    def test_compare(self):
+        self.ok("quantize", TINY_BERT, "-o", self.folder / "int8")
+        data = self.texts(60)
+        report = self.report("compare", TINY_BERT, self.folder / "int8", "--data", data)
+        self.assertEqual((report["schema_version"], report["data"]), (1, str(data)))
+        base, candidate = report["models"]
+        for row, path, method in ((base, TINY_BERT, "float"), (candidate, self.folder / "int8", "dynamic")):
+            self.assertEqual((row["path"], row["method"]), (str(path), method))
+            self.assertEqual(row["disk_bytes"], sum(file.stat().st_size for file in path.iterdir()))
+            self.assertEqual(set(row["latency_ms"]), self.LATENCY)
+            self.assertLessEqual(self.METRICS, set(row["metrics"]))
+            self.assertEqual(row["predictions_total"], 60)
+            self.assertGreater(row["throughput_per_s"], 0)
+            self.assertGreater(row["memory_bytes"], 0)
+            self.assertEqual(sum(row["tensor_bytes"].values()), row["stored_tensor_bytes"])
+            reduction = 100 * (1 - row["disk_bytes"] / base["disk_bytes"])
+            self.assertAlmostEqual(row["size_reduction_percent"], reduction)
+        parameters = sum(math.prod(shape) for _, shape, _ in read_tensors(TINY_BERT / "model.safetensors").values())
+        self.assertAlmostEqual(base["compression_ratio"], 1)
+        self.assertAlmostEqual(candidate["compression_ratio"], 4 * parameters / candidate["stored_tensor_bytes"])
+        for member in ("predictions_changed", "texts_changed", "mean_abs_logit_difference", "max_abs_logit_difference"):
+            self.assertEqual(base[member], 0)
+        self.assertGreater(candidate["max_abs_logit_difference"], candidate["mean_abs_logit_difference"])
+
+    def test_eval_counts_what_predict_says(self):
+        data = self.texts(60)
+        report = self.report("eval", TINY_BERT, "--data", data)
+        self.assertEqual((report["schema_version"], report["texts"]), (1, 60))
+        full = sum(len(row["input_ids"]) == 128 for row in examples("tiny_bert")[:60])
+        self.assertIn(report["truncated"], (full - 1, full))  # one is of that length
+        truth = [json.loads(line)["label"] for line in data.read_text().splitlines()]
+        guesses = [line["labels"][0] for line in parse_lines(self.ok("predict", TINY_BERT, "--data", data))]
+        right = sum(guess == label for guess, label in zip(guesses, truth, strict=True))
+        self.assertAlmostEqual(report["metrics"]["accuracy"], right / 60)
+        self.assertEqual(report["metrics"]["labels"]["negative"]["support"], truth.count("negative"))
+        self.assertLessEqual(self.METRICS, set(report["metrics"]))
+
+    def test_json_on_standard_output_is_alone_there(self):
+        output = self.ok("eval", TINY_BERT, "--data", self.texts(), "--json", "-")
+        self.assertEqual(json.loads(output)["texts"], 20)
+        self.assertIn("accuracy", self.stderr)
+
+    def test_bench(self):
+        report = self.report("bench", TINY_BERT, "--batch", 3, "--length", "8-16", "--threads", 2, "--iterations", 4)
+        self.assertEqual({key: report[key] for key in ("schema_version", "threads", "batch", "length", "runs")},
+                         {"schema_version": 1, "threads": 2, "batch": 3, "length": "8-16", "runs": 4})
+        self.assertEqual(set(report["latency_ms"]), self.LATENCY)
+        for isa in ("scalar", self.ok("bench", TINY_BERT, "--iterations", 1).splitlines()[-1].split()[0]):
+            environment = os.environ | {"LACONIC_FORCE_ISA": isa}
+            report = json.loads(self.ok("bench", TINY_BERT, "--iterations", 1, "--json", "-", env=environment))
+            self.assertEqual(report["isa"], isa)
+        report = self.report("bench", TINY_BERT, "--data", self.texts(), "--batch", 8)
+        self.assertEqual((report["length"], report["runs"]), ("data", 3))
+
+    def test_nothing_is_drawn_where_there_is_no_terminal(self):
+        self.ok("quantize", TINY_BERT, "-o", self.folder / "int8")
+        self.assertEqual(self.stderr, "")
+
+
+if __name__ == "__main__":
+    support.main()
