@@ -147,13 +147,13 @@ class BertConfig {
   }
 
   static std::string_view Fallback(std::string_view key) {
-    static const std::map<std::string_view, std::string_view> kFallbacks = {{"unk_token", "[UNK]"},
-                                                                            {"sep_token", "[SEP]"},
-                                                                            {"pad_token", "[PAD]"},
-                                                                            {"cls_token", "[CLS]"},
-                                                                            {"mask_token", "[MASK]"}};
-    const auto found = kFallbacks.find(key);
-    return found == kFallbacks.end() ? std::string_view() : found->second;
+    static const std::map<std::string_view, std::string_view> fallbacks = {{"unk_token", "[UNK]"},
+                                                                           {"sep_token", "[SEP]"},
+                                                                           {"pad_token", "[PAD]"},
+                                                                           {"cls_token", "[CLS]"},
+                                                                           {"mask_token", "[MASK]"}};
+    const auto found = fallbacks.find(key);
+    return found == fallbacks.end() ? std::string_view() : found->second;
   }
 
  private:

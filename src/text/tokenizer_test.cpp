@@ -25,12 +25,12 @@ using nlohmann::json;
 using testing::ElementsAre;
 using testing::HasSubstr;
 
-const std::filesystem::path kShared = "../shared";
+constexpr std::string_view kShared = "../shared";
 
 // Made by tools/text/make_golden.py; the file names the versions.
 const json& Golden() {
-  static const json kGolden = ReadJsonFile("src/text/testdata/golden.json");
-  return kGolden;
+  static const json golden = ReadJsonFile("src/text/testdata/golden.json");
+  return golden;
 }
 
 // As make_golden.py's merge_patch: objects merge, but what has a type replaces.
@@ -73,16 +73,18 @@ TEST(TokenizerGoldenTest, SmallVocabulariesUnderEverySetting) {
 }
 
 TEST(TokenizerGoldenTest, RealVocabularies) {
-  if (!std::filesystem::exists(kShared / "models")) {
+  if (!std::filesystem::exists(std::filesystem::path(kShared) / "models")) {
     GTEST_SKIP() << "no models in " << kShared;
   }
   for (const json& group : Golden()["groups"]) {
     if (!group.contains("base")) {
       SCOPED_TRACE(group["name"].get<std::string>());
-      ExpectCases(group.contains("file")
-                      ? Tokenizer::FromJson(ReadFile(kShared / group["file"].get<std::string>(), 1 << 20))
-                      : Tokenizer::FromDirectory(kShared / group["directory"].get<std::string>()),
-                  group["cases"]);
+      ExpectCases(
+          group.contains("file")
+              ? Tokenizer::FromJson(
+                    ReadFile(std::filesystem::path(kShared) / group["file"].get<std::string>(), 1 << 20))
+              : Tokenizer::FromDirectory(std::filesystem::path(kShared) / group["directory"].get<std::string>()),
+          group["cases"]);
     }
   }
 }
@@ -291,7 +293,7 @@ TEST_F(TokenizerDirectoryTest, RefusesWhatItCannotFollow) {
   Write("vocab.txt", "a\n\xFF\n");
   EXPECT_THAT(LoadMessage(), HasSubstr("not UTF-8 at byte 2"));
   Write("vocab.txt", kVocabulary);
-  const std::pair<const char*, const char*> kConfigs[] = {
+  const std::pair<const char*, const char*> configs[] = {
       {R"([1])", "expected a JSON object"},
       {R"({"tokenizer_class": "BertJapaneseTokenizer"})", "unsupported: tokenizer_class 'BertJapaneseTokenizer'"},
       {R"({"do_basic_tokenize": false})", "unsupported: do_basic_tokenize"},
@@ -303,7 +305,7 @@ TEST_F(TokenizerDirectoryTest, RefusesWhatItCannotFollow) {
       {R"({"added_tokens_decoder": {"x": {"content": "a"}}})", "'added_tokens_decoder': expected ids as keys, got 'x'"},
       {R"({"cls_token": 3})", "'content'"},
   };
-  for (const auto& [config, message] : kConfigs) {
+  for (const auto& [config, message] : configs) {
     Write("tokenizer_config.json", config);
     EXPECT_THAT(LoadMessage(), HasSubstr(message)) << config;
   }

@@ -42,8 +42,8 @@ PropertyTable::PropertyTable() {
 }
 
 const PropertyTable& Properties() {
-  static const PropertyTable kTable;
-  return kTable;
+  static const PropertyTable table;
+  return table;
 }
 
 bool HasBefore(std::string_view text, std::size_t end, std::uint32_t properties) {
