@@ -82,9 +82,8 @@ PackedS8 PackS8(std::span<const LinearPart> parts, kernels::Isa isa) {
     const std::span<const float> values = part.scale.values<float>();
     packed.scale.insert(packed.scale.end(), values.begin(), values.end());
   }
-  // Before the joined copy, so that what outlives it lies below it in the heap and leaves no hole (12 layers: 24 MB).
-  packed.weights = AlignedBytes(packed.kernels->packed_bytes(packed.k, packed.n));
   const Tensor rows = JoinWeights(parts);
+  packed.weights = AlignedBytes(packed.kernels->packed_bytes(packed.k, packed.n));
   packed.kernels->pack(packed.k, packed.n, rows.data_as<std::int8_t>(), rows.strides()[1], rows.strides()[0],
                        packed.weights.data());
   rows.ReleasePages();
@@ -97,9 +96,9 @@ PackedF32 PackF32(std::span<const LinearPart> parts, kernels::Isa isa) {
   packed.k = parts[0].weight.shape()[0];
   packed.n = TotalColumns(parts);
   packed.bias = JoinBias(parts);
-  packed.type = TypeOf(parts[0].weight.dtype());
-  packed.weights = AlignedBytes(packed.kernels->packed_bytes(packed.k, packed.n, packed.type));  // as in PackS8
   const Tensor rows = JoinWeights(parts);
+  packed.type = TypeOf(rows.dtype());
+  packed.weights = AlignedBytes(packed.kernels->packed_bytes(packed.k, packed.n, packed.type));
   packed.kernels->pack(
       packed.k, packed.n,
       {.data = rows.data(), .type = packed.type, .k_stride = rows.strides()[1], .n_stride = rows.strides()[0]},

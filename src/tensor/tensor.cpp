@@ -1,17 +1,15 @@
 #include "tensor/tensor.h"
 
 #include <algorithm>
-#include <cstdlib>
 #include <cstring>
-#include <new>
 #include <utility>
 
+#include "base/aligned_bytes.h"
 #include "laconic/error.h"
 
 namespace laconic {
 namespace {
 
-constexpr std::size_t kAlignment = 64;  // a cache line, and the widest vector
 constexpr std::int64_t kMaxElements = std::int64_t{1} << 62;
 constexpr std::size_t kMaxRank = 32;  // far above any model's; bounds recursion over the axes
 
@@ -78,13 +76,9 @@ Tensor Tensor::Allocate(DType dtype, Shape shape) {
   if (__builtin_mul_overflow(tensor.num_elements_, SizeOf(dtype), &size_bytes)) {
     Fail(ErrorCode::kResource, "no memory for a tensor of shape ", ToString(tensor.shape_));
   }
-  const std::size_t padded = (static_cast<std::size_t>(size_bytes) + kAlignment - 1) / kAlignment * kAlignment;
-  void* data = std::aligned_alloc(kAlignment, padded == 0 ? kAlignment : padded);
-  if (data == nullptr) {
-    Fail(ErrorCode::kResource, "no memory for a tensor of ", size_bytes, " bytes");
-  }
-  tensor.owner_ = std::shared_ptr<void>(data, [](void* block) { std::free(block); });
-  tensor.data_ = static_cast<const std::byte*>(data);
+  const auto block = std::make_shared<const AlignedBytes>(size_bytes);
+  tensor.owner_ = block;
+  tensor.data_ = block->data();
   return tensor;
 }
 
