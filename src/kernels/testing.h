@@ -74,7 +74,7 @@ void FillIntegers(std::span<T> x, std::mt19937& rng, int lo, int hi) {
 
 // Equal as bits: NaN equals itself, 0 differs from -0.
 inline bool SameBits(std::span<const float> a, std::span<const float> b) {
-  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size_bytes()) == 0;
+  return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), a.size_bytes()) == 0);
 }
 
 // The level that a family whose best is `best` must report.

@@ -6,7 +6,7 @@ namespace laconic::kernels {
 
 namespace {
 
-std::int64_t ScalarScratchBytes(std::int64_t keys, std::int64_t /*head_dim*/) noexcept { return keys * 4; }
+std::int64_t ScalarScratchBytes(std::int64_t keys, std::int64_t /*head_dim*/) noexcept { return RoundUp(keys * 4, 64); }
 
 // The parts that attention/simd.h splits it into: K transposed, V, scores and sums of a tile of query rows.
 [[maybe_unused]] std::int64_t VectorScratchBytes(std::int64_t keys, std::int64_t head_dim) noexcept {

@@ -44,7 +44,7 @@ struct GemmF32Kernels {
   Isa isa = Isa::kScalar;                                            // the level of the functions below
   std::int64_t (*panel_columns)(std::int64_t n) noexcept = nullptr;  // columns of a packed panel
   std::int64_t (*packed_bytes)(std::int64_t k, std::int64_t n, WeightType type) noexcept = nullptr;
-  // `packed`: packed_bytes(k, n, type) bytes, 64-byte aligned. The format is this level's own.
+  // `packed`: packed_bytes(k, n, type) bytes (a multiple of 64), 64-byte aligned. The format is this level's own.
   void (*pack)(std::int64_t k, std::int64_t n, const GemmF32Weights& weights, void* packed) noexcept = nullptr;
   void (*run)(const GemmF32Args& args) noexcept = nullptr;
 };

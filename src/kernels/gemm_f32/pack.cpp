@@ -28,7 +28,7 @@ void PackWords(std::int64_t panel, std::int64_t k, std::int64_t n, const GemmF32
 }  // namespace
 
 std::int64_t PackedBytes(std::int64_t panel, std::int64_t k, std::int64_t n, WeightType type) noexcept {
-  return RoundUp(n, panel) * k * WeightBytes(type);
+  return RoundUp(RoundUp(n, panel) * k * WeightBytes(type), 64);
 }
 
 void Pack(std::int64_t panel, std::int64_t k, std::int64_t n, const GemmF32Weights& weights, void* packed) noexcept {

@@ -40,8 +40,8 @@ struct GemmU8S8Kernels {
   Isa isa = Isa::kScalar;                                            // the level of the functions below
   std::int64_t (*panel_columns)(std::int64_t n) noexcept = nullptr;  // columns of a packed panel
   std::int64_t (*packed_bytes)(std::int64_t k, std::int64_t n) noexcept = nullptr;
-  // w[k, j] lies at w + k * k_stride + j * n_stride. `packed`: packed_bytes(k, n) bytes, 64-byte aligned. It holds the
-  // column sums too. The format is this level's own.
+  // w[k, j] lies at w + k * k_stride + j * n_stride. `packed`: packed_bytes(k, n) bytes (a multiple of 64), 64-byte
+  // aligned. It holds the column sums too. The format is this level's own.
   void (*pack)(std::int64_t k, std::int64_t n, const std::int8_t* w, std::int64_t k_stride, std::int64_t n_stride,
                void* packed) noexcept = nullptr;
   void (*run)(const GemmU8S8Args& args) noexcept = nullptr;

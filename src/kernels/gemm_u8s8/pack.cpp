@@ -6,7 +6,7 @@
 namespace laconic::kernels {
 
 std::int64_t PackedBytes(const PackShape& shape, std::int64_t k, std::int64_t n) noexcept {
-  return SumsBytes(n, shape.panel) + RoundUp(n, shape.panel) * RoundUp(k, shape.depth);
+  return SumsBytes(n, shape.panel) + RoundUp(RoundUp(n, shape.panel) * RoundUp(k, shape.depth), 64);
 }
 
 void Pack(const PackShape& shape, std::int64_t k, std::int64_t n, const std::int8_t* w, std::int64_t k_stride,
