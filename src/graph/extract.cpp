@@ -1,6 +1,5 @@
 #include "graph/extract.h"
 
-#include <ranges>
 #include <vector>
 
 namespace laconic {
@@ -8,11 +7,11 @@ namespace laconic {
 Graph Extract(const Graph& graph, ValueId output) {
   std::vector<bool> needed(graph.values().size());
   needed[static_cast<std::size_t>(output)] = true;
-  for (const Node& node : graph.nodes() | std::views::reverse) {
-    if (!needed[static_cast<std::size_t>(node.outputs[0])]) {
+  for (auto node = graph.nodes().rbegin(); node != graph.nodes().rend(); ++node) {
+    if (!needed[static_cast<std::size_t>(node->outputs[0])]) {
       continue;
     }
-    for (const ValueId input : node.inputs) {
+    for (const ValueId input : node->inputs) {
       if (input != kNoValue) {
         needed[static_cast<std::size_t>(input)] = true;
       }

@@ -1,5 +1,6 @@
 #include "tensor/dtype.h"
 
+#include <bit>
 #include <cmath>
 #include <limits>
 
@@ -24,20 +25,29 @@ TEST(DTypeTest, EveryHalfSurvivesARoundTrip) {
   }
 }
 
-// _Float16 is the compiler's own conversion.
-TEST(DTypeTest, RoundsHalfToEvenAsTheCompilerDoes) {
+// The definition of rounding half to even: no neighbour is nearer, and of two that are equally near the even one wins.
+TEST(DTypeTest, RoundsToTheNearestHalf) {
   for (std::uint64_t bits = 0; bits < 0x100000000; bits += 65521) {  // a prime, so that low bits vary
-    float value = 0;
-    const auto low = static_cast<std::uint32_t>(bits);
-    __builtin_memcpy(&value, &low, sizeof(value));
-    if (std::isnan(value)) {
+    const auto value = std::bit_cast<float>(static_cast<std::uint32_t>(bits));
+    if (std::isnan(value) || std::fabs(value) >= 65504.0F) {
       continue;
     }
-    const auto expected = static_cast<_Float16>(value);
-    std::uint16_t expected_bits = 0;
-    __builtin_memcpy(&expected_bits, &expected, sizeof(expected_bits));
-    ASSERT_EQ(FloatToHalf(value), expected_bits) << value;
+    const std::uint16_t half = FloatToHalf(value);
+    const double error = std::fabs(static_cast<double>(HalfToFloat(half)) - value);
+    for (const int step : {-1, 1}) {
+      const auto magnitude = static_cast<std::uint16_t>((half & 0x7FFF) + step);
+      if (magnitude > 0x7BFF) {  // below zero's bits, or not finite
+        continue;
+      }
+      const auto neighbour = static_cast<std::uint16_t>((half & 0x8000) | magnitude);
+      const double other = std::fabs(static_cast<double>(HalfToFloat(neighbour)) - value);
+      ASSERT_LE(error, other) << value;
+      ASSERT_TRUE(error < other || half % 2 == 0) << value;
+    }
   }
+  EXPECT_EQ(FloatToHalf(65519.0F), 0x7BFF);
+  EXPECT_EQ(FloatToHalf(65520.0F), 0x7C00);
+  EXPECT_EQ(FloatToHalf(0x1p-25F), 0);  // a tie with the smallest subnormal
 }
 
 TEST(DTypeTest, RoundsBFloat16HalfToEven) {
