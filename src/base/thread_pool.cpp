@@ -50,6 +50,14 @@ int AvailableThreads() {
 }
 
 struct ThreadPool::State {
+  ~State() {  // here, so that threads are joined too where the next one could not be started
+    stop.store(true, std::memory_order_release);
+    Announce();
+    for (std::thread& thread : threads) {
+      thread.join();
+    }
+  }
+
   std::vector<std::thread> threads;
   std::mutex mutex;
   std::condition_variable wake;
@@ -114,13 +122,7 @@ ThreadPool::ThreadPool(int num_threads) : state_(std::make_unique<State>()) {
   }
 }
 
-ThreadPool::~ThreadPool() {
-  state_->stop.store(true, std::memory_order_release);
-  state_->Announce();
-  for (std::thread& thread : state_->threads) {
-    thread.join();
-  }
-}
+ThreadPool::~ThreadPool() = default;
 
 int ThreadPool::num_threads() const noexcept { return static_cast<int>(state_->threads.size()) + 1; }
 

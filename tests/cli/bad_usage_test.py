@@ -47,6 +47,14 @@ class Options(CliTest):
         for length in ("0", "129", "8-", "8-x", "20-10", "-3"):
             self.fails(USAGE, "bench", TINY_BERT, f"--length={length}", says="length")
 
+    def test_threads_that_cannot_be_started(self):
+        def limit_memory():
+            resource.setrlimit(resource.RLIMIT_AS, (300 << 20,) * 2)  # room for some of the stacks
+        if support.laconic("--version", preexec_fn=limit_memory).returncode != 0:
+            self.skipTest("this build reserves more address space, as sanitizers do")
+        self.fails(RESOURCE, "predict", TINY_BERT, "--text", "a", "--threads", 1000, says="cannot start 1000 threads",
+                   preexec_fn=limit_memory)
+
     def test_opsets(self):
         for opset in (13, 24, 0, -1):
             self.fails(USAGE, "export", TINY_BERT, "-o", self.folder / "out.onnx", "--opset", opset,
