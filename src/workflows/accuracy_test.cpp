@@ -1,5 +1,6 @@
 // What each method costs three real classifiers on their whole test sets; the default is held to the project's limits.
-// The float baselines are those of transformers, the limits those of the per-token simulation and of the best peer.
+// The float baselines are those of transformers, the limits those of the per-token simulation and of the best peer;
+// bf16's are about twice what it costs.
 
 #include <cstdio>
 #include <filesystem>
@@ -37,31 +38,33 @@ struct Case {
 
 std::ostream& operator<<(std::ostream& out, const Case& test) { return out << test.model; }
 
-const std::vector<Case> kCases = {
-    {.model = "minilm_sst2",
-     .data = {"sst2/test.jsonl"},
-     .max_length = 96,
-     .predictions = 1821,
-     .accuracy = 0.8924,
-     .dynamic = {15, 0.020},
-     .bf16 = {3, 0.004}},
-    {.model = "minilm_nlupp",
-     .data = {"nlupp/banking/fold18.json", "nlupp/banking/fold19.json"},
-     .max_length = 64,
-     .predictions = 9792,
-     .micro_f1 = 0.8894,
-     .macro_f1 = 0.8800,
-     .dynamic = {4, 0.056},
-     .bf16 = {3, 0.010}},
-    {.model = "me5_bn5",
-     .data = {"bn_cyberbully5/test.csv"},
-     .max_length = 96,
-     .predictions = 7835,
-     .micro_f1 = 0.8196,
-     .macro_f1 = 0.7707,
-     .dynamic = {15, 0.028},
-     .bf16 = {3, 0.010}},
-};
+std::vector<Case> Cases() {
+  return {
+      {.model = "minilm_sst2",
+       .data = {"sst2/test.jsonl"},
+       .max_length = 96,
+       .predictions = 1821,
+       .accuracy = 0.8924,
+       .dynamic = {15, 0.020},
+       .bf16 = {3, 0.003}},
+      {.model = "minilm_nlupp",
+       .data = {"nlupp/banking/fold18.json", "nlupp/banking/fold19.json"},
+       .max_length = 64,
+       .predictions = 9792,
+       .micro_f1 = 0.8894,
+       .macro_f1 = 0.8800,
+       .dynamic = {4, 0.056},
+       .bf16 = {3, 0.008}},
+      {.model = "me5_bn5",
+       .data = {"bn_cyberbully5/test.csv"},
+       .max_length = 96,
+       .predictions = 7835,
+       .micro_f1 = 0.8196,
+       .macro_f1 = 0.7707,
+       .dynamic = {15, 0.028},
+       .bf16 = {3, 0.005}},
+  };
+}
 
 class AccuracyTest : public ::testing::TestWithParam<Case> {};
 
@@ -109,7 +112,7 @@ TEST_P(AccuracyTest, StaysWithinItsLimits) {
   EXPECT_GT(bf16.mean_abs_difference, 0);
 }
 
-INSTANTIATE_TEST_SUITE_P(FineTuned, AccuracyTest, ::testing::ValuesIn(kCases),
+INSTANTIATE_TEST_SUITE_P(FineTuned, AccuracyTest, ::testing::ValuesIn(Cases()),
                          [](const auto& test) { return std::string(test.param.model); });
 
 }  // namespace
