@@ -27,8 +27,8 @@ class Tensor {
 
   // New storage, filled from `values` in row-major order. Precondition: as many values as the shape has.
   template <typename T>
-  static Tensor FromValues(Shape shape, std::span<const T> values) {
-    return FromBytes(kDTypeOf<T>, std::move(shape), std::as_bytes(values));
+  static Tensor FromValues(const Shape& shape, std::span<const T> values) {
+    return FromBytes(kDTypeOf<T>, shape, std::as_bytes(values));
   }
   static Tensor FromBytes(DType dtype, Shape shape, std::span<const std::byte> bytes);
 
