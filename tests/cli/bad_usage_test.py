@@ -1,5 +1,4 @@
-"""Tests that wrong options, bad data, outputs that cannot be written and interruptions end well: bad_usage_test.py LACONIC"""
-import json
+"""Tests that bad options, bad data, outputs that cannot be written and Ctrl-C end well: bad_usage_test.py LACONIC"""
 import os
 import resource
 import select
@@ -8,7 +7,7 @@ import subprocess
 import time
 
 import support
-from support import (INTERRUPTED, IO, MALFORMED, NOT_FOUND, RESOURCE, TINY_BERT, UNSUPPORTED, USAGE, CliTest, listing,
+from support import (INTERRUPTED, IO, MALFORMED, NOT_FOUND, RESOURCE, TINY_BERT, USAGE, CliTest, listing,
                      read_tensors, write_jsonl, write_tensors)
 
 

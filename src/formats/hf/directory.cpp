@@ -99,7 +99,7 @@ fs::path ResolveCacheEntry(const fs::path& path) {
   while (!revision.empty() && std::isspace(static_cast<unsigned char>(revision.back())) != 0) {
     revision.pop_back();
   }
-  const fs::path snapshot = path / "snapshots" / revision;
+  fs::path snapshot = path / "snapshots" / revision;
   if (revision.empty() || revision[0] == '.' || revision.find('/') != std::string::npos || !IsDirectory(snapshot)) {
     Fail(ErrorCode::kNotFound, "'", ref.string(), "' names the snapshot '", revision, "', which is not there");
   }
