@@ -69,8 +69,8 @@ class Tensor {
   // Any view of a contiguous tensor's elements, as PyTorch's storages are viewed: the first at `offset`, and `strides`
   // in elements. Errors: kInvalidFile for elements outside this tensor, or more of them than it has.
   Tensor Strided(std::int64_t offset, Shape shape, std::vector<std::int64_t> strides) const;
-  Tensor Contiguous() const;                                 // itself, or a row-major copy
-  Tensor ToF32() const;  // itself if f32; f64, f16 and bf16 converted, element by element
+  Tensor Contiguous() const;  // itself, or a row-major copy
+  Tensor ToF32() const;       // itself if f32; f64, f16 and bf16 converted, element by element
 
   // This tensor's bytes are not needed for a while: mapped pages leave the resident set. Nothing for owned storage.
   void ReleasePages() const noexcept;
