@@ -1,4 +1,5 @@
 // Written by tools/text/make_unicode_tables.py from tokenizers 0.23.3. Do not edit.
+// clang-format off
 #include "text/unicode_tables.h"
 
 namespace laconic::text {

@@ -195,7 +195,7 @@ def main():
     runs = [c for c in range(0x110000) if c == 0 or words[c] != words[c - 1]]
     with OUTPUT.open("w") as out:
         print(f"// Written by tools/text/make_unicode_tables.py from tokenizers {tokenizers.__version__}. Do not edit.", file=out)
-        print('#include "text/unicode_tables.h"\n', file=out)
+        print('// clang-format off\n#include "text/unicode_tables.h"\n', file=out)
         print("namespace laconic::text {\nnamespace {\n", file=out)
         print("// Bits 8 and up:", file=out)
         for i in range(0, len(names), 8):
