@@ -128,6 +128,7 @@ Comparison CompareModels(const std::vector<Model>& models, const LabelledData& d
   CheckLabels(models);
   const EncodedTexts texts = EncodeTexts(models[0], data.data, options);
   std::vector<Runner> runners;
+  runners.reserve(models.size());
   for (const Model& model : models) {
     runners.emplace_back(model, NumThreads(options));
   }
