@@ -92,7 +92,8 @@ ValueId EncoderBuilder::Layer(const LayerNames& names, const LayerSizes& sizes, 
   const ValueId key = Linear(names.key, x, hidden, hidden);
   const ValueId value = Linear(names.value, x, hidden, hidden);
   const std::string stem = FullName(names.query.substr(0, names.query.rfind('.')));
-  const float scale = 1.0F / std::sqrt(static_cast<float>(hidden / sizes.heads));
+  const std::int64_t head_dim = hidden / sizes.heads;
+  const float scale = 1.0F / std::sqrt(static_cast<float>(head_dim));
   const ValueId context =
       graph_.AddNode("Attention", stem + ".attention", {query, key, value, key_mask},
                      {{"q_num_heads", sizes.heads}, {"kv_num_heads", sizes.heads}, {"scale", scale}});
