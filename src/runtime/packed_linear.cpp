@@ -46,7 +46,13 @@ Tensor JoinWeights(std::span<const LinearPart> parts) {
   });
 }
 
-kernels::WeightType TypeOf(DType dtype) {
+std::int64_t BytesOf(const std::vector<float>& values) {
+  return static_cast<std::int64_t>(values.size() * sizeof(float));
+}
+
+}  // namespace
+
+kernels::WeightType WeightTypeOf(DType dtype) {
   switch (dtype) {
     case DType::kF32:
       return kernels::WeightType::kF32;
@@ -54,16 +60,12 @@ kernels::WeightType TypeOf(DType dtype) {
       return kernels::WeightType::kF16;
     case DType::kBF16:
       return kernels::WeightType::kBF16;
+    case DType::kS8:
+      return kernels::WeightType::kS8;
     default:
-      Fail(ErrorCode::kInternal, "weights of dtype ", ToString(dtype), " in an f32 GEMM");
+      Fail(ErrorCode::kUnsupported, "no kernel reads weights of dtype ", ToString(dtype));
   }
 }
-
-std::int64_t BytesOf(const std::vector<float>& values) {
-  return static_cast<std::int64_t>(values.size() * sizeof(float));
-}
-
-}  // namespace
 
 std::int64_t PackedS8::size_bytes() const noexcept { return weights.size_bytes() + BytesOf(scale) + BytesOf(bias); }
 std::int64_t PackedF32::size_bytes() const noexcept { return weights.size_bytes() + BytesOf(bias); }
@@ -97,7 +99,7 @@ PackedF32 PackF32(std::span<const LinearPart> parts, kernels::Isa isa) {
   packed.n = TotalColumns(parts);
   packed.bias = JoinBias(parts);
   const Tensor rows = JoinWeights(parts);
-  packed.type = TypeOf(rows.dtype());
+  packed.type = WeightTypeOf(rows.dtype());
   packed.weights = AlignedBytes(packed.kernels->packed_bytes(packed.k, packed.n, packed.type));
   packed.kernels->pack(
       packed.k, packed.n,

@@ -12,6 +12,9 @@
 
 namespace laconic::runtime {
 
+// The kernels' name for how weights are stored. Errors: kUnsupported for a dtype that no kernel reads.
+kernels::WeightType WeightTypeOf(DType dtype);
+
 // [k, n] in s8 with a scale per column, for quantized rows.
 struct PackedS8 {
   const kernels::GemmU8S8Kernels* kernels = nullptr;

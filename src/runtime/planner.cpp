@@ -171,6 +171,7 @@ class Planner {
     Table table;
     std::tie(table.data, table.scale) = StoredWeight(node.inputs[0], 0);
     table.data = table.data.Contiguous();
+    table.type = WeightTypeOf(table.data.dtype());
     table.name = graph_.value(node.inputs[0]).name;
     table.ids = SourceOf(node.inputs[1]);
     const std::int64_t rows = table.data.shape()[0];

@@ -5,8 +5,6 @@
 
 #include <fmt/format.h>
 
-#include "laconic/error.h"
-
 namespace laconic::runtime {
 namespace {
 
@@ -25,21 +23,6 @@ Range Share(std::int64_t begin, std::int64_t end, std::int64_t unit, int part, i
 }
 
 Range RowsOf(const Work& work) { return Share(work.begin, work.end, 1, work.part, work.num_parts); }
-
-kernels::WeightType TypeOf(DType dtype) {
-  switch (dtype) {
-    case DType::kF32:
-      return kernels::WeightType::kF32;
-    case DType::kF16:
-      return kernels::WeightType::kF16;
-    case DType::kBF16:
-      return kernels::WeightType::kBF16;
-    case DType::kS8:
-      return kernels::WeightType::kS8;
-    default:
-      Fail(ErrorCode::kUnsupported, "an embedding table of dtype ", ToString(dtype));
-  }
-}
 
 std::string_view NameOf(kernels::Activation activation) {
   switch (activation) {
@@ -83,7 +66,7 @@ void EmbeddingStep::Run(const Inputs& inputs, const Memory& memory, const Work& 
   for (std::size_t i = 0; i < tables_.size(); ++i) {
     const Table& table = tables_[i];
     args.tables[i] = {.data = table.data.data(),
-                      .type = TypeOf(table.data.dtype()),
+                      .type = table.type,
                       .row_stride = table.data.strides()[0],
                       .scale = table.data.dtype() == DType::kS8 ? table.scale.data_as<float>() : nullptr,
                       .ids = IdsOf(inputs, table.ids) + range.begin};

@@ -22,6 +22,7 @@ enum class IdSource : std::uint8_t { kIds, kTypeIds, kPositions };
 struct Table {
   Tensor data;   // [rows, width]: f32, f16, bf16 or s8, row-major
   Tensor scale;  // f32 [rows] where data is s8
+  kernels::WeightType type = kernels::WeightType::kF32;
   IdSource ids = IdSource::kIds;
   std::string name;
 };
