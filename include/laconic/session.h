@@ -33,10 +33,10 @@ class CompiledModel {
   std::string PlanText() const;                // the steps, one a line
 
   struct Impl;
+  explicit CompiledModel(std::unique_ptr<const Impl> impl);  // for src/runtime
   const Impl& impl() const noexcept { return *impl_; }
 
  private:
-  explicit CompiledModel(std::unique_ptr<const Impl> impl);
   std::unique_ptr<const Impl> impl_;
 };
 

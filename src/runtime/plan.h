@@ -105,15 +105,18 @@ struct Segment {
   std::size_t last = 0;
 };
 
+class TapSink;
+
 struct Plan {
   std::vector<Buffer> buffers;
   std::vector<std::unique_ptr<const Step>> steps;
   Matrix output;
   Rows output_rows = Rows::kTexts;
   std::int64_t max_positions = 0;  // rows of the position table; 0: no limit
-  std::int64_t num_ids = 0;        // rows of the word table
+  std::int64_t num_ids = 0;        // rows of the word table; 0: none
   std::int64_t num_types = 0;      // rows of the token type table; 0: none
   std::int64_t memory_bytes = 0;   // weights as held
+  TapSink* tap_sink = nullptr;     // is told of batches; null: no taps
 
   // Made by FinishPlan:
   std::vector<Segment> segments;

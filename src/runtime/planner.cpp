@@ -19,7 +19,12 @@ constexpr std::int64_t kCodesAlignment = 64;  // rows of codes start on a cache 
 
 class Planner {
  public:
-  Planner(const Graph& graph, kernels::Isa isa) : graph_(graph), isa_(isa) {
+  Planner(const Graph& graph, kernels::Isa isa, std::span<const std::string> taps, TapSink* sink)
+      : graph_(graph), isa_(isa) {
+    plan_.tap_sink = sink;
+    for (std::size_t i = 0; i < taps.size(); ++i) {
+      taps_[TappedValue(taps[i])].push_back(i);
+    }
     for (const Node& node : graph.nodes()) {
       for (const ValueId input : node.inputs) {
         if (input != kNoValue) {
@@ -34,6 +39,7 @@ class Planner {
       if (!done_.contains(&node)) {
         WithFrame([&] { return "node '" + graph_.name(node) + "'"; }, [&] { Lower(node); });
       }
+      EmitTaps(node);
     }
     if (graph_.outputs().size() != 1) {
       Fail(ErrorCode::kUnsupported, "a graph with ", graph_.outputs().size(), " outputs; expected 1");
@@ -73,6 +79,40 @@ class Planner {
 
   // Read where it is used: a weight's stored form, the mask (texts are flat: only real tokens are there), positions.
   void LowerNothing(const Node&) {}
+
+  // --- taps -------------------------------------------------------------------------------------------------------
+
+  ValueId TappedValue(const std::string& name) const {
+    const std::optional<ValueId> value = graph_.FindValue(name);
+    if (!value) {
+      Fail(ErrorCode::kInvalidArgument, "the graph has no value '", name, "'");
+    }
+    const Node* producer = graph_.FindProducer(*value);
+    const ValueType& type = graph_.value(*value).type;
+    const bool is_rows = type.dtype == DType::kF32 && (type.shape.size() == 2 || type.shape.size() == 3);
+    if (producer == nullptr || !is_rows || LiesAsCodes(*producer)) {
+      Fail(ErrorCode::kInvalidArgument, "'", name, "' of type ", laconic::ToString(type),
+           " cannot be tapped: expected rows of f32 that the graph computes");
+    }
+    return *value;
+  }
+
+  static bool LiesAsCodes(const Node& node) {
+    return node.op == "laconic.DynamicQuantize" || node.op == "DequantizeLinear" || node.op == "Cast";
+  }
+
+  void EmitTaps(const Node& node) {
+    for (const ValueId output : node.outputs) {
+      const auto found = taps_.find(output);
+      if (found == taps_.end()) {
+        continue;
+      }
+      const Matrix place = Place(output);
+      for (const std::size_t tap : found->second) {
+        Emit<TapStep>(plan_.tap_sink, tap, graph_.value(output).name, RowsOf(output), place);
+      }
+    }
+  }
 
   // --- where values lie -------------------------------------------------------------------------------------------
 
@@ -123,11 +163,15 @@ class Planner {
     plan_.steps.push_back(std::make_unique<const T>(std::forward<Args>(args)...));
   }
 
-  const Node* SoleConsumer(ValueId value) const {
+  // The one node that reads `value`, if nothing else does.
+  const Node* SoleReader(ValueId value) const {
     const auto found = consumers_.find(value);
     const bool leaves = std::ranges::find(graph_.outputs(), value) != graph_.outputs().end();
     return found != consumers_.end() && found->second.size() == 1 && !leaves ? found->second[0] : nullptr;
   }
+
+  // … and it may be computed inside that node's step.
+  const Node* SoleConsumer(ValueId value) const { return taps_.contains(value) ? nullptr : SoleReader(value); }
 
   // --- weights ----------------------------------------------------------------------------------------------------
 
@@ -216,14 +260,15 @@ class Planner {
     Emit<FirstTokenStep>(x, NewPlace(node.outputs[0]));
   }
 
-  // Sums of table rows become one look-up; a sum that only a LayerNormalization reads is added there.
+  // Sums of table rows become one look-up (a tap inside looks up again); a sum that only a LayerNormalization reads is
+  // added there.
   void LowerAdd(const Node& node) {
     const ValueId out = node.outputs[0];
     const auto a = embeddings_.find(node.inputs[0]);
     const auto b = embeddings_.find(node.inputs[1]);
     const bool tables = a != embeddings_.end() && b != embeddings_.end() && b->second.size() == 1 &&
                         static_cast<std::int64_t>(a->second.size()) < kernels::kMaxEmbeddingTables &&
-                        SoleConsumer(node.inputs[0]) != nullptr && SoleConsumer(node.inputs[1]) != nullptr;
+                        SoleReader(node.inputs[0]) != nullptr && SoleReader(node.inputs[1]) != nullptr;
     if (tables) {
       std::vector<Table> joined = a->second;
       joined.push_back(b->second[0]);
@@ -433,10 +478,13 @@ class Planner {
   std::unordered_map<ValueId, std::vector<Table>> embeddings_;     // sums of table rows, not yet looked up
   std::unordered_map<ValueId, std::pair<ValueId, ValueId>> sums_;  // sums that are not yet added
   std::set<const Node*> done_;
+  std::unordered_map<ValueId, std::vector<std::size_t>> taps_;  // tapped values: their places in the list asked for
 };
 
 }  // namespace
 
-Plan MakePlan(const Graph& graph, kernels::Isa isa) { return Planner(graph, isa).Run(); }
+Plan MakePlan(const Graph& graph, kernels::Isa isa, std::span<const std::string> taps, TapSink* sink) {
+  return Planner(graph, isa, taps, sink).Run();
+}
 
 }  // namespace laconic::runtime

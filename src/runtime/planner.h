@@ -1,6 +1,9 @@
 // Graph → Plan: which kernels run, what they fuse, where values lie. The only place that knows of both.
 #pragma once
 
+#include <span>
+#include <string>
+
 #include "graph/graph.h"
 #include "kernels/isa.h"
 #include "runtime/plan.h"
@@ -8,7 +11,7 @@
 namespace laconic::runtime {
 
 // Packs the weights on the way, and releases the mapped pages of those it has packed.
-// Errors: kUnsupported for a graph that has no such plan, naming the node.
-Plan MakePlan(const Graph& graph, kernels::Isa isa);
+// Errors: kUnsupported for a graph that has no such plan, naming the node; tap.h's for `taps`.
+Plan MakePlan(const Graph& graph, kernels::Isa isa, std::span<const std::string> taps = {}, TapSink* sink = nullptr);
 
 }  // namespace laconic::runtime

@@ -10,6 +10,7 @@
 #include "laconic/error.h"
 #include "runtime/plan.h"
 #include "runtime/planner.h"
+#include "runtime/tap.h"
 
 namespace laconic {
 namespace {
@@ -40,16 +41,21 @@ CompiledModel::CompiledModel(std::unique_ptr<const Impl> impl) : impl_(std::move
 CompiledModel::~CompiledModel() = default;
 
 std::shared_ptr<const CompiledModel> CompiledModel::Compile(const Model& model, const CompileOptions& options) {
+  return runtime::CompileTapped(model.graph(), {}, nullptr, options);
+}
+
+std::shared_ptr<const CompiledModel> runtime::CompileTapped(const Graph& graph, std::span<const std::string> values,
+                                                            TapSink* sink, const CompileOptions& options) {
   const kernels::Isa isa = options.isa.empty() ? kernels::ActiveIsa() : kernels::ParseIsa(options.isa);
   if (!kernels::IsaSupported(isa)) {
     Fail(ErrorCode::kUnsupported, "this CPU lacks the level ", kernels::ToString(isa));
   }
-  auto impl = std::make_unique<Impl>();
+  auto impl = std::make_unique<CompiledModel::Impl>();
   impl->isa = isa;
-  impl->plan = runtime::MakePlan(model.graph(), isa);
+  impl->plan = runtime::MakePlan(graph, isa, values, sink);
   const std::int64_t positions = impl->plan.max_positions;
   impl->max_length = positions > 0 ? positions : std::numeric_limits<std::int64_t>::max();
-  return std::shared_ptr<const CompiledModel>(new CompiledModel(std::move(impl)));
+  return std::make_shared<const CompiledModel>(std::move(impl));
 }
 
 std::int64_t CompiledModel::output_width() const noexcept { return impl_->plan.output.width; }
@@ -102,7 +108,9 @@ void Session::Impl::Append(const Encoding& encoding) {
   for (std::int64_t i = 0; i < length; ++i) {
     const std::int64_t id = encoding.ids[static_cast<std::size_t>(i)];
     const std::int64_t type = encoding.type_ids.empty() ? 0 : encoding.type_ids[static_cast<std::size_t>(i)];
-    check("token id", id, plan.num_ids);
+    if (plan.num_ids > 0) {
+      check("token id", id, plan.num_ids);
+    }
     if (plan.num_types > 0) {
       check("token type", type, plan.num_types);
     }
@@ -213,8 +221,14 @@ std::vector<float> Session::Impl::Run(std::span<const Encoding> batch) {
     return {};
   }
   Reserve();
+  if (plan.tap_sink != nullptr) {
+    plan.tap_sink->BeginBatch({inputs.starts});
+  }
   for (const Segment& segment : plan.segments) {
     RunSegment(segment);
+  }
+  if (plan.tap_sink != nullptr) {
+    plan.tap_sink->EndBatch();
   }
   const std::int64_t width = plan.output.width;
   std::vector<float> output(batch.size() * static_cast<std::size_t>(width));

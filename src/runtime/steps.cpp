@@ -278,6 +278,19 @@ void FirstTokenStep::Run(const Inputs& inputs, const Memory& memory, const Work&
   }
 }
 
+void TapStep::Run(const Inputs&, const Memory& memory, const Work& work) const {
+  const Range range = RowsOf(work);
+  if (range.size() > 0) {
+    sink_->TakeRows({.value = value_,
+                     .rows = rows_,
+                     .first_row = range.begin,
+                     .num_rows = range.size(),
+                     .width = x_.width,
+                     .data = memory.Row(x_, range.begin),
+                     .stride = memory.Stride(x_)});
+  }
+}
+
 void MeanPoolStep::Run(const Inputs& inputs, const Memory& memory, const Work& work) const {
   const Range range = RowsOf(work);
   for (std::int64_t text = range.begin; text < range.end; ++text) {

@@ -13,6 +13,7 @@
 #include "kernels/quantize_rows/quantize_rows.h"
 #include "runtime/packed_linear.h"
 #include "runtime/plan.h"
+#include "runtime/tap.h"
 #include "tensor/tensor.h"
 
 namespace laconic::runtime {
@@ -190,6 +191,25 @@ class FirstTokenStep final : public Step {
 
  private:
   Matrix x_, out_;
+};
+
+// Hands rows to a sink.
+class TapStep final : public Step {
+ public:
+  TapStep(TapSink* sink, std::size_t value, std::string name, Rows rows, Matrix x)
+      : sink_(sink), value_(value), name_(std::move(name)), rows_(rows), x_(x) {}
+  void Run(const Inputs& inputs, const Memory& memory, const Work& work) const override;
+  std::string Describe() const override { return "tap " + name_; }
+  std::vector<BufferId> Reads() const override { return {x_.buffer}; }
+  std::vector<BufferId> Writes() const override { return {}; }
+  Rows rows() const override { return rows_; }
+
+ private:
+  TapSink* sink_;
+  std::size_t value_;
+  std::string name_;
+  Rows rows_;
+  Matrix x_;
 };
 
 class MeanPoolStep final : public Step {

@@ -36,7 +36,7 @@ std::vector<Encoding> RandomBatch(const CompiledModel& model, const BenchOptions
     const std::int64_t steps = std::max<std::int64_t>(1, options.batch - 1);
     const std::int64_t length = options.length + (last - options.length) * i / steps;
     for (std::int64_t token = 0; token < length; ++token) {
-      const auto id = random() % static_cast<std::uint64_t>(model.num_ids());
+      const auto id = random() % static_cast<std::uint64_t>(std::max<std::int64_t>(1, model.num_ids()));
       batch[static_cast<std::size_t>(i)].ids.push_back(static_cast<std::int32_t>(id));
     }
   }
