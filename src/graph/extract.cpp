@@ -1,5 +1,6 @@
 #include "graph/extract.h"
 
+#include <algorithm>
 #include <vector>
 
 namespace laconic {
@@ -7,8 +8,12 @@ namespace laconic {
 Graph Extract(const Graph& graph, ValueId output) {
   std::vector<bool> needed(graph.values().size());
   needed[static_cast<std::size_t>(output)] = true;
+  const auto is_needed = [&](const Node& node) {
+    return std::ranges::any_of(node.outputs,
+                               [&](ValueId id) { return id != kNoValue && needed[static_cast<std::size_t>(id)]; });
+  };
   for (auto node = graph.nodes().rbegin(); node != graph.nodes().rend(); ++node) {
-    if (!needed[static_cast<std::size_t>(node->outputs[0])]) {
+    if (!is_needed(*node)) {
       continue;
     }
     for (const ValueId input : node->inputs) {
@@ -20,7 +25,7 @@ Graph Extract(const Graph& graph, ValueId output) {
   Graph part;
   GraphCopier copy(graph, &part);
   for (const Node& node : graph.nodes()) {
-    if (needed[static_cast<std::size_t>(node.outputs[0])]) {
+    if (is_needed(node)) {
       copy.CopyNode(node);
     }
   }

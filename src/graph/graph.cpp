@@ -1,6 +1,7 @@
 #include "graph/graph.h"
 
 #include <algorithm>
+#include <cctype>
 
 #include "graph/ops.h"
 #include "laconic/error.h"
@@ -54,13 +55,37 @@ T AttributeOr(const Node& node, std::string_view name) {
 
 }  // namespace
 
+std::string QuoteName(std::string_view name) {
+  const auto is_plain = [](char c) {
+    return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_' || c == '.' || c == '/' || c == '-' ||
+           static_cast<unsigned char>(c) >= 0x80;
+  };
+  if (!name.empty() && name != "_" && name != "..." && std::ranges::all_of(name, is_plain)) {
+    return std::string(name);
+  }
+  std::string quoted = "\"";
+  for (const char c : name) {
+    if (c == '\n') {
+      quoted += "\\n";
+      continue;
+    }
+    if (c == '"' || c == '\\') {
+      quoted += '\\';
+    }
+    quoted += c;
+  }
+  return quoted + '"';
+}
+
 std::string ToString(const ValueType& type) {
   std::string text = std::string(ToString(type.dtype)) + "[";
   for (std::size_t i = 0; i < type.shape.size(); ++i) {
     const Dim& dim = type.shape[i];
-    text += (i == 0 ? "" : ", ") + (dim.is_fixed() ? std::to_string(dim.size) : dim.symbol);
+    const bool as_number = !dim.is_fixed() && std::isdigit(static_cast<unsigned char>(dim.symbol[0])) != 0;
+    text += i == 0 ? "" : ", ";
+    text += dim.is_fixed() ? std::to_string(dim.size) : as_number ? '"' + dim.symbol + '"' : QuoteName(dim.symbol);
   }
-  return text + "]";
+  return text + (type.has_shape ? "]" : "...]");
 }
 
 ValueId Graph::AddValue(std::string name, ValueType type) {
@@ -89,30 +114,55 @@ ValueId Graph::AddInitializer(std::string name, Tensor tensor) {
 }
 
 ValueId Graph::AddNode(std::string op, std::string name, std::vector<ValueId> inputs, Attributes attributes) {
-  return WithFrame([&] { return "node '" + name + "'"; },
-                   [&] {
-                     const OpSchema& schema = SchemaOf(op);
-                     const auto num_inputs = static_cast<int>(inputs.size());
-                     if (num_inputs < schema.min_inputs || num_inputs > schema.max_inputs) {
-                       Fail(ErrorCode::kInvalidFile, op, " takes ", schema.min_inputs, " to ", schema.max_inputs,
-                            " inputs, got ", num_inputs);
-                     }
-                     std::vector<const ValueType*> types;
-                     for (const ValueId id : inputs) {
-                       if (id < kNoValue || id >= static_cast<ValueId>(values_.size())) {
-                         Fail(ErrorCode::kInternal, "input ", types.size(), " of ", op, " does not exist");
-                       }
-                       types.push_back(id == kNoValue ? nullptr : &value(id).type);
-                       if (id == kNoValue && static_cast<int>(types.size()) <= schema.min_inputs) {
-                         Fail(ErrorCode::kInvalidFile, "input ", types.size() - 1, " of ", op, " is missing");
-                       }
-                     }
-                     CheckAttributes(schema, &attributes);
-                     const ValueId output = AddValue(name, schema.infer(types, attributes));
-                     producer_[static_cast<std::size_t>(output)] = static_cast<std::int32_t>(nodes_.size());
-                     nodes_.push_back({std::move(op), std::move(inputs), {output}, std::move(attributes)});
-                     return output;
-                   });
+  return AddNode(std::move(op), std::vector<std::string>{std::move(name)}, std::move(inputs), std::move(attributes))[0];
+}
+
+std::vector<ValueId> Graph::AddNode(std::string op, const std::vector<std::string>& names, std::vector<ValueId> inputs,
+                                    Attributes attributes) {
+  return WithFrame(
+      [&] { return "node '" + (names.empty() ? op : names[0]) + "'"; },
+      [&] {
+        const OpSchema& schema = SchemaOf(op);
+        const std::vector<const ValueType*> types = CheckInputs(schema, inputs);
+        CheckAttributes(schema, &attributes);
+        const auto num_outputs = static_cast<int>(names.size());
+        if (num_outputs < 1 || num_outputs > schema.max_outputs) {
+          Fail(ErrorCode::kInvalidFile, op, " has 1 to ", schema.max_outputs, " outputs, got ", num_outputs);
+        }
+        std::vector<ValueType> outputs;  // before any is added, since that moves what `types` points at
+        for (int i = 0; i < num_outputs; ++i) {
+          outputs.push_back(schema.infer(types, attributes, i));
+        }
+        Node node{std::move(op), std::move(inputs), {}, std::move(attributes)};
+        for (std::size_t i = 0; i < names.size(); ++i) {
+          const bool absent = i > 0 && names[i].empty();
+          node.outputs.push_back(absent ? kNoValue : AddValue(names[i], std::move(outputs[i])));
+          if (!absent) {
+            producer_[static_cast<std::size_t>(node.outputs.back())] = static_cast<std::int32_t>(nodes_.size());
+          }
+        }
+        nodes_.push_back(std::move(node));
+        return nodes_.back().outputs;
+      });
+}
+
+std::vector<const ValueType*> Graph::CheckInputs(const OpSchema& schema, const std::vector<ValueId>& inputs) const {
+  const auto num_inputs = static_cast<int>(inputs.size());
+  if (num_inputs < schema.min_inputs || num_inputs > schema.max_inputs) {
+    Fail(ErrorCode::kInvalidFile, schema.op, " takes ", schema.min_inputs, " to ", schema.max_inputs, " inputs, got ",
+         num_inputs);
+  }
+  std::vector<const ValueType*> types;
+  for (const ValueId id : inputs) {
+    if (id < kNoValue || id >= static_cast<ValueId>(values_.size())) {
+      Fail(ErrorCode::kInternal, "input ", types.size(), " of ", schema.op, " does not exist");
+    }
+    types.push_back(id == kNoValue ? nullptr : &value(id).type);
+    if (id == kNoValue && static_cast<int>(types.size()) <= schema.min_inputs) {
+      Fail(ErrorCode::kInvalidFile, "input ", types.size() - 1, " of ", schema.op, " is missing");
+    }
+  }
+  return types;
 }
 
 void Graph::AddOutput(ValueId value) { outputs_.push_back(value); }
@@ -162,7 +212,16 @@ void GraphCopier::CopyNode(const Node& node) {
   for (const ValueId input : node.inputs) {
     inputs.push_back((*this)(input));
   }
-  map_[node.outputs[0]] = to_.AddNode(node.op, from_.name(node), std::move(inputs), node.attributes);
+  std::vector<std::string> names;
+  for (const ValueId output : node.outputs) {
+    names.push_back(output == kNoValue ? "" : from_.value(output).name);
+  }
+  const std::vector<ValueId> outputs = to_.AddNode(node.op, names, std::move(inputs), node.attributes);
+  for (std::size_t i = 0; i < outputs.size(); ++i) {
+    if (outputs[i] != kNoValue) {
+      map_[node.outputs[i]] = outputs[i];
+    }
+  }
 }
 
 void GraphCopier::CopyOutputs() {

@@ -27,16 +27,24 @@ struct Dim {
   Dim(std::string name) : symbol(std::move(name)) {}  // NOLINT(google-explicit-constructor)
   Dim(const char* name) : symbol(name) {}             // NOLINT(google-explicit-constructor)
   bool is_fixed() const noexcept { return symbol.empty(); }
+  bool is_unknown() const noexcept { return symbol == "?"; }
   bool operator==(const Dim&) const = default;
 };
+inline constexpr const char* kUnknownDim = "?";
 
 struct ValueType {
   DType dtype = DType::kF32;
   std::vector<Dim> shape;
+  bool has_shape = true;  // false: not even the number of dimensions is known before the model runs; `shape` is empty
+
+  static ValueType Unshaped(DType dtype) { return {dtype, {}, false}; }
+  bool has_rank(std::size_t rank) const noexcept { return has_shape && shape.size() == rank; }
   bool operator==(const ValueType&) const = default;
 };
 
-std::string ToString(const ValueType& type);  // "f32[batch, sequence, 384]"
+std::string ToString(const ValueType& type);  // "f32[batch, sequence, 384]"; "f32[...]" without a shape
+// A name as the text form writes it: in quotes where it holds spaces or punctuation of the form.
+std::string QuoteName(std::string_view name);
 
 using Attribute = std::variant<std::int64_t, float, std::string, std::vector<std::int64_t>>;
 using Attributes = std::map<std::string, Attribute, std::less<>>;
@@ -48,7 +56,7 @@ inline constexpr ValueId kNoValue = -1;  // an optional input that is absent
 struct Node {
   std::string op;
   std::vector<ValueId> inputs;
-  std::vector<ValueId> outputs;
+  std::vector<ValueId> outputs;  // at least one; of the others kNoValue where an optional one is absent
   Attributes attributes;
 };
 
@@ -56,6 +64,8 @@ struct Value {
   std::string name;
   ValueType type;
 };
+
+struct OpSchema;  // ops.h
 
 class Graph {
  public:
@@ -68,6 +78,9 @@ class Graph {
   // Errors: kUnsupported for an unknown op; kInvalidFile for inputs or attributes that the schema refuses; all name the
   // node.
   ValueId AddNode(std::string op, std::string name, std::vector<ValueId> inputs, Attributes attributes = {});
+  // The same for several outputs; an empty name stands for an optional output that is absent (not the first).
+  std::vector<ValueId> AddNode(std::string op, const std::vector<std::string>& names, std::vector<ValueId> inputs,
+                               Attributes attributes = {});
 
   // `value` leaves the graph; its name is the output's name.
   void AddOutput(ValueId value);
@@ -86,6 +99,7 @@ class Graph {
 
  private:
   ValueId AddValue(std::string name, ValueType type);
+  std::vector<const ValueType*> CheckInputs(const OpSchema& schema, const std::vector<ValueId>& inputs) const;
 
   std::vector<Value> values_;
   std::vector<Node> nodes_;

@@ -1,81 +1,30 @@
 #include "graph/ops.h"
 
 #include <algorithm>
-#include <array>
 
+#include "graph/infer.h"
 #include "laconic/error.h"
 
 namespace laconic {
 namespace {
 
-using Inputs = std::span<const ValueType* const>;
+using namespace infer;  // NOLINT(google-build-using-namespace): the checks that every function below is made of
 
-void ExpectRank(const ValueType& type, std::size_t rank, std::string_view what) {
-  if (type.shape.size() != rank) {
-    Fail(ErrorCode::kInvalidFile, what, ": expected ", rank, " dimensions, got ", ToString(type));
-  }
-}
-
-void ExpectDType(const ValueType& type, DType dtype, std::string_view what) {
-  if (type.dtype != dtype) {
-    Fail(ErrorCode::kInvalidFile, what, ": expected ", ToString(dtype), ", got ", ToString(type));
-  }
-}
-
-void ExpectInteger(const ValueType& type, std::string_view what) {
-  if (type.dtype != DType::kS64 && type.dtype != DType::kS32) {
-    Fail(ErrorCode::kInvalidFile, what, ": expected s64 or s32, got ", ToString(type));
-  }
-}
-
-void ExpectSame(const Dim& a, const Dim& b, std::string_view what) {
-  if (a != b) {
-    const auto text = [](const Dim& dim) { return dim.is_fixed() ? std::to_string(dim.size) : dim.symbol; };
-    Fail(ErrorCode::kInvalidFile, what, ": expected ", text(a), ", got ", text(b));
-  }
-}
-
-// `axis` counted from the front. Errors: kInvalidFile if out of range.
-std::size_t Axis(const Attributes& attributes, std::int64_t default_axis, std::size_t rank) {
-  const auto found = attributes.find("axis");
-  std::int64_t axis = found == attributes.end() ? default_axis : std::get<std::int64_t>(found->second);
-  const auto signed_rank = static_cast<std::int64_t>(rank);
-  if (axis < -signed_rank || axis >= signed_rank) {
-    Fail(ErrorCode::kInvalidFile, "axis ", axis, " is outside a tensor of ", rank, " dimensions");
-  }
-  axis += axis < 0 ? signed_rank : 0;
-  return static_cast<std::size_t>(axis);
-}
-
-// NumPy's rule, as ONNX has it.
-std::vector<Dim> Broadcast(const std::vector<Dim>& a, const std::vector<Dim>& b) {
-  const std::vector<Dim>& longer = a.size() >= b.size() ? a : b;
-  const std::vector<Dim>& shorter = a.size() >= b.size() ? b : a;
-  std::vector<Dim> out = longer;
-  const std::size_t shift = longer.size() - shorter.size();
-  for (std::size_t i = 0; i < shorter.size(); ++i) {
-    if (out[shift + i] == Dim(1)) {
-      out[shift + i] = shorter[i];
-    } else if (shorter[i] != Dim(1)) {
-      ExpectSame(out[shift + i], shorter[i], "broadcast");
-    }
-  }
-  return out;
-}
-
-ValueType InferSame(Inputs in, const Attributes&) {
+ValueType InferSame(Inputs in, const Attributes&, int) {
   ExpectDType(*in[0], DType::kF32, "input");
   return *in[0];
 }
 
-ValueType InferAdd(Inputs in, const Attributes&) {
-  ExpectDType(*in[0], DType::kF32, "input 0");
-  ExpectDType(*in[1], DType::kF32, "input 1");
-  return {DType::kF32, Broadcast(in[0]->shape, in[1]->shape)};
+ValueType InferAdd(Inputs in, const Attributes&, int) {
+  ExpectDType(*in[1], in[0]->dtype, "input 1");
+  return Broadcast(in);
 }
 
-ValueType InferGather(Inputs in, const Attributes& attributes) {
+ValueType InferGather(Inputs in, const Attributes& attributes, int) {
   ExpectInteger(*in[1], "indices");
+  if (!in[0]->has_shape || !in[1]->has_shape) {
+    return ValueType::Unshaped(in[0]->dtype);
+  }
   const std::size_t axis = Axis(attributes, 0, in[0]->shape.size());
   ValueType out{in[0]->dtype, {}};
   out.shape.assign(in[0]->shape.begin(), in[0]->shape.begin() + static_cast<std::ptrdiff_t>(axis));
@@ -84,24 +33,40 @@ ValueType InferGather(Inputs in, const Attributes& attributes) {
   return out;
 }
 
-ValueType InferLayerNormalization(Inputs in, const Attributes& attributes) {
+ValueType InferLayerNormalization(Inputs in, const Attributes& attributes, int output) {
   ExpectDType(*in[0], DType::kF32, "input");
-  const std::size_t rank = in[0]->shape.size();
-  if (Axis(attributes, -1, rank) != rank - 1) {
-    Fail(ErrorCode::kUnsupported, "LayerNormalization over more than the last axis");
-  }
   for (std::size_t i = 1; i < in.size(); ++i) {
-    ExpectDType(*in[i], DType::kF32, "scale or bias");
-    ExpectRank(*in[i], 1, "scale or bias");
-    ExpectSame(in[0]->shape.back(), in[i]->shape[0], "scale or bias");
+    if (in[i] != nullptr) {
+      ExpectDType(*in[i], DType::kF32, "scale or bias");
+    }
+  }
+  if (!in[0]->has_shape) {
+    return *in[0];
+  }
+  const std::size_t axis = Axis(attributes, -1, in[0]->shape.size());
+  if (output > 0) {  // mean, inverse standard deviation
+    ValueType reduced = *in[0];
+    std::fill(reduced.shape.begin() + static_cast<std::ptrdiff_t>(axis), reduced.shape.end(), Dim(1));
+    return reduced;
+  }
+  if (axis == in[0]->shape.size() - 1) {
+    for (std::size_t i = 1; i < in.size(); ++i) {
+      if (in[i] != nullptr && in[i]->has_shape) {
+        ExpectRank(*in[i], 1, "scale or bias");
+        ExpectSame(in[0]->shape.back(), in[i]->shape[0], "scale or bias");
+      }
+    }
   }
   return *in[0];
 }
 
-ValueType InferLinear(Inputs in, const Attributes&) {
+ValueType InferLinear(Inputs in, const Attributes&, int) {
   ExpectDType(*in[0], DType::kF32, "input");
   ExpectDType(*in[1], DType::kF32, "weight");
   ExpectRank(*in[1], 2, "weight");
+  if (!in[0]->has_shape || !in[1]->has_shape) {
+    return ValueType::Unshaped(DType::kF32);
+  }
   if (in[0]->shape.empty()) {
     Fail(ErrorCode::kInvalidFile, "input: expected at least 1 dimension, got ", ToString(*in[0]));
   }
@@ -116,10 +81,15 @@ ValueType InferLinear(Inputs in, const Attributes&) {
   return out;
 }
 
-ValueType InferAttention(Inputs in, const Attributes& attributes) {
+ValueType InferAttention(Inputs in, const Attributes& attributes, int) {
   for (std::size_t i = 0; i < 3; ++i) {
     ExpectDType(*in[i], DType::kF32, "query, key or value");
     ExpectRank(*in[i], 3, "query, key or value");
+    if (!in[i]->has_shape) {
+      return ValueType::Unshaped(DType::kF32);
+    }
+  }
+  for (std::size_t i = 0; i < 3; ++i) {
     ExpectSame(in[0]->shape[0], in[i]->shape[0], "batch of query, key or value");
     ExpectSame(in[1]->shape[1], in[i == 0 ? 1 : i]->shape[1], "length of key or value");
     const Dim& width = in[i]->shape[2];
@@ -139,45 +109,54 @@ ValueType InferAttention(Inputs in, const Attributes& attributes) {
   return out;
 }
 
-ValueType InferCast(Inputs in, const Attributes& attributes) {
-  return {ParseDType(std::get<std::string>(attributes.at("to"))), in[0]->shape};
+ValueType InferCast(Inputs in, const Attributes& attributes, int) {
+  return {ParseDType(std::get<std::string>(attributes.at("to"))), in[0]->shape, in[0]->has_shape};
 }
 
-ValueType InferDequantizeLinear(Inputs in, const Attributes& attributes) {
-  if (in[0]->dtype != DType::kS8 && in[0]->dtype != DType::kU8) {
-    Fail(ErrorCode::kInvalidFile, "input: expected s8 or u8, got ", ToString(*in[0]));
+ValueType InferDequantizeLinear(Inputs in, const Attributes& attributes, int) {
+  if (in[0]->dtype != DType::kS8 && in[0]->dtype != DType::kU8 && in[0]->dtype != DType::kS32) {
+    Fail(ErrorCode::kInvalidFile, "input: expected s8, u8 or s32, got ", ToString(*in[0]));
   }
   ExpectDType(*in[1], DType::kF32, "scale");
-  if (!in[1]->shape.empty()) {
+  if (!in[1]->shape.empty() && in[0]->has_shape) {
     ExpectRank(*in[1], 1, "scale");
     ExpectSame(in[0]->shape[Axis(attributes, 1, in[0]->shape.size())], in[1]->shape[0], "scale");
   }
   if (in.size() > 2 && in[2] != nullptr) {
     ExpectDType(*in[2], in[0]->dtype, "zero point");
-    if (in[2]->shape != in[1]->shape) {
+    if (in[1]->has_shape && in[2]->has_shape && in[2]->shape != in[1]->shape) {
       Fail(ErrorCode::kInvalidFile, "zero point: expected the scale's shape, got ", ToString(*in[2]));
     }
   }
-  return {DType::kF32, in[0]->shape};
+  return {DType::kF32, in[0]->shape, in[0]->has_shape};
 }
 
-ValueType InferPositions(Inputs in, const Attributes&) {
+ValueType InferPositions(Inputs in, const Attributes&, int) {
   ExpectInteger(*in[0], "ids");
   ExpectRank(*in[0], 2, "ids");
+  if (!in[0]->has_shape) {
+    return ValueType::Unshaped(DType::kS64);
+  }
   return {DType::kS64, {Dim(1), in[0]->shape[1]}};
 }
 
-ValueType InferKeyMask(Inputs in, const Attributes&) {
+ValueType InferKeyMask(Inputs in, const Attributes&, int) {
   ExpectInteger(*in[0], "mask");
   ExpectRank(*in[0], 2, "mask");
+  if (!in[0]->has_shape) {
+    return ValueType::Unshaped(DType::kBool);
+  }
   return {DType::kBool, {in[0]->shape[0], Dim(1), Dim(1), in[0]->shape[1]}};
 }
 
-ValueType InferMeanPool(Inputs in, const Attributes&) {
+ValueType InferMeanPool(Inputs in, const Attributes&, int) {
   ExpectDType(*in[0], DType::kF32, "input");
   ExpectRank(*in[0], 3, "input");
   ExpectInteger(*in[1], "mask");
   ExpectRank(*in[1], 2, "mask");
+  if (!in[0]->has_shape) {
+    return ValueType::Unshaped(DType::kF32);
+  }
   return {DType::kF32, {in[0]->shape[0], in[0]->shape[2]}};
 }
 
@@ -193,7 +172,7 @@ const std::vector<OpSchema>& Schemas() {
       {"DequantizeLinear", 2, 3, {{"axis", std::int64_t{1}}}, InferDequantizeLinear},
       {"Gather", 2, 2, {{"axis", std::int64_t{0}}}, InferGather},
       {"Gelu", 1, 1, {{"approximate", std::string("none")}}, InferSame},
-      {"LayerNormalization", 3, 3, {{"axis", std::int64_t{-1}}, {"epsilon", 1e-5F, false}}, InferLayerNormalization},
+      {"LayerNormalization", 2, 3, {{"axis", std::int64_t{-1}}, {"epsilon", 1e-5F, false}}, InferLayerNormalization, 3},
       {"Relu", 1, 1, {}, InferSame},
       {"Tanh", 1, 1, {}, InferSame},
       {"laconic.DynamicQuantize", 1, 1, {}, InferSame},
@@ -208,13 +187,20 @@ const std::vector<OpSchema>& Schemas() {
 }  // namespace
 
 const OpSchema* FindOpSchema(std::string_view op) {
-  const auto found = std::ranges::find(Schemas(), op, &OpSchema::op);
-  return found == Schemas().end() ? nullptr : &*found;
+  for (const std::vector<OpSchema>* schemas : {&Schemas(), &GeneralOnnxOps()}) {
+    const auto found = std::ranges::find(*schemas, op, &OpSchema::op);
+    if (found != schemas->end()) {
+      return &*found;
+    }
+  }
+  return nullptr;
 }
 
 std::vector<std::string_view> OpNames() {
   std::vector<std::string_view> names;
-  std::ranges::transform(Schemas(), std::back_inserter(names), &OpSchema::op);
+  for (const std::vector<OpSchema>* schemas : {&Schemas(), &GeneralOnnxOps()}) {
+    std::ranges::transform(*schemas, std::back_inserter(names), &OpSchema::op);
+  }
   return names;
 }
 

@@ -12,6 +12,7 @@
 //   laconic.MeanPool(x [B, S, H], mask [B, S])        [B, H]: the mean of x over the positions where mask != 0
 #pragma once
 
+#include <limits>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -26,16 +27,23 @@ struct AttributeSchema {
   bool required = false;
 };
 
+inline constexpr int kAnyNumber = std::numeric_limits<int>::max();
+
 struct OpSchema {
   std::string_view op;
   int min_inputs = 0;
-  int max_inputs = 0;
+  int max_inputs = 0;  // or kAnyNumber
   std::vector<AttributeSchema> attributes;
 
-  // The output's type from the inputs' types (null where an optional input is absent).
+  // The type of output number `output` from the inputs' types (null where an optional input is absent).
   // Errors: kInvalidFile, expected and got.
-  ValueType (*infer)(std::span<const ValueType* const> inputs, const Attributes& attributes);
+  ValueType (*infer)(std::span<const ValueType* const> inputs, const Attributes& attributes, int output);
+  int max_outputs = 1;
 };
+
+// In onnx_ops.cpp: ONNX's operators that have no part in the canonical form of a model, but occur in files. Of their
+// outputs the element type is always known, the shape where it follows from the inputs' shapes.
+const std::vector<OpSchema>& GeneralOnnxOps();
 
 // Null for an unknown op.
 const OpSchema* FindOpSchema(std::string_view op);

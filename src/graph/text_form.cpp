@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cctype>
 #include <charconv>
+#include <optional>
 
 #include <fmt/format.h>
 
@@ -16,24 +17,6 @@ bool IsNameCharacter(char c) {
          static_cast<unsigned char>(c) >= 0x80;
 }
 
-std::string QuoteName(std::string_view name) {
-  if (std::ranges::all_of(name, IsNameCharacter)) {
-    return std::string(name);
-  }
-  std::string quoted = "\"";
-  for (const char c : name) {
-    if (c == '\n') {
-      quoted += "\\n";
-      continue;
-    }
-    if (c == '"' || c == '\\') {
-      quoted += '\\';
-    }
-    quoted += c;
-  }
-  return quoted + '"';
-}
-
 std::string PrintAttribute(const Attribute& attribute) {
   struct Printer {
     std::string operator()(std::int64_t value) const { return fmt::format("{}", value); }
@@ -42,7 +25,10 @@ std::string PrintAttribute(const Attribute& attribute) {
       const std::string text = fmt::format("{}", value);
       return text.find_first_of(".en") == std::string::npos ? text + ".0" : text;
     }
-    std::string operator()(const std::string& value) const { return '"' + value + '"'; }
+    std::string operator()(const std::string& value) const {
+      const std::string quoted = QuoteName(value);
+      return quoted.starts_with('"') ? quoted : '"' + quoted + '"';
+    }
     std::string operator()(const std::vector<std::int64_t>& value) const {
       return fmt::format("[{}]", fmt::join(value, ", "));
     }
@@ -59,9 +45,14 @@ std::string PrintNode(const Graph& graph, const Node& node) {
   for (const auto& [name, value] : node.attributes) {
     attributes.push_back(name + " = " + PrintAttribute(value));
   }
-  return fmt::format("{} = {}({}){}: {}\n", QuoteName(graph.name(node)), node.op, fmt::join(inputs, ", "),
+  std::vector<std::string> outputs, types;
+  for (const ValueId output : node.outputs) {
+    outputs.push_back(output == kNoValue ? "_" : QuoteName(graph.value(output).name));
+    types.push_back(output == kNoValue ? "_" : ToString(graph.value(output).type));
+  }
+  return fmt::format("{} = {}({}){}: {}\n", fmt::join(outputs, ", "), node.op, fmt::join(inputs, ", "),
                      attributes.empty() ? "" : fmt::format(" {{{}}}", fmt::join(attributes, ", ")),
-                     ToString(graph.value(node.outputs[0]).type));
+                     fmt::join(types, ", "));
 }
 
 class Parser {
@@ -81,14 +72,16 @@ class Parser {
       ++position_;
       return;
     }
+    const bool quoted = Peek() == '"';
     const std::string first = Name();
-    if (first == "input" && Peek() != '=') {
+    const bool is_node = quoted || Peek() == '=' || Peek() == ',';
+    if (first == "input" && !is_node) {
       const std::string name = Name();
       Expect(':');
       graph_.AddInput(name, Type());
-    } else if (first == "const" && Peek() != '=') {
+    } else if (first == "const" && !is_node) {
       Constant();
-    } else if (first == "output" && Peek() != '=') {
+    } else if (first == "output" && !is_node) {
       graph_.AddOutput(ExistingValue(Name()));
     } else {
       NodeLine(first);
@@ -116,15 +109,19 @@ class Parser {
     graph_.AddInitializer(name, std::move(tensor));
   }
 
-  void NodeLine(const std::string& name) {
+  void NodeLine(const std::string& first) {
+    std::vector<std::string> names = {first};
+    while (Peek() == ',') {
+      Expect(',');
+      names.push_back(OptionalName().value_or(""));
+    }
     Expect('=');
     const std::string op = Name();
     Expect('(');
     std::vector<ValueId> inputs;
     while (Peek() != ')') {
-      const bool quoted = Peek() == '"';
-      const std::string input = Name();
-      inputs.push_back(input == "_" && !quoted ? kNoValue : ExistingValue(input));
+      const std::optional<std::string> input = OptionalName();
+      inputs.push_back(input ? ExistingValue(*input) : kNoValue);
       if (Peek() != ')') {
         Expect(',');
       }
@@ -134,13 +131,27 @@ class Parser {
     if (Peek() == '{') {
       attributes = AttributeList();
     }
-    const ValueId node = graph_.AddNode(op, name, std::move(inputs), std::move(attributes));
-    Expect(':');
-    const ValueType stated = Type();
-    if (stated != graph_.value(node).type) {
-      Fail(ErrorCode::kInvalidFile, "'", name, "': stated type ", ToString(stated), ", but ", op, " gives ",
-           ToString(graph_.value(node).type));
+    const std::vector<ValueId> outputs = graph_.AddNode(op, names, std::move(inputs), std::move(attributes));
+    for (std::size_t i = 0; i < outputs.size(); ++i) {
+      Expect(i == 0 ? ':' : ',');
+      if (outputs[i] == kNoValue) {
+        OptionalName();
+        continue;
+      }
+      const ValueType stated = Type();
+      const ValueType& inferred = graph_.value(outputs[i]).type;
+      if (stated != inferred) {
+        Fail(ErrorCode::kInvalidFile, "'", names[i], "': stated type ", ToString(stated), ", but ", op, " gives ",
+             ToString(inferred));
+      }
     }
+  }
+
+  // Nothing for "_", which stands for an input or output that is absent.
+  std::optional<std::string> OptionalName() {
+    const bool quoted = Peek() == '"';
+    std::string name = Name();
+    return name == "_" && !quoted ? std::nullopt : std::optional(std::move(name));
   }
 
   Attributes AttributeList() {
@@ -192,8 +203,13 @@ class Parser {
     type.dtype = WithFrame([] { return "a type"; }, [&] { return ParseDType(dtype); });
     Expect('[');
     while (Peek() != ']') {
+      const bool quoted = Peek() == '"';
       const std::string dim = Name();
-      const bool number = !dim.empty() && std::isdigit(static_cast<unsigned char>(dim[0])) != 0;
+      if (dim == "..." && !quoted && type.shape.empty()) {
+        type.has_shape = false;
+        break;
+      }
+      const bool number = !quoted && !dim.empty() && std::isdigit(static_cast<unsigned char>(dim[0])) != 0;
       type.shape.push_back(number ? Dim(Integer(dim)) : Dim(dim));
       if (Peek() != ']') {
         Expect(',');

@@ -32,6 +32,19 @@ TEST(TextFormTest, RoundTrips) {
   EXPECT_NE(text.find("{epsilon = 1e-12}"), std::string::npos) << text;
 }
 
+TEST(TextFormTest, SaysSeveralOutputsAndUnknownShapes) {
+  const std::string text =
+      "input x: f32[batch, \"2 * n\", 8]\n"
+      "input ids: s64[batch, ?]\n"
+      "values, _, \"_\" = DynamicQuantizeLinear(x): u8[batch, \"2 * n\", 8], _, u8[]\n"
+      "same = Reshape(x, ids): f32[...]\n"
+      "sum = Add(x, x): f32[batch, \"2 * n\", 8]\n"
+      "output \"_\"\n";
+  std::string quoted = text;  // an unknown size is written as a name in quotes
+  quoted.replace(quoted.find('?'), 1, "\"?\"");
+  EXPECT_EQ(PrintGraph(ParseGraph(quoted, FromExample)), quoted);
+}
+
 TEST(TextFormTest, RefusesMalformedText) {
   for (const std::string_view text :
        {"y = Gelu(x): f32[2]", "input x f32[2]", "input x: f99[2]", "input x: f32[2\n", "input x: f32[2]\noutput y",

@@ -117,10 +117,11 @@ class Planner {
   // --- where values lie -------------------------------------------------------------------------------------------
 
   Rows RowsOf(ValueId value) const {
-    const std::size_t rank = graph_.value(value).type.shape.size();
-    if (rank != 2 && rank != 3) {
-      Fail(ErrorCode::kUnsupported, "value '", graph_.value(value).name, "' of type ",
-           laconic::ToString(graph_.value(value).type), "; expected [batch, width] or [batch, sequence, width]");
+    const ValueType& type = graph_.value(value).type;
+    const std::size_t rank = type.shape.size();
+    if ((rank != 2 && rank != 3) || type.dtype != DType::kF32 || !type.shape.back().is_fixed()) {
+      Fail(ErrorCode::kUnsupported, "value '", graph_.value(value).name, "' of type ", laconic::ToString(type),
+           "; expected f32[batch, width] or f32[batch, sequence, width]");
     }
     return rank == 3 ? Rows::kTokens : Rows::kTexts;
   }
@@ -288,6 +289,11 @@ class Planner {
 
   void LowerLayerNorm(const Node& node) {
     const ValueId in = node.inputs[0];
+    const std::int64_t axis = IntAttribute(node, "axis");
+    const auto last = static_cast<std::int64_t>(graph_.value(in).type.shape.size()) - 1;
+    if (node.inputs.size() != 3 || node.outputs.size() != 1 || (axis != -1 && axis != last)) {
+      Fail(ErrorCode::kUnsupported, "LayerNormalization without bias, over several axes, or with statistics");
+    }
     LayerNormSpec spec;
     spec.name = graph_.name(node);
     const auto sum = sums_.find(in);
