@@ -10,7 +10,7 @@ cd "$(dirname "$0")/.."
 
 build_packages=(
   ca-certificates ccache cmake g++ git make ninja-build protobuf-compiler
-  libbenchmark-dev libcli11-dev libfmt-dev libgmock-dev libgtest-dev libicu-dev libprotobuf-dev libssl-dev
+  libbenchmark-dev libcli11-dev libeigen3-dev libfmt-dev libgmock-dev libgtest-dev libicu-dev libprotobuf-dev libssl-dev
   nlohmann-json3-dev
 )
 lint_packages=(clang clang-format clang-tidy libclang-rt-14-dev)

@@ -1,29 +1,13 @@
 #include "quant/weights.h"
 
-#include <algorithm>
-#include <cmath>
-#include <limits>
-
 #include "laconic/error.h"
+#include "quant/weight_range.h"
 
 namespace laconic::quant {
 
 float QuantizeRowS8(std::span<const float> w, std::span<std::int8_t> q) {
-  float absmax = 0;
-  for (std::size_t i = 0; i < w.size(); ++i) {
-    if (!std::isfinite(w[i])) {
-      Fail(ErrorCode::kInvalidArgument, "expected finite weights, got ", w[i], " at index ", i);
-    }
-    absmax = std::max(absmax, std::abs(w[i]));
-  }
-  const float scale = absmax / 127.0F;
-  if (scale < std::numeric_limits<float>::min()) {
-    std::fill(q.begin(), q.end(), std::int8_t{0});
-    return 1.0F;
-  }
-  for (std::size_t i = 0; i < w.size(); ++i) {
-    q[i] = static_cast<std::int8_t>(std::clamp(std::nearbyint(w[i] / scale), -127.0F, 127.0F));
-  }
+  const float scale = AbsMaxScale(w);
+  RoundRow(w, scale, kFullRange, q);
   return scale;
 }
 
