@@ -36,6 +36,22 @@ TEST(GraphTest, RefusesWhatTheSchemaRefuses) {
   EXPECT_THROW(graph.AddNode("Gelu", "x", {x}), Error) << "the name is taken";
 }
 
+TEST(GraphTest, ScalesOfBlocksFitTheCodes) {
+  Graph graph;
+  const std::vector<std::int8_t> values(40);
+  const ValueId codes = graph.AddInitializer("codes", Tensor::FromValues<std::int8_t>({2, 20}, values));
+  const auto dequantize = [&](const char* name, const Shape& scale, std::int64_t axis, std::int64_t block) {
+    const ValueId scales = graph.AddInitializer(std::string(name) + "_scale", Zeros(scale));
+    return graph.AddNode("DequantizeLinear", name, {codes, scales}, {{"axis", axis}, {"block_size", block}});
+  };
+  EXPECT_EQ(ToString(graph.value(dequantize("short", {2, 3}, 1, 8)).type), "f32[2, 20]");
+  EXPECT_EQ(ToString(graph.value(dequantize("first", {1, 20}, -2, 2)).type), "f32[2, 20]");
+  EXPECT_THROW(dequantize("few", {2, 2}, 1, 8), Error);
+  EXPECT_THROW(dequantize("rows", {3, 3}, 1, 8), Error);
+  EXPECT_THROW(dequantize("flat", {2}, 1, 20), Error);
+  EXPECT_THROW(dequantize("negative", {2, 3}, 1, -8), Error);
+}
+
 TEST(GraphTest, ADefaultAttributeIsTheSameAsNone) {
   Graph graph;
   const ValueId x = graph.AddInput("x", {DType::kF32, {"batch", 8}});

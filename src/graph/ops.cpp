@@ -113,12 +113,31 @@ ValueType InferCast(Inputs in, const Attributes& attributes, int) {
   return {ParseDType(std::get<std::string>(attributes.at("to"))), in[0]->shape, in[0]->has_shape};
 }
 
+// Blocks of `block` neighbours along the axis share a scale; the last may be shorter.
+void ExpectBlockScales(const ValueType& codes, const ValueType& scale, std::size_t axis, std::int64_t block) {
+  if (block < 1) {
+    Fail(ErrorCode::kInvalidFile, "block_size: expected at least 1, got ", block);
+  }
+  ExpectRank(scale, codes.shape.size(), "scale");
+  for (std::size_t i = 0; i < codes.shape.size(); ++i) {
+    const Dim& size = codes.shape[i];
+    const bool is_cut = i == axis && size.is_fixed();
+    ExpectSame(is_cut ? Dim(size.size / block + (size.size % block != 0 ? 1 : 0)) : size, scale.shape[i], "scale");
+  }
+}
+
 ValueType InferDequantizeLinear(Inputs in, const Attributes& attributes, int) {
   if (in[0]->dtype != DType::kS8 && in[0]->dtype != DType::kU8 && in[0]->dtype != DType::kS32) {
     Fail(ErrorCode::kInvalidFile, "input: expected s8, u8 or s32, got ", ToString(*in[0]));
   }
   ExpectDType(*in[1], DType::kF32, "scale");
-  if (!in[1]->shape.empty() && in[0]->has_shape) {
+  const auto block = attributes.find("block_size");
+  if (block != attributes.end() && std::get<std::int64_t>(block->second) != 0) {
+    if (in[0]->has_shape && in[1]->has_shape) {
+      ExpectBlockScales(*in[0], *in[1], Axis(attributes, 1, in[0]->shape.size()),
+                        std::get<std::int64_t>(block->second));
+    }
+  } else if (!in[1]->shape.empty() && in[0]->has_shape) {
     ExpectRank(*in[1], 1, "scale");
     ExpectSame(in[0]->shape[Axis(attributes, 1, in[0]->shape.size())], in[1]->shape[0], "scale");
   }
@@ -169,7 +188,7 @@ const std::vector<OpSchema>& Schemas() {
        {{"q_num_heads", std::int64_t{0}, true}, {"kv_num_heads", std::int64_t{0}, true}, {"scale", 0.0F, true}},
        InferAttention},
       {"Cast", 1, 1, {{"to", std::string(), true}}, InferCast},
-      {"DequantizeLinear", 2, 3, {{"axis", std::int64_t{1}}}, InferDequantizeLinear},
+      {"DequantizeLinear", 2, 3, {{"axis", std::int64_t{1}}, {"block_size", std::int64_t{0}}}, InferDequantizeLinear},
       {"Gather", 2, 2, {{"axis", std::int64_t{0}}}, InferGather},
       {"Gelu", 1, 1, {{"approximate", std::string("none")}}, InferSame},
       {"LayerNormalization", 2, 3, {{"axis", std::int64_t{-1}}, {"epsilon", 1e-5F, false}}, InferLayerNormalization, 3},

@@ -197,6 +197,28 @@ class Planner {
          "': expected a constant, a Cast of one, or s8 with a scale per ", axis == 0 ? "row" : "column");
   }
 
+  // Codes of a table whose rows have a scale for each block of columns.
+  bool FindBlockCodes(ValueId value, Table* table) const {
+    const Node* producer = graph_.FindProducer(value);
+    if (producer == nullptr || producer->op != "DequantizeLinear" || IntAttribute(*producer, "block_size") == 0) {
+      return false;
+    }
+    table->block = IntAttribute(*producer, "block_size");
+    const Tensor* codes = graph_.FindInitializer(producer->inputs[0]);
+    const Tensor* scale = graph_.FindInitializer(producer->inputs[1]);
+    const bool runs = codes != nullptr && scale != nullptr && codes->dtype() == DType::kS8 &&
+                      codes->shape().size() == 2 && producer->inputs.size() == 2 &&
+                      IntAttribute(*producer, "axis") == 1 && table->block % kernels::kEmbeddingBlockUnit == 0;
+    if (!runs) {
+      Fail(ErrorCode::kUnsupported, "table '", graph_.value(value).name, "': blocks of ", table->block,
+           "; expected constant s8 in blocks along axis 1 of a multiple of ", kernels::kEmbeddingBlockUnit,
+           " columns, without zero points");
+    }
+    table->data = *codes;
+    table->scale = scale->Contiguous();
+    return true;
+  }
+
   Tensor Constant(ValueId value) const {
     const Tensor* tensor = graph_.FindInitializer(value);
     if (tensor == nullptr || tensor->dtype() != DType::kF32) {
@@ -214,7 +236,9 @@ class Planner {
       return;
     }
     Table table;
-    std::tie(table.data, table.scale) = StoredWeight(node.inputs[0], 0);
+    if (!FindBlockCodes(node.inputs[0], &table)) {
+      std::tie(table.data, table.scale) = StoredWeight(node.inputs[0], 0);
+    }
     table.data = table.data.Contiguous();
     table.type = WeightTypeOf(table.data.dtype());
     table.name = graph_.value(node.inputs[0]).name;

@@ -69,6 +69,7 @@ void EmbeddingStep::Run(const Inputs& inputs, const Memory& memory, const Work& 
                       .type = table.type,
                       .row_stride = table.data.strides()[0],
                       .scale = table.data.dtype() == DType::kS8 ? table.scale.data_as<float>() : nullptr,
+                      .block = table.block,
                       .ids = IdsOf(inputs, table.ids) + range.begin};
   }
   args.out = memory.Row(out_, range.begin);

@@ -21,8 +21,9 @@ namespace laconic::runtime {
 enum class IdSource : std::uint8_t { kIds, kTypeIds, kPositions };
 
 struct Table {
-  Tensor data;   // [rows, width]: f32, f16, bf16 or s8, row-major
-  Tensor scale;  // f32 [rows] where data is s8
+  Tensor data;             // [rows, width]: f32, f16, bf16 or s8, row-major
+  Tensor scale;            // f32 [rows], or [rows, blocks], where data is s8
+  std::int64_t block = 0;  // columns that share a scale; 0: all
   kernels::WeightType type = kernels::WeightType::kF32;
   IdSource ids = IdSource::kIds;
   std::string name;

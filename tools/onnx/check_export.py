@@ -93,6 +93,8 @@ def compute(op, args, attributes):
         return x + args[1]
     if op == "Cast":
         return x.astype(F32)
+    if op == "DequantizeLinear" and "block_size" in attributes:
+        return x, np.repeat(args[1], int(attributes["block_size"]), 1)
     if op == "DequantizeLinear":
         return x, args[1] if attributes.get("axis") != "0" else args[1][:, None]
     if op == "Gather":

@@ -44,6 +44,7 @@ void WriteExamples(const std::filesystem::path& directory) {
       {"bfloat16", {.weights = Weights::kBFloat16, .num_layers = 1}},
       {"dynamic", {.weights = Weights::kDynamic}},
       {"dynamic_mean", {.weights = Weights::kDynamic, .is_mean_pooled = true, .approximate = "tanh"}},
+      {"dynamic_blocks", {.weights = Weights::kDynamic, .num_layers = 1, .embedding_block = 4}},
       {"weight_only", {.weights = Weights::kWeightOnly}},
   };
   std::filesystem::create_directories(directory);

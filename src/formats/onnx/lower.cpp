@@ -112,25 +112,32 @@ class Lowerer {
     const Node* producer = graph_.FindProducer(input);
     switch (wanted.kind) {
       case InputKind::kAny:
-        return true;
+        return wanted.rank == 0 || static_cast<int>(graph_.value(input).type.shape.size()) == wanted.rank;
       case InputKind::kConstant:
         return static_cast<int>(graph_.value(input).type.shape.size()) == wanted.rank;
       case InputKind::kRows:
         return producer != nullptr && producer->op == "laconic.DynamicQuantize";
       case InputKind::kCodes:
-        return producer != nullptr && IsCodes(*producer, wanted.axis);
+        return producer != nullptr && IsCodes(*producer, wanted.axis, 1) && IntAttribute(*producer, kBlockSize) == 0;
+      case InputKind::kBlocks:
+        return producer != nullptr && IsCodes(*producer, wanted.axis, 2) && IsWholeBlocks(*producer);
     }
     return false;
   }
 
-  bool IsCodes(const Node& node, std::int64_t axis) const {
+  bool IsWholeBlocks(const Node& node) const {
+    const std::int64_t block = IntAttribute(node, kBlockSize);
+    return block > 0 && graph_.FindInitializer(node.inputs[0])->shape()[1] % block == 0;
+  }
+
+  bool IsCodes(const Node& node, std::int64_t axis, std::size_t scale_rank) const {
     if (node.op != "DequantizeLinear" || node.inputs.size() != 2 || IntAttribute(node, "axis") != axis) {
       return false;
     }
     const Tensor* codes = graph_.FindInitializer(node.inputs[0]);
     const Tensor* scales = graph_.FindInitializer(node.inputs[1]);
     return codes != nullptr && scales != nullptr && codes->dtype() == DType::kS8 && codes->shape().size() == 2 &&
-           scales->shape().size() == 1;
+           scales->shape().size() == scale_rank;
   }
 
   void NoteUses(const Node& node, const Pattern* pattern) {
@@ -161,6 +168,10 @@ class Lowerer {
   }
 
   void AddPlainNode(const Node& node) {
+    if (node.op == "DequantizeLinear" && IntAttribute(node, kBlockSize) != 0 && plain_.opset < 21) {
+      Fail(ErrorCode::kUnsupported, "DequantizeLinear of blocks as a value of its own needs opset 21, got ",
+           plain_.opset);
+    }
     PlainNode plain{node.op, graph_.name(node), {}, {}, node.attributes};
     for (const ValueId input : node.inputs) {
       plain.inputs.push_back(input == kNoValue ? kNoValue : PlainOf(input));
@@ -175,10 +186,13 @@ class Lowerer {
 
   void AddPattern(const Node& node, const Pattern& pattern) {
     std::vector<ValueId> bound(pattern.values().size(), kNoValue);
+    Attributes attributes = AllAttributes(node);
     for (std::size_t i = 0; i < pattern.inputs().size(); ++i) {
       BindInput(pattern.inputs()[i], node.inputs[i], &bound);
+      if (pattern.inputs()[i].kind == InputKind::kBlocks) {
+        attributes[kBlockSize] = IntAttribute(*graph_.FindProducer(node.inputs[i]), kBlockSize);
+      }
     }
-    const Attributes attributes = AllAttributes(node);
     for (std::size_t ref = 0; ref < bound.size(); ++ref) {
       const PatternValue& value = pattern.values()[ref];
       if (const auto* constant = std::get_if<PatternConstant>(&value)) {
@@ -205,7 +219,7 @@ class Lowerer {
 
   void BindInput(const PatternInput& wanted, ValueId input, std::vector<ValueId>* bound) {
     std::vector<ValueId> values = {};
-    if (wanted.kind == InputKind::kCodes) {
+    if (wanted.kind == InputKind::kCodes || wanted.kind == InputKind::kBlocks) {
       const Node& dequantize = *graph_.FindProducer(input);
       values = {PlainOf(dequantize.inputs[0]), PlainOf(dequantize.inputs[1])};
       plain_.value(values[0]).doc = graph_.value(input).name;

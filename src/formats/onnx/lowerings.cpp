@@ -76,6 +76,17 @@ Pattern IntegerGather() {
   return p;
 }
 
+Pattern BlockGather() {
+  Pattern p("Gather");
+  const std::vector<Ref> table = p.BlocksInput();
+  const Ref ids = p.Input(2);
+  const Ref codes = Cast(&p, p.Node("Gather", {table[0], ids}), DType::kF32);
+  const Ref blocks = p.Node("Reshape", {codes, p.Integers({0, 0, -1, Parameter{kBlockSize}})});
+  const Ref scaled = p.Node("Mul", {blocks, Unsqueeze(&p, p.Node("Gather", {table[1], ids}), {-1})});
+  p.Node("Reshape", {scaled, p.Integers({0, 0, -1})});
+  return p;
+}
+
 Pattern LayerNormalization(int opset) {
   Pattern p("LayerNormalization");
   const Ref x = p.Input();
@@ -182,9 +193,9 @@ const std::map<std::string_view, int>& PlainOps() {
 
 std::vector<Pattern> MakePatterns(int opset) {
   std::vector<Pattern> patterns = {
-      IntegerLinear(true), IntegerLinear(false), Linear(true),     Linear(false), DynamicQuantize(opset),
-      IntegerGather(),     Attention(true),      Attention(false), Positions(),   KeyMask(),
-      MeanPool(),
+      IntegerLinear(true),    IntegerLinear(false), Linear(true),  Linear(false),
+      DynamicQuantize(opset), IntegerGather(),      BlockGather(), Attention(true),
+      Attention(false),       Positions(),          KeyMask(),     MeanPool(),
   };
   if (!IsPlainOp("LayerNormalization", opset)) {
     patterns.push_back(LayerNormalization(opset));

@@ -13,7 +13,8 @@ namespace laconic::onnx_file {
 //
 // laconic.Linear on a laconic.DynamicQuantize and a DequantizeLinear (axis 1) becomes integer arithmetic that equals
 // docs/numerics.md operation by operation; Gather from a DequantizeLinear (axis 0) gathers codes and scales, since a
-// runtime would fold the table's DequantizeLinear into a float table when it loads the model.
+// runtime would fold the table's DequantizeLinear into a float table when it loads the model; one in blocks (axis 1,
+// whole ones only) the same, so that it needs no opset 21.
 // On other inputs such weights stay DequantizeLinear + MatMul, for which ONNX Runtime 1.32 quantizes the inputs too,
 // unless its session.qdq_matmulnbits_accuracy_level is 1.
 // Attention is always a pattern: ONNX Runtime 1.32 refuses the operator (opset 23) with a mask of one row for all

@@ -110,6 +110,18 @@ Graph GatherOfCodes() {
   return graph;
 }
 
+// Two blocks of two columns.
+Graph GatherOfBlocks() {
+  Graph graph;
+  const ValueId ids = graph.AddInput("ids", Ids());
+  const ValueId codes = graph.AddInitializer("codes", Codes({5, 4}));
+  const ValueId scales = graph.AddInitializer("scales", Floats({5, 2}));
+  const ValueId table = graph.AddNode("DequantizeLinear", "table", {codes, scales},
+                                      {{"axis", std::int64_t{1}}, {"block_size", std::int64_t{2}}});
+  graph.AddOutput(graph.AddNode("Gather", "y", {table, ids}));
+  return graph;
+}
+
 Graph IntegerLinears() {
   Graph graph;
   const ValueId x = graph.AddInput("x", Hidden());
@@ -141,6 +153,7 @@ std::map<std::string, Graph> SingleNodes() {
       {"layer norm", LayerNorm()},
       {"mean pool", MeanPool()},
       {"gather of codes", GatherOfCodes()},
+      {"gather of blocks", GatherOfBlocks()},
       {"integer linears", IntegerLinears()},
   };
 }
@@ -227,6 +240,7 @@ TEST(RecogniseTest, TakesNothingElseForAPattern) {
   for (const int opset : {14, 18, 23}) {
     SCOPED_TRACE(opset);
     ExpectChangesToShow(MakeTestGraph({.weights = Weights::kDynamic, .num_layers = 1}), opset);
+    ExpectChangesToShow(GatherOfBlocks(), opset);
     ExpectChangesToShow(MakeTestGraph({.is_mean_pooled = true, .approximate = "tanh", .num_layers = 1}), opset);
   }
 }

@@ -47,8 +47,8 @@ Ref Pattern::AddConstant(PatternConstant constant) {
   return AddValue(std::move(constant));
 }
 
-Ref Pattern::Input() {
-  inputs_.push_back({InputKind::kAny, {AddValue(Hole())}});
+Ref Pattern::Input(int rank) {
+  inputs_.push_back({InputKind::kAny, {AddValue(Hole())}, rank});
   return inputs_.back().refs[0];
 }
 
@@ -67,6 +67,12 @@ std::vector<Ref> Pattern::RowsInput() {
 std::vector<Ref> Pattern::CodesInput(std::int64_t axis) {
   const Ref codes = AddValue(Hole());
   inputs_.push_back({InputKind::kCodes, {codes, AddValue(Hole())}, 0, axis});
+  return inputs_.back().refs;
+}
+
+std::vector<Ref> Pattern::BlocksInput() {
+  const Ref codes = AddValue(Hole());
+  inputs_.push_back({InputKind::kBlocks, {codes, AddValue(Hole())}, 0, 1});
   return inputs_.back().refs;
 }
 

@@ -44,12 +44,16 @@ struct PatternNode {
   Attributes attributes;
 };
 
+// The parameter of a pattern that reads kBlocks, besides the logical node's attributes.
+inline constexpr char kBlockSize[] = "block_size";
+
 // How the logical node's input enters the pattern.
 enum class InputKind {
-  kAny,       // as a value
+  kAny,       // as a value; of `rank` dimensions unless that is 0
   kConstant,  // as a value that is a constant of `rank` dimensions, possibly behind Cast or DequantizeLinear
   kRows,      // a laconic.DynamicQuantize: as its codes u8, scales f32 and zero points f32 (integers)
   kCodes,     // a DequantizeLinear of constants along `axis`: as its codes s8 and scales f32
+  kBlocks,    // the same with a scale a block of columns; the parameter kBlockSize is that many
 };
 
 struct PatternInput {
@@ -65,10 +69,11 @@ class Pattern {
   explicit Pattern(std::string op, Attributes fixed = {}) : op_(std::move(op)), fixed_(std::move(fixed)) {}
 
   // The logical node's inputs, in their order.
-  Ref Input();
+  Ref Input(int rank = 0);
   Ref ConstantInput(int rank);
   std::vector<Ref> RowsInput();
   std::vector<Ref> CodesInput(std::int64_t axis);
+  std::vector<Ref> BlocksInput();
 
   Ref Sums(Ref matrix);
   Ref Scalar(std::variant<float, Parameter> value);

@@ -102,12 +102,21 @@ class Matcher {
     if (input.kind == InputKind::kConstant) {
       return ConstantRank(Bound(input.refs[0])) == input.rank;
     }
-    if (input.kind == InputKind::kCodes) {
+    if (input.kind == InputKind::kCodes || input.kind == InputKind::kBlocks) {
+      const std::size_t scale_rank = input.kind == InputKind::kCodes ? 1 : 2;
       return std::ranges::all_of(input.refs, [this](Ref ref) { return plain_.value(Bound(ref)).is_constant(); }) &&
              ConstantOf(input.refs[0]).dtype() == DType::kS8 && ConstantOf(input.refs[0]).shape().size() == 2 &&
-             ConstantOf(input.refs[1]).shape().size() == 1;
+             ConstantOf(input.refs[1]).shape().size() == scale_rank &&
+             (input.kind == InputKind::kCodes || AreWholeBlocks(input));
     }
     return true;
+  }
+
+  bool AreWholeBlocks(const PatternInput& input) const {
+    const std::int64_t block = std::get<std::int64_t>(match_.parameters.at(kBlockSize));
+    const Shape& codes = ConstantOf(input.refs[0]).shape();
+    const Shape& scales = ConstantOf(input.refs[1]).shape();
+    return block > 0 && codes[0] == scales[0] && codes[1] % block == 0 && codes[1] / block == scales[1];
   }
 
   // -1 for what is not a constant, even behind Cast and DequantizeLinear.
@@ -244,15 +253,19 @@ class Recogniser {
     const Pattern& pattern = *match.pattern;
     const ValueId output = match.bound[static_cast<std::size_t>(pattern.output())];
     const std::string& name = plain_.value(output).name;
+    Attributes attributes = match.parameters;
+    const auto found = attributes.extract(kBlockSize);
+    const std::int64_t block = found.empty() ? 0 : std::get<std::int64_t>(found.mapped());
     std::vector<ValueId> inputs;
     for (const PatternInput& input : pattern.inputs()) {
       std::vector<ValueId> plain;
       for (const Ref ref : input.refs) {
         plain.push_back(match.bound[static_cast<std::size_t>(ref)]);
       }
-      inputs.push_back(WithFrame([&] { return "node '" + name + "'"; }, [&] { return LogicalInput(input, plain); }));
+      inputs.push_back(
+          WithFrame([&] { return "node '" + name + "'"; }, [&] { return LogicalInput(input, plain, block); }));
     }
-    const ValueId added = graph_.AddNode(pattern.op(), name, std::move(inputs), match.parameters);
+    const ValueId added = graph_.AddNode(pattern.op(), name, std::move(inputs), std::move(attributes));
     if (pattern.more_outputs().empty()) {
       values_[output] = added;
       return;
@@ -264,9 +277,12 @@ class Recogniser {
     }
   }
 
-  ValueId LogicalInput(const PatternInput& input, const std::vector<ValueId>& plain) {
+  ValueId LogicalInput(const PatternInput& input, const std::vector<ValueId>& plain, std::int64_t block) {
     if (input.kind == InputKind::kCodes) {
-      return Dequantized(plain[0], plain[1], input.axis);
+      return Dequantized(plain[0], plain[1], input.axis, 0);
+    }
+    if (input.kind == InputKind::kBlocks) {
+      return Dequantized(plain[0], plain[1], input.axis, block);
     }
     if (input.kind != InputKind::kRows) {
       return ValueOf(plain[0]);
@@ -279,19 +295,19 @@ class Recogniser {
   }
 
   // The DequantizeLinear that was left out for its codes. They carry its name.
-  ValueId Dequantized(ValueId codes, ValueId scales, std::int64_t axis) {
+  ValueId Dequantized(ValueId codes, ValueId scales, std::int64_t axis, std::int64_t block) {
     const std::vector<ValueId> inputs = {ValueOf(codes), ValueOf(scales)};
     const PlainValue& value = plain_.value(codes);
     std::string name = value.doc.empty() ? value.name + ".dequantized" : value.doc;
     for (std::optional<ValueId> same = graph_.FindValue(name); same; same = graph_.FindValue(name)) {
       const Node* node = graph_.FindProducer(*same);
       if (node != nullptr && node->op == "DequantizeLinear" && node->inputs == inputs &&
-          IntAttribute(*node, "axis") == axis) {
+          IntAttribute(*node, "axis") == axis && IntAttribute(*node, kBlockSize) == block) {
         return *same;
       }
       name += "_";
     }
-    return graph_.AddNode("DequantizeLinear", name, inputs, {{"axis", axis}});
+    return graph_.AddNode("DequantizeLinear", name, inputs, {{"axis", axis}, {kBlockSize, block}});
   }
 
   void AddPlainNode(const PlainNode& node) {

@@ -106,8 +106,21 @@ class Builder {
     return graph_.AddInitializer(name, tensor);
   }
 
+  // A table in blocks: codes and scales as rows of a block each.
+  ValueId Blocks(const std::string& name, const Tensor& tensor) {
+    const std::int64_t block = options_.embedding_block;
+    const std::int64_t rows = tensor.shape()[0];
+    const auto [codes, scales] = Quantize(tensor.Reshaped({rows * (kWidth / block), block}), 0);
+    const ValueId stored = graph_.AddInitializer(name + "_quantized", codes.Reshaped({rows, kWidth}));
+    const ValueId scale = graph_.AddInitializer(name + "_scale", scales.Reshaped({rows, kWidth / block}));
+    return graph_.AddNode("DequantizeLinear", name, {stored, scale},
+                          {{"axis", std::int64_t{1}}, {"block_size", block}});
+  }
+
   ValueId Embedding(const std::string& name, std::int64_t rows, ValueId ids) {
-    const ValueId table = Weight(name + ".weight", Random({rows, kWidth}, 0, 1), 0);
+    const Tensor values = Random({rows, kWidth}, 0, 1);
+    const ValueId table =
+        options_.embedding_block == 0 ? Weight(name + ".weight", values, 0) : Blocks(name + ".weight", values);
     return graph_.AddNode("Gather", name, {table, ids});
   }
 

@@ -16,6 +16,7 @@ struct TestGraphOptions {
   std::string head_activation = "Gelu";  // between two linears of the head; or Relu
   std::string approximate = "none";      // of the layers' Gelu
   int num_layers = 2;
+  std::int64_t embedding_block = 0;  // kDynamic: columns of a table that share a scale; 0: a row
 };
 
 // input_ids, attention_mask, token_type_ids? -> logits [batch, 3]; vocabulary 40, 24 positions, width 16, 2 heads.

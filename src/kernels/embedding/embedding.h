@@ -8,12 +8,14 @@
 namespace laconic::kernels {
 
 inline constexpr std::int64_t kMaxEmbeddingTables = 3;
+inline constexpr std::int64_t kEmbeddingBlockUnit = 16;  // columns: what a vector holds
 
 struct EmbeddingTable {
   const void* data = nullptr;  // [any, cols]
   WeightType type = WeightType::kF32;
   std::int64_t row_stride = 0;        // in elements
-  const float* scale = nullptr;       // kS8: one a row; value = f32(code) * scale
+  const float* scale = nullptr;       // kS8: [any, ceil(cols / block)], dense; value = f32(code) * scale
+  std::int64_t block = 0;             // columns that share a scale, a multiple of kEmbeddingBlockUnit; 0: all of a row
   const std::int64_t* ids = nullptr;  // [tokens], the row for each token; the caller has checked them
 };
 

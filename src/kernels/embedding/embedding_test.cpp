@@ -15,13 +15,15 @@ constexpr std::int64_t kTokens = 5;
 
 // A table of each type with the same layout; value() is what a row holds, by the conversions of tensor/.
 struct Table {
-  Table(WeightType type_, std::int64_t cols_, std::mt19937& rng)
+  Table(WeightType type_, std::int64_t cols_, std::int64_t block_, std::mt19937& rng)
       : type(type_),
         stride(cols_ + 2),
+        block(block_),
+        num_blocks(block_ == 0 ? 1 : (cols_ + block_ - 1) / block_),
         floats(StridedSize(kTableRows, cols_, stride)),
         words(floats.size()),
         codes(floats.size()),
-        scale(kTableRows),
+        scale(kTableRows * num_blocks),
         ids(kTokens) {
     FillNormal(floats.span(), rng);
     FillNormal(scale.span(), rng);
@@ -37,7 +39,7 @@ struct Table {
     const void* data = type == WeightType::kF32  ? static_cast<const void*>(floats.data())
                        : type == WeightType::kS8 ? static_cast<const void*>(codes.data())
                                                  : words.data();
-    return {data, type, stride, scale.data(), ids.data()};
+    return {data, type, stride, scale.data(), block, ids.data()};
   }
 
   float Value(std::int64_t token, std::int64_t c) {
@@ -50,13 +52,15 @@ struct Table {
       case WeightType::kBF16:
         return BFloat16ToFloat(words[at]);
       case WeightType::kS8:
-        return static_cast<float>(codes[at]) * scale[ids[token]];
+        return static_cast<float>(codes[at]) * scale[ids[token] * num_blocks + (block == 0 ? 0 : c / block)];
     }
     return 0;
   }
 
   WeightType type;
   std::int64_t stride;
+  std::int64_t block;
+  std::int64_t num_blocks;
   GuardedBuffer<float> floats;
   GuardedBuffer<std::uint16_t> words;
   GuardedBuffer<std::int8_t> codes;
@@ -72,7 +76,9 @@ TEST(Embedding, SumsInTheOrderOfTheTables) {
   for (const std::int64_t cols : {1, 15, 16, 17, 48, 100, 384}) {
     for (const WeightType type : kTypes) {
       for (std::int64_t num_tables = 1; num_tables <= kMaxEmbeddingTables; ++num_tables) {
-        Table tables[] = {{type, cols, rng}, {WeightType::kF32, cols, rng}, {WeightType::kS8, cols, rng}};
+        Table tables[] = {{type, cols, 0, rng},
+                          {WeightType::kS8, cols, num_tables == 2 ? 16 : 32, rng},
+                          {WeightType::kS8, cols, 0, rng}};
         GuardedBuffer<float> out(StridedSize(kTokens, cols, cols + 1));
         std::fill_n(out.data(), out.size(), kUntouched);
         EmbeddingArgs args = {kTokens, cols, num_tables, {}, out.data(), cols + 1};

@@ -7,14 +7,27 @@
 namespace laconic::kernels {
 namespace {
 
-// Writes the row to out, or adds it.
+// Writes the values times scale to out, or adds them.
+template <typename T>
+inline void AddScaled(const T* values, float scale, bool first, std::int64_t cols, float* out) {
+  const Vec16 factor = Set1(scale);
+  for (std::int64_t c = 0; c < cols; c += kLanes) {
+    const Vec16 value = Mul(LoadPart(values + c, cols - c), factor);
+    StorePart(out + c, first ? value : Add(LoadPart(out + c, cols - c), value), cols - c);
+  }
+}
+
 template <typename T>
 inline void AddRow(const EmbeddingTable& table, std::int64_t row, bool first, std::int64_t cols, float* out) {
-  const T* values = static_cast<const T*>(table.data) + row * table.row_stride;
-  const Vec16 scale = Set1(table.type == WeightType::kS8 ? table.scale[row] : 1.0F);
-  for (std::int64_t c = 0; c < cols; c += kLanes) {
-    const Vec16 value = Mul(LoadPart(values + c, cols - c), scale);
-    StorePart(out + c, first ? value : Add(LoadPart(out + c, cols - c), value), cols - c);
+  AddScaled(static_cast<const T*>(table.data) + row * table.row_stride, 1.0F, first, cols, out);
+}
+
+inline void AddCodes(const EmbeddingTable& table, std::int64_t row, bool first, std::int64_t cols, float* out) {
+  const auto* codes = static_cast<const std::int8_t*>(table.data) + row * table.row_stride;
+  const std::int64_t block = table.block == 0 ? cols : table.block;
+  const float* scale = table.scale + row * ((cols + block - 1) / block);
+  for (std::int64_t c = 0; c < cols; c += block) {
+    AddScaled(codes + c, *scale++, first, cols - c < block ? cols - c : block, out + c);
   }
 }
 
@@ -35,7 +48,7 @@ inline void Embed(const EmbeddingArgs& args) {
           AddRow<BFloat16>(table, row, t == 0, args.cols, out);
           break;
         case WeightType::kS8:
-          AddRow<std::int8_t>(table, row, t == 0, args.cols, out);
+          AddCodes(table, row, t == 0, args.cols, out);
           break;
       }
     }
