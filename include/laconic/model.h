@@ -27,14 +27,16 @@ struct ModelInfo {
   std::int64_t stored_bytes = 0;     // of the tensors in the files: values, scales, zero points
   std::vector<std::string> ignored;  // tensors of the checkpoint that are not used
   std::filesystem::path path;        // where it was loaded from
+  std::filesystem::path home;        // where config.json and tokenizer files are; empty where there are none
 };
 
 // Immutable and cheap to copy; copies share the weights.
 class Model {
  public:
-  // Loads a Hugging Face directory or cache entry (config.json with model.safetensors or pytorch_model.bin), an
-  // artifact directory that Save wrote, or an ONNX file (which brings neither tokenizer nor labels). Errors: kNotFound,
-  // kInvalidFile, kUnsupported, kIo.
+  // Loads a Hugging Face directory or cache entry (config.json with model.safetensors or pytorch_model.bin, or else
+  // model.onnx or onnx/model.onnx), an artifact directory that Save wrote, or an ONNX file, whose labels and tokenizer
+  // come from the config.json and tokenizer files beside it, if any.
+  // Errors: kNotFound, kInvalidFile, kUnsupported, kIo.
   static Model Load(const std::filesystem::path& path);
 
   Model(ModelInfo info, std::shared_ptr<const Graph> graph, std::optional<Tokenizer> tokenizer);

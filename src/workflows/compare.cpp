@@ -26,14 +26,23 @@ struct Runner {
   std::vector<double> milliseconds;
 };
 
+// LABEL_0, LABEL_1, … stand for names that nobody gave.
+bool AreNamed(const std::vector<std::string>& labels) { return labels.empty() || labels[0] != "LABEL_0"; }
+
+bool AgreeOnLabels(const std::vector<std::string>& a, const std::vector<std::string>& b) {
+  return a == b || (a.size() == b.size() && (!AreNamed(a) || !AreNamed(b)));
+}
+
 void CheckLabels(const std::vector<Model>& models) {
   for (const Model& model : models) {
-    if (model.info().labels != models[0].info().labels) {
+    if (!AgreeOnLabels(model.info().labels, models[0].info().labels)) {
       Fail(ErrorCode::kInvalidArgument, "'", model.info().path.string(), "' has ", model.info().labels.size(),
            " labels that are not those of '", models[0].info().path.string(), "', which has ",
            models[0].info().labels.size());
     }
-    if (model.info().base_parameters != models[0].info().base_parameters) {
+    // An ONNX file does not say how many parameters its original had.
+    if (fs::is_directory(model.info().path) && fs::is_directory(models[0].info().path) &&
+        model.info().base_parameters != models[0].info().base_parameters) {
       Fail(ErrorCode::kInvalidArgument, "'", model.info().path.string(), "' comes from a model of ",
            model.info().base_parameters, " parameters, '", models[0].info().path.string(), "' has ",
            models[0].info().base_parameters);

@@ -18,11 +18,15 @@ void ExportModel(const Model& model, const std::filesystem::path& file, const Ex
          "' is quantized (dynamic); export its original as float");
   }
   if (options.format == "dynamic" && !is_dynamic) {
-    ExportModel(QuantizeModel(model, {.method = "dynamic"}), file, {.opset = options.opset, .force = options.force});
+    ExportModel(QuantizeModel(model, {.method = "dynamic"}), file,
+                {.opset = options.opset, .external_data = options.external_data, .force = options.force});
     return;
   }
   WriteOnnx(model.graph(), file,
-            {.opset = options.opset, .force = options.force, .metadata = {{"laconic.method", method}}});
+            {.opset = options.opset,
+             .external_data = options.external_data,
+             .force = options.force,
+             .metadata = {{"laconic.method", method}}});
 }
 
 }  // namespace laconic

@@ -74,7 +74,6 @@ class Options(CliTest):
         path = self.folder / "model.onnx"
         self.ok("export", TINY_BERT, "-o", path)
         self.fails(USAGE, "predict", path, "--text", "a", says="brings no tokenizer")
-        self.fails(USAGE, "quantize", path, "-o", self.folder / "out", says="brings no tokenizer")
 
     def test_help_documents_the_exit_statuses(self):
         text = self.ok("--help")

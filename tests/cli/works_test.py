@@ -258,6 +258,13 @@ class Artifacts(CliTest):
             self.ok("export", model, "-o", self.folder / f"{model.name}.onnx", "--format", "dynamic")
         self.assertEqual(*((self.folder / f"{name}.onnx").read_bytes() for name in ("tiny_bert", "int8")))
 
+    def test_an_onnx_file_can_be_quantized(self):
+        float_file, quantized = self.folder / "float.onnx", self.folder / "quantized"
+        self.ok("export", TINY_BERT, "-o", float_file, "--external-data")
+        self.assertTrue((self.folder / "float.onnx.data").exists())
+        self.ok("quantize", float_file, "-o", quantized)
+        self.ok("export", quantized, "-o", self.folder / "quantized.onnx")
+
     def test_artifact_needs_nothing_of_its_origin(self):
         model = self.copy_model()
         for method in ("dynamic", "fp16", "bf16"):

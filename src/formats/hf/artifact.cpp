@@ -6,6 +6,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/sha256.h"
+#include "formats/hf/directory.h"
 #include "formats/hf/weights.h"
 #include "formats/onnx/onnx.h"
 #include "graph/graph.h"
@@ -62,9 +63,9 @@ ModelInfo ParseManifest(const nlohmann::json& manifest) {
   info.problem_is_stated = true;
   info.max_length = JsonValueOr<std::int64_t>(manifest, "max_length", 0);
   info.base_parameters = JsonValueOr<std::int64_t>(manifest, "base_parameters", 0);
-  if (info.max_length < 1 || info.base_parameters < 1) {
-    Fail(ErrorCode::kInvalidFile, "expected a positive max_length and base_parameters, got ", info.max_length, " and ",
-         info.base_parameters);
+  if (info.max_length < 0 || info.base_parameters < 1) {
+    Fail(ErrorCode::kInvalidFile, "expected a max_length of at least 0 and positive base_parameters, got ",
+         info.max_length, " and ", info.base_parameters);
   }
   return info;
 }
@@ -107,7 +108,13 @@ Model LoadArtifact(const fs::path& directory) {
   CheckLogits(info, onnx.graph);
   info.stored_bytes = CountWeights(onnx.graph).bytes;
   info.path = directory;
-  return {std::move(info), std::make_shared<const Graph>(std::move(onnx.graph)), Tokenizer::FromDirectory(directory)};
+  info.home = directory;
+  std::optional<Tokenizer> tokenizer = FindTokenizer(directory);
+  if (tokenizer && info.max_length < 1) {
+    Fail(ErrorCode::kInvalidFile, "file '", manifest_path.string(), "': expected a positive max_length, got ",
+         info.max_length);
+  }
+  return {std::move(info), std::make_shared<const Graph>(std::move(onnx.graph)), std::move(tokenizer)};
 }
 
 void SaveArtifact(const Model& model, const fs::path& directory, bool force) {
@@ -119,11 +126,13 @@ void SaveArtifact(const Model& model, const fs::path& directory, bool force) {
   AtomicDirectory output(directory, force);
   const fs::path& staging = output.staging();
   WriteOnnx(model.graph(), staging / kGraphFile, {.opset = kArtifactOpset, .external_data = true});
-  for (const std::string& name : model.tokenizer().file_names()) {
-    CopyFileTo(info.path / name, staging);
+  if (model.has_tokenizer()) {
+    for (const std::string& name : model.tokenizer().file_names()) {
+      CopyFileTo(info.home / name, staging);
+    }
   }
-  if (Exists(info.path / "config.json")) {
-    CopyFileTo(info.path / "config.json", staging);
+  if (!info.home.empty() && Exists(info.home / "config.json")) {
+    CopyFileTo(info.home / "config.json", staging);
   }
   const nlohmann::json manifest = {{"schema_version", kArtifactSchemaVersion},
                                    {"laconic_version", kVersion},

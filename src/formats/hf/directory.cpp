@@ -134,6 +134,15 @@ LabelInfo ParseLabels(const nlohmann::json& config) {
   return info;
 }
 
+std::optional<Tokenizer> FindTokenizer(const fs::path& directory) {
+  for (const char* name : {"tokenizer.json", "vocab.txt", "vocab.json", "tokenizer_config.json"}) {
+    if (Exists(directory / name)) {
+      return Tokenizer::FromDirectory(directory);
+    }
+  }
+  return std::nullopt;
+}
+
 Model LoadDirectory(const fs::path& directory) {
   const nlohmann::json config = ReadJsonFile(directory / "config.json");
   const bool is_classifier = IsClassifier(config);
@@ -157,6 +166,7 @@ Model LoadDirectory(const fs::path& directory) {
   info.stored_bytes = built.stored_bytes;
   info.ignored = std::move(built.ignored);
   info.path = directory;
+  info.home = directory;
   return {std::move(info), std::make_shared<const Graph>(std::move(built.graph)), std::move(tokenizer)};
 }
 

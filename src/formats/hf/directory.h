@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <optional>
 
 #include <nlohmann/json_fwd.hpp>
 
@@ -15,6 +16,9 @@ std::filesystem::path ResolveCacheEntry(const std::filesystem::path& path);
 
 // Errors: those of Model::Load.
 Model LoadDirectory(const std::filesystem::path& directory);
+
+// The tokenizer of a directory; nothing where none of its files is there. Errors: those of Tokenizer::FromDirectory.
+std::optional<Tokenizer> FindTokenizer(const std::filesystem::path& directory);
 
 struct LabelInfo {
   std::vector<std::string> labels;  // of id2label, or LABEL_0 … of num_labels, or of two labels

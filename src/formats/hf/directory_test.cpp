@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "formats/onnx/onnx.h"
 #include "graph/text_form.h"
 #include "laconic/error.h"
 
@@ -269,6 +270,46 @@ TEST_F(DirectoryTest, TheManifestIsTheAuthority) {
   EXPECT_THAT(error_with({{"labels", {1, 2, 3}}}), HasSubstr("'labels': expected a list of names"));
   EXPECT_THAT(error_with({{"problem_type", "regression"}}), HasSubstr("problem_type 'regression'"));
   EXPECT_THAT(error_with({{"max_length", 0}}), HasSubstr("expected a positive max_length"));
+}
+
+TEST_F(DirectoryTest, AnOnnxFileTakesLabelsAndTokenizerFromWhatLiesBesideIt) {
+  const Model model = Model::Load(model_);
+  const fs::path home = root_ / "optimum";
+  for (const char* name : {"model.onnx", "onnx/model.onnx"}) {
+    fs::remove_all(home);
+    for (const fs::directory_entry& entry : fs::directory_iterator(model_)) {
+      if (entry.path().extension() != ".safetensors") {
+        fs::create_directories(home);
+        fs::copy(entry.path(), home / entry.path().filename());
+      }
+    }
+    fs::create_directories((home / name).parent_path());
+    WriteOnnx(model.graph(), home / name, {});
+    for (const fs::path& path : {home, home / name}) {
+      const Model loaded = Model::Load(path);
+      EXPECT_EQ(PrintGraph(loaded.graph()), PrintGraph(model.graph()));
+      EXPECT_EQ(loaded.info().labels, model.info().labels);
+      EXPECT_EQ(loaded.info().problem, model.info().problem);
+      EXPECT_EQ(loaded.info().max_length, model.info().max_length);
+      EXPECT_EQ(loaded.tokenizer().vocabulary_size(), model.tokenizer().vocabulary_size());
+      loaded.Save(root_ / "saved", /*force=*/true);
+      EXPECT_EQ(Model::Load(root_ / "saved").tokenizer().file_names(), model.tokenizer().file_names());
+    }
+  }
+  json config = ReadJson(home / "config.json");
+  config["id2label"] = {{"0", "only"}, {"1", "two"}};
+  Write(home / "config.json", config.dump());
+  EXPECT_THAT(ErrorOf([&] { Model::Load(home); }), HasSubstr("names 2 labels, but the graph gives 3"));
+}
+
+TEST_F(DirectoryTest, AnOnnxFileAloneBecomesAnArtifactWithoutATokenizer) {
+  const Model model = Model::Load(model_);
+  WriteOnnx(model.graph(), root_ / "alone.onnx", {});
+  Model::Load(root_ / "alone.onnx").Save(root_ / "saved");
+  const Model loaded = Model::Load(root_ / "saved");
+  EXPECT_EQ(PrintGraph(loaded.graph()), PrintGraph(model.graph()));
+  EXPECT_THAT(loaded.info().labels, ElementsAre("LABEL_0", "LABEL_1", "LABEL_2"));
+  EXPECT_THAT(ErrorOf([&] { loaded.tokenizer(); }), HasSubstr("brings no tokenizer"));
 }
 
 TEST_F(DirectoryTest, DigestsFindAFlippedByte) {

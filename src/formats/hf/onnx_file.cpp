@@ -1,0 +1,110 @@
+#include "formats/hf/onnx_file.h"
+
+#include <algorithm>
+#include <limits>
+
+#include <nlohmann/json.hpp>
+
+#include "base/file.h"
+#include "base/json.h"
+#include "formats/hf/directory.h"
+#include "formats/hf/weights.h"
+#include "formats/onnx/onnx.h"
+#include "graph/graph.h"
+#include "laconic/error.h"
+
+namespace laconic::hf {
+namespace {
+namespace fs = std::filesystem;
+
+// Where a model's other files are: beside `file`, or above it in the layout of the hub. Empty where they are not.
+fs::path FindHome(const fs::path& file) {
+  const fs::path directory = fs::absolute(file).parent_path();
+  for (const fs::path& home : {directory, directory.filename() == "onnx" ? directory.parent_path() : directory}) {
+    if (Exists(home / "config.json")) {
+      return home;
+    }
+  }
+  return {};
+}
+
+// Labels of a graph with the one output f32[batch, labels]; 0 of any other.
+std::int64_t NumLabels(const Graph& graph) {
+  if (graph.outputs().size() != 1) {
+    return 0;
+  }
+  const ValueType& type = graph.value(graph.outputs()[0]).type;
+  return type.has_rank(2) && type.shape[1].is_fixed() ? type.shape[1].size : 0;
+}
+
+// Rows of the table that positions are looked up in, or the largest number where no such table is recognised.
+std::int64_t NumPositions(const Graph& graph) {
+  std::int64_t rows = std::numeric_limits<std::int64_t>::max();
+  for (const Node& node : graph.nodes()) {
+    const Node* ids = node.op == "Gather" ? graph.FindProducer(node.inputs[1]) : nullptr;
+    const ValueType& table = graph.value(node.inputs.empty() ? graph.outputs()[0] : node.inputs[0]).type;
+    if (ids != nullptr && ids->op == "laconic.Positions" && table.has_rank(2) && table.shape[0].is_fixed()) {
+      rows = std::min(rows, table.shape[0].size);
+    }
+  }
+  return rows;
+}
+
+void NameLabels(const nlohmann::json& config, std::int64_t num_labels, ModelInfo* info) {
+  LabelInfo stated = ParseLabels(config);
+  if (static_cast<std::int64_t>(stated.labels.size()) != num_labels) {
+    Fail(ErrorCode::kInvalidFile, "config.json beside it names ", stated.labels.size(), " labels, but the graph gives ",
+         num_labels);
+  }
+  info->labels = std::move(stated.labels);
+  info->problem = stated.problem;
+  info->problem_is_stated = stated.problem_is_stated;
+}
+
+}  // namespace
+
+fs::path FindOnnxFile(const fs::path& directory) {
+  for (const char* checkpoint :
+       {"model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json"}) {
+    if (Exists(directory / checkpoint)) {
+      return {};
+    }
+  }
+  for (const char* name : {"model.onnx", "onnx/model.onnx"}) {
+    if (Exists(directory / name)) {
+      return directory / name;
+    }
+  }
+  return {};
+}
+
+Model LoadOnnxFile(const fs::path& file) {
+  OnnxModel onnx = ReadOnnx(file);
+  ModelInfo info;
+  const WeightCount weights = CountWeights(onnx.graph);
+  info.base_parameters = weights.elements;
+  info.stored_bytes = weights.bytes;
+  info.path = file;
+  const std::int64_t num_labels = NumLabels(onnx.graph);
+  std::optional<Tokenizer> tokenizer;
+  if (const fs::path home = FindHome(file); !home.empty()) {
+    const nlohmann::json config = ReadJsonFile(home / "config.json");
+    info.model_type = JsonValueOr<std::string>(config, "model_type", "");
+    if (num_labels > 0 && config.contains("id2label")) {
+      WithFrame([&] { return "file '" + file.string() + "'"; }, [&] { NameLabels(config, num_labels, &info); });
+    }
+    info.home = home;
+    tokenizer = FindTokenizer(home);
+    if (tokenizer) {
+      info.max_length = std::min(tokenizer->model_max_length(), NumPositions(onnx.graph));
+    }
+  }
+  if (info.labels.empty()) {
+    for (std::int64_t i = 0; i < num_labels; ++i) {
+      info.labels.push_back("LABEL_" + std::to_string(i));
+    }
+  }
+  return {std::move(info), std::make_shared<const Graph>(std::move(onnx.graph)), std::move(tokenizer)};
+}
+
+}  // namespace laconic::hf
