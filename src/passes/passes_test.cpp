@@ -9,6 +9,8 @@
 #include "passes/layer_selection.h"
 #include "passes/precision/half.h"
 #include "passes/quantize/dynamic_int8.h"
+#include "passes/quantize/linear_groups.h"
+#include "quant/weight_range.h"
 #include "quant/weights.h"
 
 namespace laconic::passes {
@@ -87,6 +89,62 @@ TEST(DynamicInt8Test, WeightsFollowTheDefinitionPerOutputChannel) {
       EXPECT_TRUE(std::equal(expected.begin(), expected.end(), got.begin())) << name << " row " << row;
     }
   }
+}
+
+TEST(DynamicInt8Test, EmbeddingsInBlocksWhereTheyFit) {
+  const Graph graph = QuantizeDynamicInt8(Example(), {"words"}, {}, {.embedding_block = 2});
+  EXPECT_EQ(IntAttribute(*graph.FindProducer(*graph.FindValue("words.weight")), "block_size"), 2);
+  const Tensor table = TensorOf(Example(), "words.weight");
+  std::vector<std::int8_t> codes(4);
+  const std::vector<float> scales = quant::QuantizeBlocksS8(table.values<float>().subspan(4, 4), 2, codes);
+  EXPECT_EQ(TensorOf(graph, "words.weight_scale").shape(), (Shape{7, 2}));
+  EXPECT_EQ(TensorOf(graph, "words.weight_scale").values<float>()[3], scales[1]);
+  const auto stored = TensorOf(graph, "words.weight_quantized").values<std::int8_t>().subspan(4, 4);
+  EXPECT_TRUE(std::ranges::equal(codes, stored));
+  const Graph rows = QuantizeDynamicInt8(Example(), {"words"}, {}, {.embedding_block = 3});
+  EXPECT_EQ(TensorOf(rows, "words.weight_scale").shape(), Shape{7}) << "4 columns are no blocks of 3";
+}
+
+TEST(DynamicInt8Test, WritesDownWhatCalibrationDecided) {
+  const Graph before = Example();
+  CalibratedRounding rounding;
+  const std::vector<float> inv_smooth = {1, 2, 4, 8};
+  const std::vector<float> shift = {1, 2, 3, 4, 5, 6};
+  const std::vector<std::int8_t> codes(24, 5);
+  rounding.inv_smooth[*before.FindValue("words")] = Tensor::FromValues<float>({4}, inv_smooth);
+  rounding.linears[*before.FindValue("key.weight")] = {Tensor::FromValues<std::int8_t>({4, 6}, codes),
+                                                       Tensor::FromValues<float>({6}, shift),
+                                                       Tensor::FromValues<float>({6}, shift)};
+  const Graph after = QuantizeDynamicInt8(before, {"query", "key"}, {}, {.rounding = &rounding});
+  const Node& key = *after.FindProducer(*after.FindValue("key"));
+  const Node& quantize = *after.FindProducer(key.inputs[0]);
+  EXPECT_EQ(key.inputs[0], after.FindProducer(*after.FindValue("query"))->inputs[0]) << "one quantizer for both";
+  EXPECT_EQ(after.FindProducer(quantize.inputs[0])->op, "Mul");
+  EXPECT_EQ(TensorOf(after, "words_smoothed_by").values<float>()[3], 8);
+  EXPECT_EQ(TensorOf(after, "key.weight_quantized").values<std::int8_t>()[7], 5);
+  EXPECT_EQ(TensorOf(after, "key.bias_corrected").values<float>()[5], 6);
+  EXPECT_EQ(after.value(key.inputs[2]).name, "key.bias_corrected");
+  EXPECT_EQ(after.FindProducer(*after.FindValue("query"))->inputs.size(), 2U) << "not decided, no bias";
+}
+
+TEST(GroupLinearsTest, SharedInputsAndWeightsGoTogether) {
+  Graph graph;
+  const ValueId x = graph.AddInput("x", {DType::kF32, {"batch", 4}});
+  const auto linear = [&](const char* name, ValueId input, ValueId weight) {
+    return graph.AddNode("laconic.Linear", name, {input, weight});
+  };
+  const ValueId shared = graph.AddInitializer("shared.weight", Random({4, 4}));
+  const ValueId a = linear("a", x, graph.AddInitializer("first.weight", Random({4, 4})));
+  const ValueId b = linear("b", a, graph.AddInitializer("second.weight", Random({4, 4})));
+  linear("c", b, shared);
+  linear("d", x, shared);  // joins the inputs x and b
+  const std::vector<LinearGroup> groups = GroupLinears(graph, {"first", "second", "shared"});
+  ASSERT_EQ(groups.size(), 2U);
+  EXPECT_EQ(groups[0].inputs, (std::vector{x, b}));
+  EXPECT_EQ(groups[0].layers, (std::vector<std::string>{"first", "shared"}));
+  EXPECT_EQ(groups[1].inputs, std::vector{a});
+  EXPECT_EQ(groups[1].width, 4);
+  EXPECT_EQ(GroupLinears(graph, {"second"}).size(), 1U);
 }
 
 TEST(DynamicInt8Test, NamesAWeightThatIsNotFinite) {
