@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Checks an exported ONNX file in ONNX Runtime against the predictions of `laconic predict`.
+"""Checks an exported ONNX file in ONNX Runtime or OpenVINO against the predictions of `laconic predict`.
 
 The file must pass onnx.checker and use ONNX's own operators only. Tokenizes with Hugging Face tokenizers, runs one text
 at a time, and compares the labels; every text whose labels differ is printed with its margin, in logits. Exits with 1
@@ -38,12 +38,11 @@ def is_multi_label(model):
     return config.get("problem_type") == "multi_label_classification"
 
 
-def run(session, tokenizer, text):
+def run(runtime, tokenizer, text):
     """The logits of one text."""
     encoding = tokenizer.encode(text)
     values = {"input_ids": encoding.ids, "attention_mask": [1] * len(encoding.ids), "token_type_ids": encoding.type_ids}
-    inputs = {i.name: np.array([values[i.name]], np.int64) for i in session.get_inputs()}
-    return session.run(["logits"], inputs)[0][0]
+    return runtime({name: np.array([values[name]], np.int64) for name in runtime.inputs})[0]
 
 
 def decide(logits, multi_label):
@@ -70,19 +69,45 @@ def logit_difference(logits, probabilities, multi_label):
     return np.abs((theirs - theirs[:, :1]) - (ours - ours[:, :1])).max()
 
 
-def load(path):
-    """A session over a file that onnx.checker passes and that has no operator but ONNX's own."""
+class OnnxRuntime:
+    name = f"ONNX Runtime {onnxruntime.__version__}"
+
+    def __init__(self, path):
+        onnxruntime.set_default_logger_severity(3)  # it warns of every optional input
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1  # one text at a time: more would only wait for each other
+        self.session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        self.inputs = [i.name for i in self.session.get_inputs()]
+
+    def __call__(self, inputs):
+        return self.session.run(["logits"], inputs)[0]
+
+
+class OpenVino:
+    """In f32: by default OpenVINO computes in bf16 what is not integer, where the CPU has it."""
+
+    def __init__(self, path):
+        import openvino
+        self.name = f"OpenVINO {openvino.__version__.split('-')[0]}"
+        self.compiled = openvino.compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1})
+        self.inputs = [i.get_any_name() for i in self.compiled.inputs]
+
+    def __call__(self, inputs):
+        return self.compiled(inputs)[self.compiled.output("logits")]
+
+
+RUNTIMES = {"onnxruntime": OnnxRuntime, "openvino": OpenVino}
+
+
+def check(path):
+    """Refuses a file that onnx.checker does not pass or that has an operator other than ONNX's own."""
     onnx.checker.check_model(str(path), full_check=True)
     domains = {node.domain for node in onnx.load(path).graph.node}
     if domains != {""}:
         raise ValueError(f"{path}: operators of {domains}, expected ONNX's own")
-    onnxruntime.set_default_logger_severity(3)  # it warns of every optional input
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1  # one text at a time: more would only wait for each other
-    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
 
-def compare(path, model, texts, predictions, max_length):
+def compare(path, model, texts, predictions, max_length, runtime="onnxruntime"):
     """Prints each text whose labels differ, and a summary; returns the share of decisions that are the same."""
     if len(texts) != len(predictions):
         raise ValueError(f"{len(texts)} texts but {len(predictions)} predictions")
@@ -90,18 +115,19 @@ def compare(path, model, texts, predictions, max_length):
     tokenizer = Tokenizer.from_file(str(model / "tokenizer.json"))
     tokenizer.no_padding()
     tokenizer.enable_truncation(max_length)
-    session = load(path)
-    all_logits = [run(session, tokenizer, text) for text in texts]
+    check(path)
+    other = RUNTIMES[runtime](path)
+    all_logits = [run(other, tokenizer, text) for text in texts]
     changed = 0
     for row, (logits, prediction) in enumerate(zip(all_logits, predictions)):
         theirs, ours = decide(logits, multi_label), {labels.index(label) for label in prediction["labels"]}
         if theirs != ours:
             changed += len(theirs ^ ours) if multi_label else 1
-            print(f"  text {row}: ONNX Runtime {[labels[i] for i in sorted(theirs)]}, laconic {prediction['labels']}, "
+            print(f"  text {row}: {other.name} {[labels[i] for i in sorted(theirs)]}, laconic {prediction['labels']}, "
                   f"margin {margin(logits, theirs, ours, multi_label):.2g}")
     total = len(texts) * (len(labels) if multi_label else 1)
     difference = logit_difference(all_logits, [list(p["probabilities"].values()) for p in predictions], multi_label)
-    print(f"{path.name} in ONNX Runtime {onnxruntime.__version__}: {total - changed} of {total} decisions as ours, "
+    print(f"{path.name} in {other.name}: {total - changed} of {total} decisions as ours, "
           f"logits differ by up to {difference:.2g}", flush=True)
     return 1 - changed / total
 
@@ -117,10 +143,11 @@ def main():
     parser.add_argument("--data", type=Path, required=True, help="the texts")
     parser.add_argument("--predictions", type=Path, required=True, help="what `laconic predict` wrote for them")
     parser.add_argument("--max-length", type=int, required=True)
+    parser.add_argument("--runtime", choices=RUNTIMES, default="onnxruntime")
     parser.add_argument("--min-agreement", type=float, default=MIN_AGREEMENT)
     args = parser.parse_args()
     agreement = compare(args.onnx, args.model, read_texts(args.data), read_predictions(args.predictions),
-                        args.max_length)
+                        args.max_length, args.runtime)
     return 0 if agreement >= args.min_agreement else 1
 
 

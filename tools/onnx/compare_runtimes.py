@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Compares exports of the three real models in ONNX Runtime with our runtime, over their test sets.
+"""Compares exports of the three real models in ONNX Runtime or OpenVINO with our runtime, over their test sets.
 
-    .venv/bin/python tools/onnx/compare_with_ort.py build/release/laconic
-    .venv/bin/python tools/onnx/compare_with_ort.py build/release/laconic --models minilm_sst2 --formats dynamic \\
+    .venv/bin/python tools/onnx/compare_runtimes.py build/release/laconic
+    .venv/bin/python tools/onnx/compare_runtimes.py build/release/laconic --models minilm_sst2 --formats dynamic \\
         --opsets 17 --texts 200
 
 What is checked of each file, and what is printed, is what tools/check_export.py says. Exits with 1 where fewer than
@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 try:
     import check_export
 except ImportError as missing:
-    print(f"compare_with_ort: skipped: {missing}")
+    print(f"compare_runtimes: skipped: {missing}")
     sys.exit(77)
 
 SHARED = Path("../shared")
@@ -29,7 +29,7 @@ MODELS = {"minilm_sst2": (["sst2/test.jsonl"], 96),
           "me5_bn5": (["bn_cyberbully5/test.csv"], 96)}
 
 
-def compare(laconic, name, kind, opsets, num_texts, folder):
+def compare(laconic, name, kind, opsets, num_texts, runtime, folder):
     """The smallest share of same decisions over the opsets."""
     files, max_length = MODELS[name]
     texts = [text for file in files for text in check_export.read_texts(SHARED / "data" / file)][:num_texts]
@@ -49,7 +49,7 @@ def compare(laconic, name, kind, opsets, num_texts, folder):
         path = folder / f"{name}_{kind}_{opset}.onnx"
         run("export", model, "-o", path, "--format", kind, "--opset", opset)
         agreements.append(check_export.compare(path, model, texts, check_export.read_predictions(predictions),
-                                               max_length))
+                                               max_length, runtime))
     return min(agreements)
 
 
@@ -60,12 +60,13 @@ def main():
     parser.add_argument("--formats", nargs="+", choices=["float", "dynamic"], default=["float", "dynamic"])
     parser.add_argument("--opsets", nargs="+", type=int, default=[14, 17])
     parser.add_argument("--texts", type=int, help="only so many of each set")
+    parser.add_argument("--runtime", choices=check_export.RUNTIMES, default="onnxruntime")
     args = parser.parse_args()
     if not SHARED.exists():
-        print(f"compare_with_ort: skipped: no {SHARED}")
+        print(f"compare_runtimes: skipped: no {SHARED}")
         return 77
     with tempfile.TemporaryDirectory() as folder:
-        agreements = [compare(args.laconic, name, kind, args.opsets, args.texts, Path(folder))
+        agreements = [compare(args.laconic, name, kind, args.opsets, args.texts, args.runtime, Path(folder))
                       for name in args.models for kind in args.formats]
     return 0 if min(agreements) >= check_export.MIN_AGREEMENT else 1
 
