@@ -24,7 +24,8 @@ struct Method {
   Graph (*apply)(const Graph&, const LayerNames&, const ProgressFn&);
 };
 constexpr std::array kMethods = {
-    Method{"dynamic", passes::QuantizeDynamicInt8},
+    Method{"dynamic", [](const Graph& graph, const LayerNames& layers,
+                         const ProgressFn& progress) { return passes::QuantizeDynamicInt8(graph, layers, progress); }},
     Method{"fp16",
            [](const Graph& graph, const LayerNames& layers, const ProgressFn& progress) {
              return passes::StoreWeightsHalf(graph, layers, DType::kF16, progress);
