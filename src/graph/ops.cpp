@@ -150,7 +150,11 @@ ValueType InferDequantizeLinear(Inputs in, const Attributes& attributes, int) {
   return {DType::kF32, in[0]->shape, in[0]->has_shape};
 }
 
-ValueType InferPositions(Inputs in, const Attributes&, int) {
+ValueType InferPositions(Inputs in, const Attributes& attributes, int) {
+  const auto offset = attributes.find("offset");
+  if (offset != attributes.end() && std::get<std::int64_t>(offset->second) < 0) {
+    Fail(ErrorCode::kInvalidFile, "'offset': expected 0 or more, got ", std::get<std::int64_t>(offset->second));
+  }
   ExpectInteger(*in[0], "ids");
   ExpectRank(*in[0], 2, "ids");
   if (!in[0]->has_shape) {
@@ -198,7 +202,7 @@ const std::vector<OpSchema>& Schemas() {
       {"laconic.KeyMask", 1, 1, {}, InferKeyMask},
       {"laconic.Linear", 2, 3, {}, InferLinear},
       {"laconic.MeanPool", 2, 2, {}, InferMeanPool},
-      {"laconic.Positions", 1, 1, {}, InferPositions},
+      {"laconic.Positions", 1, 1, {{"offset", std::int64_t{0}}}, InferPositions},
   };
   return schemas;
 }

@@ -7,7 +7,8 @@
 //   laconic.DynamicQuantize(x [..., K])               x rounded to 8 bits, row by row (docs/numerics.md), as real
 //   numbers;
 //                                                     whoever reads it may compute with the integers behind it
-//   laconic.Positions(ids [B, S])                     [1, S]: 0, 1, … S-1
+//   laconic.Positions(ids [B, S]) {offset}            [1, S]: offset, offset + 1, … (offset 0 by default): the position
+//                                                     of a text's tokens, whatever padding follows them
 //   laconic.KeyMask(mask [B, S])                      bool [B, 1, 1, S]: mask != 0, for Attention
 //   laconic.MeanPool(x [B, S, H], mask [B, S])        [B, H]: the mean of x over the positions where mask != 0
 #pragma once

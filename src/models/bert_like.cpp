@@ -21,19 +21,14 @@ void RefuseUnsupported(const nlohmann::json& config) {
   }
 }
 
-ValueId Embed(const BertConfig& config, ValueId ids, ValueId type_ids, EncoderBuilder* builder) {
-  Graph& graph = builder->graph();
-  const std::string stem = builder->prefix() + "embeddings";
-  const ValueId words = builder->Embedding("embeddings.word_embeddings", ids, config.vocab_size, config.embedding_size);
-  const ValueId types =
-      builder->Embedding("embeddings.token_type_embeddings", type_ids, config.type_vocab_size, config.embedding_size);
-  const ValueId position_ids = graph.AddNode("laconic.Positions", stem + ".positions", {ids});
-  const ValueId positions =
-      builder->Embedding("embeddings.position_embeddings", position_ids, config.max_positions, config.embedding_size);
-  // In the order in which transformers adds them: float addition is not associative.
-  const ValueId with_types = graph.AddNode("Add", stem + ".words_types", {words, types});
-  const ValueId sum = graph.AddNode("Add", stem + ".sum", {with_types, positions});
-  return builder->LayerNorm("embeddings.LayerNorm", sum, config.embedding_size, config.layer_norm_eps);
+// The row of each token's type.
+ValueId TokenTypes(const BertConfig& config, EncoderBuilder* builder) {
+  constexpr const char* kTable = "embeddings.token_type_embeddings";
+  if (!config.has_token_types) {
+    return builder->FirstRow(kTable, config.type_vocab_size, config.embedding_size);
+  }
+  const ValueId type_ids = builder->AddIdsInput(kTokenTypeIds);
+  return builder->Embedding(kTable, type_ids, config.type_vocab_size, config.embedding_size);
 }
 
 }  // namespace
@@ -78,17 +73,34 @@ std::string FindPrefix(const TensorMap& tensors, const std::string& name) {
   Fail(ErrorCode::kInvalidFile, "the checkpoint lacks tensor '", name, ".", kEmbeddings, "'");
 }
 
-Encoded BuildBertEncoder(const BertConfig& config, EncoderBuilder* builder) {
+Embedded BuildBertEmbeddings(const BertConfig& config, EncoderBuilder* builder) {
+  Graph& graph = builder->graph();
+  const std::string stem = builder->prefix() + "embeddings";
   const ValueId ids = builder->AddIdsInput(kInputIds);
   const ValueId mask = builder->AddIdsInput(kAttentionMask);
-  const ValueId type_ids = builder->AddIdsInput(kTokenTypeIds);
-  ValueId hidden = Embed(config, ids, type_ids, builder);
+  const ValueId types = TokenTypes(config, builder);
+  const ValueId words = builder->Embedding("embeddings.word_embeddings", ids, config.vocab_size, config.embedding_size);
+  const ValueId position_ids =
+      graph.AddNode("laconic.Positions", stem + ".positions", {ids}, {{"offset", config.position_offset}});
+  const ValueId positions =
+      builder->Embedding("embeddings.position_embeddings", position_ids, config.max_positions, config.embedding_size);
+  // In the order in which transformers adds them: float addition is not associative.
+  const ValueId with_types = graph.AddNode("Add", stem + ".words_types", {words, types});
+  const ValueId sum = graph.AddNode("Add", stem + ".sum", {with_types, positions});
+  const ValueId hidden = builder->LayerNorm("embeddings.LayerNorm", sum, config.embedding_size, config.layer_norm_eps);
+  return {hidden, mask, graph.AddNode("laconic.KeyMask", builder->prefix() + "key_mask", {mask})};
+}
+
+EncoderBuilder::LayerSizes SizesOf(const BertConfig& config) {
+  return {config.hidden_size, config.intermediate_size, config.num_heads, config.layer_norm_eps, config.hidden_act};
+}
+
+Encoded BuildBertEncoder(const BertConfig& config, EncoderBuilder* builder) {
+  const Embedded embedded = BuildBertEmbeddings(config, builder);
+  ValueId hidden = embedded.hidden;
   if (config.embedding_size != config.hidden_size) {
     hidden = builder->Linear("embeddings_project", hidden, config.embedding_size, config.hidden_size);
   }
-  const ValueId key_mask = builder->graph().AddNode("laconic.KeyMask", builder->prefix() + "key_mask", {mask});
-  const EncoderBuilder::LayerSizes sizes = {config.hidden_size, config.intermediate_size, config.num_heads,
-                                            config.layer_norm_eps, config.hidden_act};
   for (std::int64_t i = 0; i < config.num_layers; ++i) {
     const std::string layer = "encoder.layer." + std::to_string(i);
     hidden = builder->Layer({.query = layer + ".attention.self.query",
@@ -99,9 +111,16 @@ Encoded BuildBertEncoder(const BertConfig& config, EncoderBuilder* builder) {
                              .intermediate = layer + ".intermediate.dense",
                              .output = layer + ".output.dense",
                              .output_norm = layer + ".output.LayerNorm"},
-                            sizes, hidden, key_mask);
+                            SizesOf(config), hidden, embedded.key_mask);
   }
-  return {hidden, mask};
+  return {hidden, embedded.attention_mask};
+}
+
+ValueId BuildPooler(const std::string& dense, const std::string& output_name, ValueId hidden, EncoderBuilder* builder) {
+  Graph& graph = builder->graph();
+  const std::int64_t width = graph.value(hidden).type.shape.back().size;
+  const ValueId first = builder->FirstToken(builder->prefix() + "pooler.first_token", hidden);
+  return graph.AddNode("Tanh", output_name, {builder->Linear(dense, first, width, width)});
 }
 
 ValueId Pool(Pooling pooling, const Encoded& encoded, EncoderBuilder* builder) {
@@ -110,6 +129,13 @@ ValueId Pool(Pooling pooling, const Encoded& encoded, EncoderBuilder* builder) {
                                     {encoded.hidden, encoded.attention_mask});
   }
   return builder->FirstToken(std::string(kFeatures), encoded.hidden);
+}
+
+ValueId PoolBy(const std::string& dense, Pooling pooling, const Encoded& encoded, EncoderBuilder* builder) {
+  if (pooling == Pooling::kArchitecture && builder->Has(dense + ".weight")) {
+    return BuildPooler(dense, std::string(kFeatures), encoded.hidden, builder);
+  }
+  return Pool(pooling, encoded, builder);
 }
 
 }  // namespace laconic::models

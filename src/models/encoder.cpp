@@ -44,8 +44,25 @@ Tensor EncoderBuilder::Take(const std::string& full, const Shape& shape) {
                    });
 }
 
+void EncoderBuilder::CallNodes(std::string weights, std::string own) {
+  shared_ = std::move(weights);
+  own_ = std::move(own);
+}
+
+std::string EncoderBuilder::NodeName(const std::string& name) const {
+  const bool shared = !shared_.empty() && name.starts_with(shared_);
+  return FullName(shared ? own_ + name.substr(shared_.size()) : name);
+}
+
 ValueId EncoderBuilder::Parameter(const std::string& name, const Shape& shape) {
-  return graph_.AddInitializer(name, Take(name, shape).Contiguous());
+  const std::optional<ValueId> known = graph_.FindValue(name);
+  return known ? *known : graph_.AddInitializer(name, Take(name, shape).Contiguous());
+}
+
+// PyTorch keeps [out, in]; the graph's Linear, as ONNX's MatMul, wants [in, out].
+ValueId EncoderBuilder::Matrix(const std::string& name, std::int64_t in, std::int64_t out) {
+  const std::optional<ValueId> known = graph_.FindValue(name);
+  return known ? *known : graph_.AddInitializer(name, Take(name, {out, in}).Transposed());
 }
 
 ValueId EncoderBuilder::Embedding(const std::string& name, ValueId ids, std::int64_t rows, std::int64_t width) {
@@ -53,26 +70,30 @@ ValueId EncoderBuilder::Embedding(const std::string& name, ValueId ids, std::int
   return graph_.AddNode("Gather", FullName(name), {table, ids});
 }
 
+ValueId EncoderBuilder::FirstRow(const std::string& name, std::int64_t rows, std::int64_t width) {
+  const std::string full = FullName(name) + ".weight";
+  return graph_.AddInitializer(full, Take(full, {rows, width}).Contiguous().Slice(0, 1).Reshaped({width}));
+}
+
 ValueId EncoderBuilder::LayerNorm(const std::string& name, ValueId x, std::int64_t width, float epsilon) {
   const ValueId gamma = Parameter(FullName(name) + ".weight", {width});
   const ValueId beta = Parameter(FullName(name) + ".bias", {width});
-  return graph_.AddNode("LayerNormalization", FullName(name), {x, gamma, beta}, {{"epsilon", epsilon}});
+  return graph_.AddNode("LayerNormalization", NodeName(name), {x, gamma, beta}, {{"epsilon", epsilon}});
 }
 
 ValueId EncoderBuilder::Head(std::string_view output_name, const std::string& name, ValueId x, std::int64_t in,
                              std::int64_t out) {
-  // PyTorch keeps [out, in]; the graph's Linear, as ONNX's MatMul, wants [in, out].
-  const ValueId weight = graph_.AddInitializer(name + ".weight", Take(name + ".weight", {out, in}).Transposed());
+  const ValueId weight = Matrix(name + ".weight", in, out);
   const ValueId bias = Parameter(name + ".bias", {out});
   return graph_.AddNode("laconic.Linear", std::string(output_name), {x, weight, bias});
 }
 
 ValueId EncoderBuilder::Linear(const std::string& name, ValueId x, std::int64_t in, std::int64_t out) {
-  return Head(FullName(name), FullName(name), x, in, out);
+  return Head(NodeName(name), FullName(name), x, in, out);
 }
 
 ValueId EncoderBuilder::Activation(std::string_view hidden_act, const std::string& name, ValueId x) {
-  const std::string full = FullName(name);
+  const std::string full = NodeName(name);
   if (hidden_act == "gelu") {
     return graph_.AddNode("Gelu", full, {x});
   }
@@ -91,19 +112,19 @@ ValueId EncoderBuilder::Layer(const LayerNames& names, const LayerSizes& sizes, 
   const ValueId query = Linear(names.query, x, hidden, hidden);
   const ValueId key = Linear(names.key, x, hidden, hidden);
   const ValueId value = Linear(names.value, x, hidden, hidden);
-  const std::string stem = FullName(names.query.substr(0, names.query.rfind('.')));
+  const std::string stem = NodeName(names.query.substr(0, names.query.rfind('.')));
   const std::int64_t head_dim = hidden / sizes.heads;
   const float scale = 1.0F / std::sqrt(static_cast<float>(head_dim));
   const ValueId context =
       graph_.AddNode("Attention", stem + ".attention", {query, key, value, key_mask},
                      {{"q_num_heads", sizes.heads}, {"kv_num_heads", sizes.heads}, {"scale", scale}});
   const ValueId projected = Linear(names.attention_output, context, hidden, hidden);
-  const ValueId attended = graph_.AddNode("Add", FullName(names.attention_output) + ".residual", {projected, x});
+  const ValueId attended = graph_.AddNode("Add", NodeName(names.attention_output) + ".residual", {projected, x});
   const ValueId normed = LayerNorm(names.attention_norm, attended, hidden, sizes.epsilon);
   const ValueId intermediate = Linear(names.intermediate, normed, hidden, sizes.intermediate);
   const ValueId activated = Activation(sizes.hidden_act, names.intermediate + ".activation", intermediate);
   const ValueId output = Linear(names.output, activated, sizes.intermediate, hidden);
-  const ValueId sum = graph_.AddNode("Add", FullName(names.output) + ".residual", {output, normed});
+  const ValueId sum = graph_.AddNode("Add", NodeName(names.output) + ".residual", {output, normed});
   return LayerNorm(names.output_norm, sum, hidden, sizes.epsilon);
 }
 

@@ -36,9 +36,15 @@ class EncoderBuilder {
 
   ValueId AddIdsInput(std::string_view name);
 
+  // From now on a node of a layer under `weights` is called as if the layer lay under `own`: for layers that share
+  // their weights, which are one initializer each however often they are asked for.
+  void CallNodes(std::string weights, std::string own);
+
   // Names are given as in the checkpoint, without the prefix and without ".weight" or ".bias". Errors: kInvalidFile for
   // a tensor that is missing or of another shape, naming it, the shape expected and the shape met.
   ValueId Embedding(const std::string& name, ValueId ids, std::int64_t rows, std::int64_t width);
+  // The first of the table's `rows`, for tokens that are all of one type: [width].
+  ValueId FirstRow(const std::string& name, std::int64_t rows, std::int64_t width);
   ValueId LayerNorm(const std::string& name, ValueId x, std::int64_t width, float epsilon);
   ValueId Linear(const std::string& name, ValueId x, std::int64_t in, std::int64_t out);
   // A layer that lies outside the encoder (no prefix); its output is called `output_name`.
@@ -66,12 +72,16 @@ class EncoderBuilder {
 
  private:
   std::string FullName(const std::string& name) const { return prefix_ + name; }
+  std::string NodeName(const std::string& name) const;
   // These take whole names.
   Tensor Take(const std::string& full, const Shape& shape);
   ValueId Parameter(const std::string& name, const Shape& shape);
+  ValueId Matrix(const std::string& name, std::int64_t in, std::int64_t out);
 
   const TensorMap& tensors_;
   std::string prefix_;
+  std::string shared_;  // where the weights lie that CallNodes named
+  std::string own_;     // and what their nodes are called
   Graph graph_;
   std::set<std::string, std::less<>> used_;
   std::int64_t stored_bytes_ = 0;

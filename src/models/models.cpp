@@ -16,8 +16,13 @@ struct Architecture {
   std::string_view model_type;
   BuiltModel (*build)(const nlohmann::json&, const TensorMap&, const BuildOptions&);
 };
-constexpr std::array kArchitectures = {Architecture{"bert", BuildBert}, Architecture{"electra", BuildElectra},
-                                       Architecture{"distilbert", BuildDistilBert}};
+constexpr std::array kArchitectures = {Architecture{"bert", BuildBert},
+                                       Architecture{"electra", BuildElectra},
+                                       Architecture{"distilbert", BuildDistilBert},
+                                       Architecture{"roberta", BuildRoberta},
+                                       Architecture{"xlm-roberta", BuildRoberta},
+                                       Architecture{"camembert", BuildRoberta},
+                                       Architecture{"albert", BuildAlbert}};
 
 }  // namespace
 

@@ -45,5 +45,7 @@ std::vector<std::string_view> KnownModelTypes();
 BuiltModel BuildBert(const nlohmann::json& config, const TensorMap& tensors, const BuildOptions& options);
 BuiltModel BuildElectra(const nlohmann::json& config, const TensorMap& tensors, const BuildOptions& options);
 BuiltModel BuildDistilBert(const nlohmann::json& config, const TensorMap& tensors, const BuildOptions& options);
+BuiltModel BuildRoberta(const nlohmann::json& config, const TensorMap& tensors, const BuildOptions& options);
+BuiltModel BuildAlbert(const nlohmann::json& config, const TensorMap& tensors, const BuildOptions& options);
 
 }  // namespace laconic::models

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <unordered_set>
 
 #include <fnmatch.h>
 
@@ -71,9 +72,11 @@ bool FindLayer(const Graph& graph, const Node& node, Layer* layer) {
 
 std::vector<std::string> SelectLayers(const Graph& graph, const LayerSelection& selection) {
   std::vector<Layer> layers;
+  std::unordered_set<ValueId> seen;
   for (const Node& node : graph.nodes()) {
     Layer layer;
-    if (FindLayer(graph, node, &layer)) {
+    // A weight that several nodes share is one layer.
+    if (FindLayer(graph, node, &layer) && seen.insert(layer.weight).second) {
       layers.push_back(std::move(layer));
     }
   }

@@ -147,6 +147,23 @@ TEST(GroupLinearsTest, SharedInputsAndWeightsGoTogether) {
   EXPECT_EQ(GroupLinears(graph, {"second"}).size(), 1U);
 }
 
+// Two layers of one weight, as ALBERT's are.
+TEST(DynamicInt8Test, QuantizesASharedWeightOnce) {
+  Graph graph;
+  const ValueId x = graph.AddInput("x", {DType::kF32, {"batch", "sequence", 4}});
+  const ValueId weight = graph.AddInitializer("shared.weight", Random({4, 4}));
+  const ValueId first = graph.AddNode("laconic.Linear", "first", {x, weight});
+  graph.AddOutput(graph.AddNode("laconic.Linear", "second", {first, weight}));
+  EXPECT_EQ(SelectLayers(graph, {}), std::vector<std::string>{"shared"});
+
+  const Graph quantized = QuantizeDynamicInt8(graph, {"shared"}, {});
+  EXPECT_EQ(quantized.initializers().size(), 2U) << PrintGraph(quantized);
+  const ValueId codes = *quantized.FindValue("shared.weight");
+  for (const char* name : {"first", "second"}) {
+    EXPECT_EQ(quantized.FindProducer(*quantized.FindValue(name))->inputs[1], codes) << name;
+  }
+}
+
 TEST(DynamicInt8Test, NamesAWeightThatIsNotFinite) {
   try {
     QuantizeDynamicInt8(Example(std::numeric_limits<float>::quiet_NaN()), {"query"}, {});

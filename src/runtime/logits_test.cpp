@@ -89,7 +89,8 @@ TEST_P(TinyModelTest, EqualsTransformers) {
 }
 
 INSTANTIATE_TEST_SUITE_P(EveryTensorRandom, TinyModelTest,
-                         ::testing::Values("tiny_bert", "tiny_electra", "tiny_distilbert"));
+                         ::testing::Values("tiny_bert", "tiny_electra", "tiny_distilbert", "tiny_xlm_roberta",
+                                           "tiny_albert"));
 
 // Larger ones in every form of storage: LACONIC_RANDOM_CHECKPOINTS names what
 // `tools/models/make_random_checkpoints.py --size small` wrote.
@@ -107,7 +108,8 @@ TEST_P(CheckpointFormsTest, EqualTransformers) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(EveryTensorRandom, CheckpointFormsTest, ::testing::Values("bert", "electra", "distilbert"));
+INSTANTIATE_TEST_SUITE_P(EveryTensorRandom, CheckpointFormsTest,
+                         ::testing::Values("bert", "electra", "distilbert", "roberta", "xlm-roberta", "albert"));
 
 class RealModelTest : public ::testing::TestWithParam<const char*> {};
 

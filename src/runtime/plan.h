@@ -42,6 +42,7 @@ struct Inputs {
   std::vector<std::int64_t> ids;        // [tokens]
   std::vector<std::int64_t> type_ids;   // [tokens]
   std::vector<std::int64_t> positions;  // [tokens]: 0, 1, … within each text
+  std::vector<std::int64_t> zeros;      // [tokens]: for a table of one row
   std::vector<std::int64_t> starts;     // [texts + 1]: text i is tokens starts[i] … starts[i + 1] - 1
   std::int64_t num_tokens() const noexcept { return starts.back(); }
   std::int64_t num_texts() const noexcept { return static_cast<std::int64_t>(starts.size()) - 1; }
@@ -112,7 +113,7 @@ struct Plan {
   std::vector<std::unique_ptr<const Step>> steps;
   Matrix output;
   Rows output_rows = Rows::kTexts;
-  std::int64_t max_positions = 0;  // rows of the position table; 0: no limit
+  std::int64_t max_positions = 0;  // rows of the position table from its offset on; 0: no limit
   std::int64_t num_ids = 0;        // rows of the word table; 0: none
   std::int64_t num_types = 0;      // rows of the token type table; 0: none
   std::int64_t memory_bytes = 0;   // weights as held

@@ -243,6 +243,9 @@ class Planner {
     table.type = WeightTypeOf(table.data.dtype());
     table.name = graph_.value(node.inputs[0]).name;
     table.ids = SourceOf(node.inputs[1]);
+    if (table.ids == IdSource::kPositions) {
+      SkipRows(IntAttribute(*graph_.FindProducer(node.inputs[1]), "offset"), &table);
+    }
     const std::int64_t rows = table.data.shape()[0];
     switch (table.ids) {
       case IdSource::kIds:
@@ -254,9 +257,23 @@ class Planner {
       case IdSource::kPositions:
         plan_.max_positions = rows;
         break;
+      case IdSource::kZeros:
+        break;
     }
     plan_.memory_bytes += table.data.size_bytes() + table.scale.size_bytes();
     embeddings_[node.outputs[0]] = {std::move(table)};
+  }
+
+  // The runtime counts a text's positions from 0.
+  static void SkipRows(std::int64_t count, Table* table) {
+    const std::int64_t rows = table->data.shape()[0];
+    if (count >= rows) {
+      Fail(ErrorCode::kInvalidFile, "positions from ", count, " on in a table of ", rows, " rows");
+    }
+    table->data = table->data.Slice(count, rows);
+    if (table->scale.shape()[0] == rows) {
+      table->scale = table->scale.Slice(count, rows);
+    }
   }
 
   IdSource SourceOf(ValueId ids) const {
@@ -285,10 +302,23 @@ class Planner {
     Emit<FirstTokenStep>(x, NewPlace(node.outputs[0]));
   }
 
+  // A row that is added to every token is a table whose ids are all 0.
+  void NoteConstantRow(ValueId value) {
+    const Tensor* row = graph_.FindInitializer(value);
+    if (row != nullptr && row->dtype() == DType::kF32 && row->shape().size() == 1) {
+      Table table;
+      table.data = Constant(value).Reshaped({1, row->shape()[0]});
+      table.ids = IdSource::kZeros;
+      table.name = graph_.value(value).name;
+      embeddings_[value] = {std::move(table)};
+    }
+  }
+
   // Sums of table rows become one look-up (a tap inside looks up again); a sum that only a LayerNormalization reads is
   // added there.
   void LowerAdd(const Node& node) {
     const ValueId out = node.outputs[0];
+    NoteConstantRow(node.inputs[1]);
     const auto a = embeddings_.find(node.inputs[0]);
     const auto b = embeddings_.find(node.inputs[1]);
     const bool tables = a != embeddings_.end() && b != embeddings_.end() && b->second.size() == 1 &&

@@ -117,6 +117,7 @@ void Session::Impl::Append(const Encoding& encoding) {
     inputs.ids.push_back(id);
     inputs.type_ids.push_back(type);
     inputs.positions.push_back(i);
+    inputs.zeros.push_back(0);
   }
   inputs.starts.push_back(static_cast<std::int64_t>(inputs.ids.size()));
 }
@@ -125,6 +126,7 @@ void Session::Impl::SetInputs(std::span<const Encoding> batch) {
   inputs.ids.clear();
   inputs.type_ids.clear();
   inputs.positions.clear();
+  inputs.zeros.clear();
   inputs.starts.assign(1, 0);
   for (std::size_t i = 0; i < batch.size(); ++i) {
     WithFrame([&] { return "text " + std::to_string(i) + " of the batch"; }, [&] { Append(batch[i]); });

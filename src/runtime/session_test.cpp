@@ -73,7 +73,8 @@ TEST_P(InvarianceTest, AnAnswerDependsOnItsTextOnly) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, InvarianceTest,
-                         ::testing::Combine(::testing::Values("tiny_bert", "tiny_electra", "tiny_distilbert"),
+                         ::testing::Combine(::testing::Values("tiny_bert", "tiny_electra", "tiny_distilbert",
+                                                              "tiny_xlm_roberta", "tiny_albert"),
                                             ::testing::Bool()));
 
 double MeanDifference(const std::vector<float>& a, const std::vector<float>& b) {
@@ -120,6 +121,15 @@ TEST(SessionTest, RefusesBadInput) {
   EXPECT_NO_THROW(run({0}, {1})) << "usable after an error";
   EXPECT_TRUE(session.Run({}).empty());
   EXPECT_THROW(Session(model, 0), Error);
+}
+
+// Its table has 130 rows, of which the first two are not for tokens.
+TEST(SessionTest, PositionsBehindThePaddingLeaveFewerTokens) {
+  const auto model = CompiledModel::Compile(Model::Load("tests/data/tiny_xlm_roberta"));
+  EXPECT_EQ(model->max_length(), 128);
+  Session session(model, 1);
+  EXPECT_NO_THROW(session.Run(std::vector{Encoding{std::vector<std::int32_t>(128, 5), {}}}));
+  EXPECT_THROW(session.Run(std::vector{Encoding{std::vector<std::int32_t>(129, 5), {}}}), Error);
 }
 
 TEST(CompileTest, TheLevelCanBeForcedAndAsked) {

@@ -48,6 +48,8 @@ const std::int64_t* IdsOf(const Inputs& inputs, IdSource source) {
       return inputs.type_ids.data();
     case IdSource::kPositions:
       return inputs.positions.data();
+    case IdSource::kZeros:
+      return inputs.zeros.data();
   }
   return nullptr;
 }

@@ -18,7 +18,7 @@
 
 namespace laconic::runtime {
 
-enum class IdSource : std::uint8_t { kIds, kTypeIds, kPositions };
+enum class IdSource : std::uint8_t { kIds, kTypeIds, kPositions, kZeros };
 
 struct Table {
   Tensor data;             // [rows, width]: f32, f16, bf16 or s8, row-major

@@ -139,7 +139,7 @@ class Config(BadModelTest):
         (self.model / "config.json").write_bytes(original)
 
     def test_unknown_model_type(self):
-        self.refused_with(UNSUPPORTED, "model_type 'gpt2' is not known; known: bert, electra, distilbert", model_type="gpt2")
+        self.refused_with(UNSUPPORTED, "model_type 'gpt2' is not known; known: bert, electra, distilbert, roberta", model_type="gpt2")
         self.refused_with(UNSUPPORTED, "model_type ''", model_type=None)
 
     def test_settings_that_are_not_handled(self):
@@ -155,6 +155,19 @@ class Config(BadModelTest):
         self.refused_with(MALFORMED, "not a multiple of 5 heads", num_attention_heads=5)
         self.refused_with(MALFORMED, "lacks tensor 'bert.encoder.layer.2.", num_hidden_layers=3)
         self.refused_with(MALFORMED, "lacks tensor", num_hidden_layers=2**28)
+
+    def test_positions_behind_the_padding(self):
+        self.model = self.copy_model("tiny_xlm_roberta", "positions")
+        self.refused_with(MALFORMED, "pad_token_id 129 leaves no position of 130", pad_token_id=129)
+        self.refused_with(MALFORMED, "pad_token_id -1", pad_token_id=-1)
+
+    def test_layers_that_share_weights(self):
+        self.model = self.copy_model("tiny_albert", "sharing")
+        self.refused_with(MALFORMED, "'embedding_size'", embedding_size=None)
+        self.refused_with(MALFORMED, "4 groups for 3 hidden layers", num_hidden_groups=4)
+        self.refused_with(MALFORMED, "lacks tensor 'albert.encoder.albert_layer_groups.2.", num_hidden_groups=3)
+        self.refused_with(UNSUPPORTED, "at most 1000 in all", num_hidden_layers=2**28)
+        self.refused_with(UNSUPPORTED, "at most 1000 in all", inner_group_num=400)
 
     def test_labels(self):
         self.refused_with(MALFORMED, "expected ids 0 to 1", id2label={"0": "a", "5": "b"})

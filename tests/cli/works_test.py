@@ -252,6 +252,27 @@ class Artifacts(CliTest):
         piped = support.laconic("export", self.folder / "int8", "-o", "-", "--opset", 17)
         self.assertEqual((piped.returncode, piped.stdout), (0, (self.folder / "dynamic17.onnx").read_bytes()))
 
+    def test_export_of_each_architecture_is_read_back_as_the_same_graph(self):
+        for name in ("tiny_xlm_roberta", "tiny_albert"):
+            self.ok("quantize", support.DATA / name, "-o", self.folder / name)
+            for model in (support.DATA / name, self.folder / name):
+                self.ok("export", model, "-o", self.folder / "out.onnx", "--opset", 17, "--force")
+                self.assertEqual(self.ok("inspect", self.folder / "out.onnx", "--graph"), self.ok("inspect", model, "--graph"))
+
+    def test_weights_that_layers_share_are_stored_once(self):
+        tensors = read_tensors(support.DATA / "tiny_albert" / "model.safetensors")
+        self.ok("quantize", support.DATA / "tiny_albert", "-o", self.folder / "out")
+        expected = 0
+        for name, (_, shape, data) in tensors.items():
+            rows, columns = shape if len(shape) == 2 else (0, 0)
+            if "token_type" in name or not rows:
+                expected += len(data)
+            else:  # codes, a scale a row; for linear layers also the sums that the zero point needs
+                expected += rows * columns + (4 if "embeddings." in name else 8) * rows
+        stored = (self.folder / "out" / "model.onnx.data").stat().st_size
+        self.assertLess(expected, stored)
+        self.assertLess(stored, expected + 64 * 3 * len(tensors))  # each begins on a cache line
+
     def test_float_model_is_quantized_on_its_way_out(self):
         self.ok("quantize", TINY_BERT, "-o", self.folder / "int8")
         for model in (TINY_BERT, self.folder / "int8"):

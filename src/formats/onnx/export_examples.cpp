@@ -46,6 +46,9 @@ void WriteExamples(const std::filesystem::path& directory) {
       {"dynamic_mean", {.weights = Weights::kDynamic, .is_mean_pooled = true, .approximate = "tanh"}},
       {"dynamic_blocks", {.weights = Weights::kDynamic, .num_layers = 1, .embedding_block = 4}},
       {"weight_only", {.weights = Weights::kWeightOnly}},
+      {"roberta", {.has_token_types = false, .position_offset = 2, .has_type_row = true}},
+      {"albert", {.shares_layers = true}},
+      {"dynamic_albert", {.weights = Weights::kDynamic, .shares_layers = true}},
   };
   std::filesystem::create_directories(directory);
   for (const auto& [name, options] : examples) {

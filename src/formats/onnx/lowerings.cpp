@@ -148,10 +148,14 @@ Pattern Attention(bool has_mask) {
   return p;
 }
 
-Pattern Positions() {
+Pattern Positions(bool has_offset) {
   Pattern p("laconic.Positions");
-  const Ref length = p.Node("Gather", {p.Node("Shape", {p.Input()}), p.Integer(1)});
-  Unsqueeze(&p, p.Node("Range", {p.Integer(0), length, p.Integer(1)}), {0});
+  Ref end = p.Node("Gather", {p.Node("Shape", {p.Input()}), p.Integer(1)});
+  const Ref begin = has_offset ? p.Integer(Parameter{"offset"}) : p.Integer(0);
+  if (has_offset) {
+    end = p.Node("Add", {end, begin});
+  }
+  Unsqueeze(&p, p.Node("Range", {begin, end, p.Integer(1)}), {0});
   return p;
 }
 
@@ -193,9 +197,11 @@ const std::map<std::string_view, int>& PlainOps() {
 
 std::vector<Pattern> MakePatterns(int opset) {
   std::vector<Pattern> patterns = {
-      IntegerLinear(true),    IntegerLinear(false), Linear(true),  Linear(false),
-      DynamicQuantize(opset), IntegerGather(),      BlockGather(), Attention(true),
-      Attention(false),       Positions(),          KeyMask(),     MeanPool(),
+      IntegerLinear(true), IntegerLinear(false),   Linear(true),
+      Linear(false),       DynamicQuantize(opset), IntegerGather(),
+      BlockGather(),       Attention(true),        Attention(false),
+      Positions(false),    Positions(true),        KeyMask(),
+      MeanPool(),
   };
   if (!IsPlainOp("LayerNormalization", opset)) {
     patterns.push_back(LayerNormalization(opset));

@@ -146,6 +146,7 @@ std::map<std::string, Graph> SingleNodes() {
       {"gelu", Unary("Gelu", Hidden())},
       {"tanh gelu", Unary("Gelu", Hidden(), {{"approximate", std::string("tanh")}})},
       {"positions", Unary("laconic.Positions", Ids())},
+      {"positions from 2 on", Unary("laconic.Positions", Ids(), {{"offset", std::int64_t{2}}})},
       {"key mask", Unary("laconic.KeyMask", Ids())},
       {"tanh", Unary("Tanh", Hidden())},
       {"relu", Unary("Relu", Hidden())},
@@ -242,6 +243,8 @@ TEST(RecogniseTest, TakesNothingElseForAPattern) {
     ExpectChangesToShow(MakeTestGraph({.weights = Weights::kDynamic, .num_layers = 1}), opset);
     ExpectChangesToShow(GatherOfBlocks(), opset);
     ExpectChangesToShow(MakeTestGraph({.is_mean_pooled = true, .approximate = "tanh", .num_layers = 1}), opset);
+    ExpectChangesToShow(
+        MakeTestGraph({.has_token_types = false, .num_layers = 1, .position_offset = 2, .has_type_row = true}), opset);
   }
 }
 

@@ -90,7 +90,9 @@ Ref Pattern::Integers(std::vector<std::variant<std::int64_t, Parameter>> values)
   return AddConstant(std::move(constant));
 }
 
-Ref Pattern::Integer(std::int64_t value) { return AddConstant({DType::kS64, {}, {value}}); }
+Ref Pattern::Integer(std::variant<std::int64_t, Parameter> value) {
+  return AddConstant({DType::kS64, {}, {std::visit([](auto v) { return Element(std::move(v)); }, std::move(value))}});
+}
 
 Ref Pattern::Node(std::string op, std::vector<Ref> inputs, Attributes attributes) {
   nodes_.push_back({std::move(op), std::move(inputs), std::move(attributes)});

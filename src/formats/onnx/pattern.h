@@ -78,7 +78,7 @@ class Pattern {
   Ref Sums(Ref matrix);
   Ref Scalar(std::variant<float, Parameter> value);
   Ref Integers(std::vector<std::variant<std::int64_t, Parameter>> values);
-  Ref Integer(std::int64_t value);
+  Ref Integer(std::variant<std::int64_t, Parameter> value);
   Ref Node(std::string op, std::vector<Ref> inputs, Attributes attributes = {});
 
   // Only where these two attributes are equal.

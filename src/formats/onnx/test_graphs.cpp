@@ -1,6 +1,8 @@
 #include "formats/onnx/test_graphs.h"
 
 #include <cmath>
+#include <functional>
+#include <optional>
 #include <random>
 
 namespace laconic::onnx_file {
@@ -50,12 +52,18 @@ class Builder {
     if (options_.has_token_types) {
       sum = graph_.AddNode("Add", "words_types", {sum, Embedding("types", 2, Ids("token_type_ids"))});
     }
-    const ValueId positions = graph_.AddNode("laconic.Positions", "position_ids", {ids});
-    sum = graph_.AddNode("Add", "embedded", {sum, Embedding("positions", kPositions, positions)});
-    ValueId hidden = Norm("embeddings.LayerNorm", sum);
+    if (options_.has_type_row) {
+      sum = graph_.AddNode("Add", "words_row", {sum, graph_.AddInitializer("type_row", Random({kWidth}, 0, 1))});
+    }
+    const ValueId positions =
+        graph_.AddNode("laconic.Positions", "position_ids", {ids}, {{"offset", options_.position_offset}});
+    const std::int64_t num_rows = options_.position_offset + kPositions;
+    sum = graph_.AddNode("Add", "embedded", {sum, Embedding("positions", num_rows, positions)});
+    ValueId hidden = Norm("embeddings.LayerNorm", "embeddings.LayerNorm", sum);
     const ValueId key_mask = graph_.AddNode("laconic.KeyMask", "key_mask", {mask});
     for (int i = 0; i < options_.num_layers; ++i) {
-      hidden = Layer("layer." + std::to_string(i), hidden, key_mask);
+      const std::string own = "layer." + std::to_string(i);
+      hidden = Layer(own, options_.shares_layers ? "layer.0" : own, hidden, key_mask);
     }
     ValueId pooled = kNoValue;
     if (options_.is_mean_pooled) {
@@ -64,11 +72,11 @@ class Builder {
       const std::vector<std::int64_t> first = {0};
       const ValueId zero = graph_.AddInitializer("first", Tensor::FromValues<std::int64_t>({}, first));
       const ValueId cls = graph_.AddNode("Gather", "cls", {hidden, zero}, {{"axis", std::int64_t{1}}});
-      pooled = graph_.AddNode("Tanh", "pooled", {Linear("pooler", cls, kWidth, true)});
+      pooled = graph_.AddNode("Tanh", "pooled", {Linear("pooler", "pooler", cls, kWidth, true)});
     }
-    const ValueId dense = Linear("classifier.dense", pooled, kWidth, true);
+    const ValueId dense = Linear("classifier.dense", "classifier.dense", pooled, kWidth, true);
     const ValueId activated = graph_.AddNode(options_.head_activation, "classifier.activation", {dense});
-    graph_.AddOutput(Linear("logits", activated, kLabels, true));
+    graph_.AddOutput(Linear("logits", "logits", activated, kLabels, true));
     return std::move(graph_);
   }
 
@@ -82,6 +90,11 @@ class Builder {
       value = normal(random_);
     }
     return Tensor::FromValues<float>(shape, values);
+  }
+
+  ValueId Shared(const std::string& name, const std::function<ValueId()>& make) {
+    const std::optional<ValueId> known = graph_.FindValue(name);
+    return known ? *known : make();
   }
 
   // A weight in the storage that the options ask for, as an f32 value called `name`.
@@ -124,13 +137,18 @@ class Builder {
     return graph_.AddNode("Gather", name, {table, ids});
   }
 
-  ValueId Norm(const std::string& name, ValueId x) {
-    const ValueId gamma = graph_.AddInitializer(name + ".weight", Random({kWidth}, 1, 0.2F));
-    const ValueId beta = graph_.AddInitializer(name + ".bias", Random({kWidth}, 0, 0.2F));
+  // A row of numbers, shared by the nodes that name it.
+  ValueId Row(const std::string& name, std::int64_t width, float mean, float deviation) {
+    return Shared(name, [&] { return graph_.AddInitializer(name, Random({width}, mean, deviation)); });
+  }
+
+  ValueId Norm(const std::string& name, const std::string& weights, ValueId x) {
+    const ValueId gamma = Row(weights + ".weight", kWidth, 1, 0.2F);
+    const ValueId beta = Row(weights + ".bias", kWidth, 0, 0.2F);
     return graph_.AddNode("LayerNormalization", name, {x, gamma, beta}, {{"epsilon", 1e-12F}});
   }
 
-  ValueId Linear(const std::string& name, ValueId x, std::int64_t width, bool has_bias) {
+  ValueId Linear(const std::string& name, const std::string& weights, ValueId x, std::int64_t width, bool has_bias) {
     const std::int64_t rows = graph_.value(x).type.shape.back().size;
     if (options_.weights == Weights::kDynamic) {
       ValueId& quantized = quantized_.try_emplace(x, kNoValue).first->second;
@@ -141,27 +159,34 @@ class Builder {
     }
     const float deviation = 1.5F / std::sqrt(static_cast<float>(rows));
     // As Hugging Face stores it: [out, in], seen the other way round.
-    std::vector<ValueId> inputs = {
-        x, Weight(name + ".weight", Random({width, rows}, 0, deviation).Transposed().Contiguous(), 1)};
+    std::vector<ValueId> inputs = {x, Shared(weights + ".weight", [&] {
+                                     const Tensor stored = Random({width, rows}, 0, deviation);
+                                     return Weight(weights + ".weight", stored.Transposed().Contiguous(), 1);
+                                   })};
     if (has_bias) {
-      inputs.push_back(graph_.AddInitializer(name + ".bias", Random({width}, 0, 0.3F)));
+      inputs.push_back(Row(weights + ".bias", width, 0, 0.3F));
     }
     return graph_.AddNode("laconic.Linear", name, inputs);
   }
 
-  ValueId Layer(const std::string& name, ValueId x, ValueId mask) {
-    const ValueId query = Linear(name + ".query", x, kWidth, true);
-    const ValueId key = Linear(name + ".key", x, kWidth, false);
-    const ValueId value = Linear(name + ".value", x, kWidth, true);
+  ValueId Layer(const std::string& name, const std::string& weights, ValueId x, ValueId mask) {
+    const auto linear = [&](const char* part, ValueId in, std::int64_t width, bool has_bias) {
+      return Linear(name + part, weights + part, in, width, has_bias);
+    };
+    const ValueId query = linear(".query", x, kWidth, true);
+    const ValueId key = linear(".key", x, kWidth, false);
+    const ValueId value = linear(".value", x, kWidth, true);
     const ValueId context =
         graph_.AddNode("Attention", name + ".attention", {query, key, value, mask},
                        {{"q_num_heads", std::int64_t{2}}, {"kv_num_heads", std::int64_t{2}}, {"scale", 0.35355338F}});
-    const ValueId mixed = Linear(name + ".output", context, kWidth, true);
-    const ValueId attended = Norm(name + ".norm", graph_.AddNode("Add", name + ".residual", {mixed, x}));
-    const ValueId inner = graph_.AddNode("Gelu", name + ".gelu", {Linear(name + ".inner", attended, kInner, true)},
+    const ValueId mixed = linear(".output", context, kWidth, true);
+    const ValueId attended =
+        Norm(name + ".norm", weights + ".norm", graph_.AddNode("Add", name + ".residual", {mixed, x}));
+    const ValueId inner = graph_.AddNode("Gelu", name + ".gelu", {linear(".inner", attended, kInner, true)},
                                          {{"approximate", options_.approximate}});
-    const ValueId outer = Linear(name + ".outer", inner, kWidth, true);
-    return Norm(name + ".outer_norm", graph_.AddNode("Add", name + ".outer_residual", {outer, attended}));
+    const ValueId outer = linear(".outer", inner, kWidth, true);
+    return Norm(name + ".outer_norm", weights + ".outer_norm",
+                graph_.AddNode("Add", name + ".outer_residual", {outer, attended}));
   }
 
   const TestGraphOptions options_;

@@ -17,6 +17,9 @@ struct TestGraphOptions {
   std::string approximate = "none";      // of the layers' Gelu
   int num_layers = 2;
   std::int64_t embedding_block = 0;  // kDynamic: columns of a table that share a scale; 0: a row
+  std::int64_t position_offset = 0;  // RoBERTa's positions begin behind that of the padding token
+  bool has_type_row = false;         // one row for all tokens in place of token types
+  bool shares_layers = false;        // all layers have the first one's weights, as ALBERT's
 };
 
 // input_ids, attention_mask, token_type_ids? -> logits [batch, 3]; vocabulary 40, 24 positions, width 16, 2 heads.
