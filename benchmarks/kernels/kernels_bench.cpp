@@ -181,7 +181,7 @@ void BenchRows(Isa isa) {
     Buffer<std::int32_t> zero(kCount);
     const double elements = 1e-6 * static_cast<double>(kCount * cols);
     const double quantize = BestSeconds([&] {
-      GetQuantizeRows(isa).run({kCount, cols, x.data(), cols, q.data(), cols, scale.data(), zero.data()});
+      GetQuantizeRows(isa).run({kCount, cols, x.data(), cols, nullptr, q.data(), cols, scale.data(), zero.data()});
     });
     const double norm = BestSeconds([&] {
       GetLayerNorm(isa).run({kCount, cols, x.data(), cols, residual.data(), cols, gamma.data(), gamma.data(), 1e-5F,

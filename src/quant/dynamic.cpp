@@ -6,11 +6,13 @@
 
 namespace laconic::quant {
 
-RowParams QuantizeRowU8(std::span<const float> x, std::span<std::uint8_t> q) {
+RowParams QuantizeRowU8(std::span<const float> x, std::span<std::uint8_t> q, std::span<const float> multiplier) {
+  const auto at = [&](std::size_t i) { return multiplier.empty() ? x[i] : x[i] * multiplier[i]; };
   float lo = 0;
   float hi = 0;
   bool finite = true;
-  for (const float value : x) {
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    const float value = at(i);
     finite = finite && std::isfinite(value);
     lo = std::min(lo, value);
     hi = std::max(hi, value);
@@ -24,7 +26,7 @@ RowParams QuantizeRowU8(std::span<const float> x, std::span<std::uint8_t> q) {
   const float zero_point = std::nearbyint((0.0F - lo) / scale);
   const float inv_scale = 1.0F / scale;
   for (std::size_t i = 0; i < x.size(); ++i) {
-    const float code = std::nearbyint(x[i] * inv_scale) + zero_point;
+    const float code = std::nearbyint(at(i) * inv_scale) + zero_point;
     q[i] = static_cast<std::uint8_t>(std::clamp(code, 0.0F, 255.0F));
   }
   return {scale, static_cast<std::int32_t>(zero_point)};

@@ -20,8 +20,9 @@ inline constexpr float kMinDynamicScale = 1e-12F;
 //   q = clamp(rne(x * (1 / scale)) + zero_point, 0, 255).
 // A row with a NaN or an infinity, or whose hi - lo is over the largest f32, has no scale: scale NaN, zero_point 0,
 // codes 0, so that what is computed from it is NaN too.
-// Precondition: q.size() == x.size().
-RowParams QuantizeRowU8(std::span<const float> x, std::span<std::uint8_t> q);
+// Where a `multiplier` is given, x is x[i] * multiplier[i], rounded to f32, throughout.
+// Precondition: q.size() == x.size(); multiplier is empty or as long.
+RowParams QuantizeRowU8(std::span<const float> x, std::span<std::uint8_t> q, std::span<const float> multiplier = {});
 
 void DequantizeRowU8(std::span<const std::uint8_t> q, RowParams params, std::span<float> x);
 

@@ -145,6 +145,7 @@ void QuantizeStep::Run(const Inputs&, const Memory& memory, const Work& work) co
                 .cols = x_.width,
                 .x = memory.Row(x_, range.begin),
                 .x_stride = memory.Stride(x_),
+                .multiplier = nullptr,
                 .q = memory.Row<std::uint8_t>(out_.codes, range.begin),
                 .q_stride = memory.RowBytes(out_.codes),
                 .scale = memory.Row<float>(out_.scale, range.begin),

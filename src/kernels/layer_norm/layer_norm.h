@@ -12,7 +12,7 @@ namespace laconic::kernels {
 // Shapes:   x, residual, out [rows, cols] f32; gamma, beta [cols]. Strides in elements. out may be x or residual.
 // Numerics: two passes in f32, sums in 64 interleaved chains (scalar: in f64); a row's result depends on the row alone;
 //           avx2 and avx512_vnni agree bit for bit.
-//           With q: also what quantize_rows gives for out, bit for bit.
+//           With q: also what quantize_rows gives for out and q_multiplier, bit for bit.
 // Threads:  safe on disjoint rows.
 struct LayerNormArgs {
   std::int64_t rows = 0;
@@ -28,8 +28,9 @@ struct LayerNormArgs {
   std::int64_t out_stride = 0;
   std::uint8_t* q = nullptr;  // [rows, cols] u8, or null: then q_scale and q_zero are not used
   std::int64_t q_stride = 0;
-  float* q_scale = nullptr;        // [rows]
-  std::int32_t* q_zero = nullptr;  // [rows]
+  const float* q_multiplier = nullptr;  // [cols], or null
+  float* q_scale = nullptr;             // [rows]
+  std::int32_t* q_zero = nullptr;       // [rows]
 };
 
 struct LayerNormKernels {

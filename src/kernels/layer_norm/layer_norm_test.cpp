@@ -123,6 +123,7 @@ TEST(LayerNorm, QuantizesItsOutputAsQuantizeRowsDoes) {
     const std::vector<float> want = problem.out.values();
     args.q = q.data();
     args.q_stride = cols;
+    args.q_multiplier = cols % 2 == 0 ? problem.gamma.data() : nullptr;
     args.q_scale = scale.data();
     args.q_zero = zero.data();
     GetLayerNorm(ActiveIsa()).run(args);
@@ -132,8 +133,8 @@ TEST(LayerNorm, QuantizesItsOutputAsQuantizeRowsDoes) {
     std::vector<float> want_scale(kRows);
     std::vector<std::int32_t> want_zero(kRows);
     GetQuantizeRows(ActiveIsa())
-        .run({kRows, cols, problem.out.data(), problem.stride, want_q.data(), cols, want_scale.data(),
-              want_zero.data()});
+        .run({kRows, cols, problem.out.data(), problem.stride, args.q_multiplier, want_q.data(), cols,
+              want_scale.data(), want_zero.data()});
     EXPECT_EQ(q.values(), want_q);
     EXPECT_EQ(scale.values(), want_scale);
     EXPECT_EQ(zero.values(), want_zero);

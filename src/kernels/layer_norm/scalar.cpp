@@ -27,8 +27,8 @@ void LayerNormScalar(const LayerNormArgs& args) noexcept {
     }
   }
   if (args.q != nullptr) {
-    QuantizeRowsScalar(
-        {args.rows, args.cols, args.out, args.out_stride, args.q, args.q_stride, args.q_scale, args.q_zero});
+    QuantizeRowsScalar({args.rows, args.cols, args.out, args.out_stride, args.q_multiplier, args.q, args.q_stride,
+                        args.q_scale, args.q_zero});
   }
 }
 

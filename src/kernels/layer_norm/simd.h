@@ -57,7 +57,8 @@ inline void LayerNorm(const LayerNormArgs& args) {
     const float* residual = args.residual == nullptr ? nullptr : args.residual + row * args.residual_stride;
     LayerNormRow(args, args.x + row * args.x_stride, residual, out);
     if (args.q != nullptr) {
-      QuantizeRow(out, args.cols, args.q + row * args.q_stride, args.q_scale + row, args.q_zero + row);
+      QuantizeRow(out, args.q_multiplier, args.cols, args.q + row * args.q_stride, args.q_scale + row,
+                  args.q_zero + row);
     }
   }
 }

@@ -9,8 +9,9 @@ namespace laconic::kernels {
 
 inline constexpr float kMinRowScale = 1e-12F;  // what a row of zeros gets
 
-// Shapes:   x [rows, cols] f32; q [rows, cols] u8; scale, zero_point [rows]. Strides in elements, >= cols.
-// Numerics: every output equals quant::QuantizeRowU8 bit for bit. A row with a NaN, an infinity or a range over the
+// Shapes:   x [rows, cols] f32; multiplier [cols] f32, or null for none; q [rows, cols] u8; scale, zero_point [rows].
+// Strides in elements, >= cols. Numerics: every output equals quant::QuantizeRowU8 bit for bit. A row with a NaN, an
+// infinity or a range over the
 //           largest f32 gets scale NaN, zero point 0 and codes 0. cols == 0 gives scale 1e-12, zero point 0.
 // Threads:  safe on disjoint rows. No byte outside the rows is read or written.
 struct QuantizeRowsArgs {
@@ -18,6 +19,7 @@ struct QuantizeRowsArgs {
   std::int64_t cols = 0;
   const float* x = nullptr;
   std::int64_t x_stride = 0;
+  const float* multiplier = nullptr;
   std::uint8_t* q = nullptr;
   std::int64_t q_stride = 0;
   float* scale = nullptr;

@@ -15,7 +15,8 @@ namespace {
 TEST(QuantizeRows, RunsTheForcedLevel) { EXPECT_EQ(GetQuantizeRows(ActiveIsa()).isa, ExpectedLevel(Isa::kAvx512Vnni)); }
 
 // Quantizes the rows in x and compares all that comes out with quant/, row by row.
-void ExpectEqualsDefinition(GuardedBuffer<float>& x, std::int64_t rows, std::int64_t cols, std::int64_t x_stride) {
+void ExpectEqualsDefinition(GuardedBuffer<float>& x, std::int64_t rows, std::int64_t cols, std::int64_t x_stride,
+                            GuardedBuffer<float>* multiplier = nullptr) {
   constexpr std::uint8_t kGap = 201;
   const std::int64_t q_stride = cols + 5;
   GuardedBuffer<std::uint8_t> q(StridedSize(rows, cols, q_stride));
@@ -23,12 +24,15 @@ void ExpectEqualsDefinition(GuardedBuffer<float>& x, std::int64_t rows, std::int
   GuardedBuffer<float> scale(rows);
   GuardedBuffer<std::int32_t> zero_point(rows);
   GetQuantizeRows(ActiveIsa())
-      .run({rows, cols, x.data(), x_stride, q.data(), q_stride, scale.data(), zero_point.data()});
+      .run({rows, cols, x.data(), x_stride, multiplier == nullptr ? nullptr : multiplier->data(), q.data(), q_stride,
+            scale.data(), zero_point.data()});
   for (std::int64_t row = 0; row < rows; ++row) {
     SCOPED_TRACE(testing::Message() << "row " << row << " of " << cols << " columns");
     std::vector<std::uint8_t> want(static_cast<std::size_t>(cols));
+    const std::span<const float> factors =
+        multiplier == nullptr ? std::span<const float>() : std::span(multiplier->data(), want.size());
     const quant::RowParams params =
-        quant::QuantizeRowU8({x.data() + row * x_stride, static_cast<std::size_t>(cols)}, want);
+        quant::QuantizeRowU8({x.data() + row * x_stride, static_cast<std::size_t>(cols)}, want, factors);
     EXPECT_EQ(std::isnan(scale[row]), std::isnan(params.scale));
     if (!std::isnan(params.scale)) {
       EXPECT_EQ(std::bit_cast<std::uint32_t>(scale[row]), std::bit_cast<std::uint32_t>(params.scale));
@@ -55,6 +59,9 @@ TEST(QuantizeRows, EqualsTheDefinitionBitForBit) {
         x[3 * (cols + 3) + c] = c % 2 == 0 ? 0.0F : -0.0F;
       }
       ExpectEqualsDefinition(x, rows, cols, cols + 3);
+      GuardedBuffer<float> multiplier(cols);
+      FillNormal(multiplier.span(), rng);
+      ExpectEqualsDefinition(x, rows, cols, cols + 3, &multiplier);
     }
   }
 }

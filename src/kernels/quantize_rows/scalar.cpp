@@ -13,10 +13,11 @@ void QuantizeRowsScalar(const QuantizeRowsArgs& args) noexcept {
     float lo = 0;
     float hi = 0;
     bool finite = true;
+    const auto value = [&](std::int64_t c) { return args.multiplier == nullptr ? x[c] : x[c] * args.multiplier[c]; };
     for (std::int64_t c = 0; c < args.cols; ++c) {
-      finite = finite && std::isfinite(x[c]);
-      lo = std::min(lo, x[c]);
-      hi = std::max(hi, x[c]);
+      finite = finite && std::isfinite(value(c));
+      lo = std::min(lo, value(c));
+      hi = std::max(hi, value(c));
     }
     const float range = hi - lo;
     if (!finite || !std::isfinite(range)) {
@@ -29,7 +30,7 @@ void QuantizeRowsScalar(const QuantizeRowsArgs& args) noexcept {
     const float inv_scale = 1.0F / scale;
     const float zero_point = std::nearbyint((0.0F - lo) / scale);
     for (std::int64_t c = 0; c < args.cols; ++c) {
-      q[c] = static_cast<std::uint8_t>(std::clamp(std::nearbyint(x[c] * inv_scale) + zero_point, 0.0F, 255.0F));
+      q[c] = static_cast<std::uint8_t>(std::clamp(std::nearbyint(value(c) * inv_scale) + zero_point, 0.0F, 255.0F));
     }
     args.scale[row] = scale;
     args.zero_point[row] = static_cast<std::int32_t>(zero_point);

@@ -13,7 +13,15 @@ struct RowRange {
   bool finite;
 };
 
-inline RowRange FindRange(const float* x, std::int64_t cols) {
+// Elements c … c + n - 1 of the row, times the multipliers if there are any; zeros from n on.
+template <bool kScaled>
+inline Vec16 LoadRow(const float* x, const float* multiplier, std::int64_t c, std::int64_t n) {
+  const Vec16 value = LoadPart(x + c, n);
+  return kScaled ? Mul(value, LoadPart(multiplier + c, n)) : value;
+}
+
+template <bool kScaled>
+inline RowRange FindRange(const float* x, const float* multiplier, std::int64_t cols) {
   constexpr int kChains = 4;  // enough to hide the latency of min and max
   const Vec16 zero = Set1(0.0F);
   Vec16 lo[kChains] = {zero, zero, zero, zero};
@@ -23,7 +31,7 @@ inline RowRange FindRange(const float* x, std::int64_t cols) {
   for (; c + kChains * kLanes <= cols; c += kChains * kLanes) {
     Vec16 sum = zero;
     for (int i = 0; i < kChains; ++i) {
-      const Vec16 value = Load(x + c + i * kLanes);
+      const Vec16 value = LoadRow<kScaled>(x, multiplier, c + i * kLanes, kLanes);
       lo[i] = Min(lo[i], value);
       hi[i] = Max(hi[i], value);
       sum = Fma(value, zero, sum);
@@ -31,7 +39,7 @@ inline RowRange FindRange(const float* x, std::int64_t cols) {
     bad = Add(bad, sum);
   }
   for (; c < cols; c += kLanes) {
-    const Vec16 value = LoadPart(x + c, cols - c);
+    const Vec16 value = LoadRow<kScaled>(x, multiplier, c, cols - c);
     lo[0] = Min(lo[0], value);
     hi[0] = Max(hi[0], value);
     bad = Fma(value, zero, bad);
@@ -41,9 +49,11 @@ inline RowRange FindRange(const float* x, std::int64_t cols) {
   return {-ReduceMax(Sub(zero, least)), ReduceMax(largest), ReduceAdd(bad) == 0};
 }
 
-inline void QuantizeRow(const float* x, std::int64_t cols, std::uint8_t* q, float* scale, std::int32_t* zero_point) {
+template <bool kScaled>
+inline void QuantizeRow(const float* x, const float* multiplier, std::int64_t cols, std::uint8_t* q, float* scale,
+                        std::int32_t* zero_point) {
   constexpr float kLargest = 3.40282347e38F;
-  const RowRange row = FindRange(x, cols);
+  const RowRange row = FindRange<kScaled>(x, multiplier, cols);
   const float range = row.hi - row.lo;
   if (!row.finite || range > kLargest) {
     *scale = __builtin_nanf("");
@@ -62,11 +72,11 @@ inline void QuantizeRow(const float* x, std::int64_t cols, std::uint8_t* q, floa
   };
   std::int64_t c = 0;
   for (; c + kLanes <= cols; c += kLanes) {
-    StoreU8(q + c, codes(Load(x + c)));
+    StoreU8(q + c, codes(LoadRow<kScaled>(x, multiplier, c, kLanes)));
   }
   if (c < cols) {
     std::uint8_t tail[kLanes];
-    StoreU8(tail, codes(LoadPart(x + c, cols - c)));
+    StoreU8(tail, codes(LoadRow<kScaled>(x, multiplier, c, cols - c)));
     for (std::int64_t i = c; i < cols; ++i) {
       q[i] = tail[i - c];
     }
@@ -74,10 +84,20 @@ inline void QuantizeRow(const float* x, std::int64_t cols, std::uint8_t* q, floa
   *zero_point = static_cast<std::int32_t>(ReduceMax(offset));
 }
 
+// `multiplier`: [cols], or null for none.
+inline void QuantizeRow(const float* x, const float* multiplier, std::int64_t cols, std::uint8_t* q, float* scale,
+                        std::int32_t* zero_point) {
+  if (multiplier == nullptr) {
+    QuantizeRow<false>(x, multiplier, cols, q, scale, zero_point);
+  } else {
+    QuantizeRow<true>(x, multiplier, cols, q, scale, zero_point);
+  }
+}
+
 inline void QuantizeRows(const QuantizeRowsArgs& args) {
   for (std::int64_t row = 0; row < args.rows; ++row) {
-    QuantizeRow(args.x + row * args.x_stride, args.cols, args.q + row * args.q_stride, args.scale + row,
-                args.zero_point + row);
+    QuantizeRow(args.x + row * args.x_stride, args.multiplier, args.cols, args.q + row * args.q_stride,
+                args.scale + row, args.zero_point + row);
   }
 }
 
