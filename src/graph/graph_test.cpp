@@ -52,6 +52,14 @@ TEST(GraphTest, ScalesOfBlocksFitTheCodes) {
   EXPECT_THROW(dequantize("negative", {2, 3}, 1, -8), Error);
 }
 
+TEST(GraphTest, ChecksTheGranularity) {
+  Graph graph;
+  const ValueId x = graph.AddInput("x", {DType::kF32, {"batch", 8}});
+  EXPECT_THROW(graph.AddNode("laconic.DynamicQuantize", "a", {x}, {{"granularity", std::string("column")}}), Error);
+  const ValueId q = graph.AddNode("laconic.DynamicQuantize", "b", {x}, {{"granularity", std::string("tensor")}});
+  EXPECT_EQ(ToString(graph.value(q).type), "f32[batch, 8]");
+}
+
 TEST(GraphTest, ADefaultAttributeIsTheSameAsNone) {
   Graph graph;
   const ValueId x = graph.AddInput("x", {DType::kF32, {"batch", 8}});

@@ -150,6 +150,15 @@ ValueType InferDequantizeLinear(Inputs in, const Attributes& attributes, int) {
   return {DType::kF32, in[0]->shape, in[0]->has_shape};
 }
 
+ValueType InferDynamicQuantize(Inputs in, const Attributes& attributes, int output) {
+  const auto found = attributes.find(kGranularity);
+  if (found != attributes.end() && std::get<std::string>(found->second) != kPerTensor) {
+    Fail(ErrorCode::kInvalidFile, kGranularity, ": expected '", kPerToken, "' or '", kPerTensor, "', got '",
+         std::get<std::string>(found->second), "'");
+  }
+  return InferSame(in, attributes, output);
+}
+
 ValueType InferPositions(Inputs in, const Attributes& attributes, int) {
   const auto offset = attributes.find("offset");
   if (offset != attributes.end() && std::get<std::int64_t>(offset->second) < 0) {
@@ -198,7 +207,7 @@ const std::vector<OpSchema>& Schemas() {
       {"LayerNormalization", 2, 3, {{"axis", std::int64_t{-1}}, {"epsilon", 1e-5F, false}}, InferLayerNormalization, 3},
       {"Relu", 1, 1, {}, InferSame},
       {"Tanh", 1, 1, {}, InferSame},
-      {"laconic.DynamicQuantize", 1, 1, {}, InferSame},
+      {"laconic.DynamicQuantize", 1, 1, {{kGranularity, std::string(kPerToken)}}, InferDynamicQuantize},
       {"laconic.KeyMask", 1, 1, {}, InferKeyMask},
       {"laconic.Linear", 2, 3, {}, InferLinear},
       {"laconic.MeanPool", 2, 2, {}, InferMeanPool},

@@ -4,9 +4,9 @@
 // ONNX can only say with a pattern; formats/onnx writes the pattern and recognises exactly that one.
 //
 //   laconic.Linear(x [..., K], w [K, N], b? [N])      x·w + b
-//   laconic.DynamicQuantize(x [..., K])               x rounded to 8 bits, row by row (docs/numerics.md), as real
-//   numbers;
-//                                                     whoever reads it may compute with the integers behind it
+//   laconic.DynamicQuantize(x [..., K])               x rounded to 8 bits as the model runs (docs/numerics.md), as real
+//                                                     numbers; whoever reads it may compute with the integers behind
+//                                                     it. granularity "token": a scale a row; "tensor": a scale a text
 //   laconic.Positions(ids [B, S]) {offset}            [1, S]: offset, offset + 1, … (offset 0 by default): the position
 //                                                     of a text's tokens, whatever padding follows them
 //   laconic.KeyMask(mask [B, S])                      bool [B, 1, 1, S]: mask != 0, for Attention
@@ -21,6 +21,11 @@
 #include "graph/graph.h"
 
 namespace laconic {
+
+// Of laconic.DynamicQuantize.
+inline constexpr std::string_view kGranularity = "granularity";
+inline constexpr std::string_view kPerToken = "token";  // the default
+inline constexpr std::string_view kPerTensor = "tensor";
 
 struct AttributeSchema {
   std::string_view name;

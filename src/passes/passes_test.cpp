@@ -9,6 +9,7 @@
 #include "passes/layer_selection.h"
 #include "passes/precision/half.h"
 #include "passes/quantize/dynamic_int8.h"
+#include "passes/quantize/int8.h"
 #include "passes/quantize/linear_groups.h"
 #include "quant/weight_range.h"
 #include "quant/weights.h"
@@ -46,13 +47,16 @@ const Tensor& TensorOf(const Graph& graph, std::string_view name) {
   return *graph.FindInitializer(*graph.FindValue(name));
 }
 
-TEST(DynamicInt8Test, RewritesTheGraph) {
-  const Graph graph = QuantizeDynamicInt8(Example(), {"words", "query", "key"}, {});
+std::string TextWithoutDigests(const Graph& graph) {
   std::string text = PrintGraph(graph);
   for (std::size_t at; (at = text.find(" #")) != std::string::npos;) {
-    text.erase(at, 18);  // digests
+    text.erase(at, 18);
   }
-  EXPECT_EQ(text,
+  return text;
+}
+
+TEST(DynamicInt8Test, RewritesTheGraph) {
+  EXPECT_EQ(TextWithoutDigests(QuantizeDynamicInt8(Example(), {"words", "query", "key"}, {})),
             "input ids: s64[batch, sequence]\n"
             "const words.weight_quantized: s8[7, 4]\n"
             "const words.weight_scale: f32[7]\n"
@@ -171,6 +175,74 @@ TEST(DynamicInt8Test, NamesAWeightThatIsNotFinite) {
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), ErrorCode::kInvalidArgument);
     EXPECT_NE(std::string(error.what()).find("layer 'query'"), std::string::npos) << error.what();
+  }
+}
+
+TEST(Int8Test, RewritesTheGraphStatically) {
+  const std::set<std::string> layers = {"query", "key"};
+  ActivationConfig activations = {Activations::kStatic, {{"words", {0.5F, 7, DType::kU8}}}};
+  const Int8Options options = {.weights = {.dtype = DType::kU8}};
+  EXPECT_EQ(TextWithoutDigests(QuantizeInt8(Example(), layers, activations, options, {})),
+            "input ids: s64[batch, sequence]\n"
+            "const words.weight: f32[7, 4]\n"
+            "words = Gather(words.weight, ids): f32[batch, sequence, 4]\n"
+            "const words_scale: f32[]\n"
+            "const words_zero_point: u8[]\n"
+            "words_QuantizeLinear_Output = QuantizeLinear(words, words_scale, words_zero_point): "
+            "u8[batch, sequence, 4]\n"
+            "words_DequantizeLinear_Output = DequantizeLinear(words_QuantizeLinear_Output, words_scale, "
+            "words_zero_point): f32[batch, sequence, 4]\n"
+            "const query.weight_quantized: u8[4, 6]\n"
+            "const query.weight_scale: f32[6]\n"
+            "const query.weight_zero_point: u8[6]\n"
+            "query.weight = DequantizeLinear(query.weight_quantized, query.weight_scale, query.weight_zero_point): "
+            "f32[4, 6]\n"
+            "query = laconic.Linear(words_DequantizeLinear_Output, query.weight): f32[batch, sequence, 6]\n"
+            "const key.weight_quantized: u8[4, 6]\n"
+            "const key.weight_scale: f32[6]\n"
+            "const key.weight_zero_point: u8[6]\n"
+            "key.weight = DequantizeLinear(key.weight_quantized, key.weight_scale, key.weight_zero_point): f32[4, 6]\n"
+            "key = laconic.Linear(words_DequantizeLinear_Output, key.weight): f32[batch, sequence, 6]\n"
+            "sum = Add(query, key): f32[batch, sequence, 6]\n"
+            "output sum\n");
+  activations.ranges.clear();
+  EXPECT_THROW(QuantizeInt8(Example(), layers, activations, options, {}), Error) << "not calibrated";
+}
+
+TEST(Int8Test, SmoothsBeforeItQuantizes) {
+  const Graph before = Example();
+  const std::vector<float> inv_smooth = {1, 2, 4, 8};
+  CalibratedRounding rounding;
+  rounding.inv_smooth[*before.FindValue("words")] = Tensor::FromValues<float>({4}, inv_smooth);
+  const Int8Options options = {.rounding = &rounding};
+  const std::string fixed = PrintGraph(
+      QuantizeInt8(before, {"key"}, {Activations::kStatic, {{"words", {0.5F, 7, DType::kS8}}}}, options, {}));
+  EXPECT_NE(fixed.find("words_smoothed = Mul(words, words_smoothed_by)"), std::string::npos) << fixed;
+  EXPECT_NE(fixed.find("const words_smoothed_zero_point: s8[]"), std::string::npos) << fixed;
+  EXPECT_NE(fixed.find("key = laconic.Linear(words_smoothed_dequantized, key.weight)"), std::string::npos) << fixed;
+  const std::string dynamic = PrintGraph(QuantizeInt8(before, {"key"}, {Activations::kPerTensor, {}}, options, {}));
+  EXPECT_NE(dynamic.find("words_quantized = laconic.DynamicQuantize(words_smoothed) {granularity = \"tensor\"}"),
+            std::string::npos)
+      << dynamic;
+}
+
+TEST(Int8Test, WeightsInTheFormAskedFor) {
+  const Tensor weight = TensorOf(Example(), "key.weight");
+  const std::span<const float> values = weight.values<float>();
+  std::vector<std::int8_t> expected(values.size());
+  const float scale = quant::AbsMaxScale(values, 64);
+  quant::RoundRow(values, scale, 64, expected);
+  for (const DType dtype : {DType::kS8, DType::kU8}) {
+    const Int8Options options = {.weights = {.dtype = dtype, .per_channel = false, .max_code = 64}};
+    const Graph graph = QuantizeInt8(Example(), {"key"}, {}, options, {});
+    EXPECT_EQ(TensorOf(graph, "key.weight_scale").shape(), Shape{});
+    EXPECT_EQ(TensorOf(graph, "key.weight_scale").values<float>()[0], scale);
+    const Tensor codes = TensorOf(graph, "key.weight_quantized").Contiguous();
+    EXPECT_EQ(codes.shape(), (Shape{4, 6}));
+    for (std::size_t i = 0; i < expected.size(); ++i) {
+      EXPECT_EQ(dtype == DType::kS8 ? codes.values<std::int8_t>()[i] : codes.values<std::uint8_t>()[i] - 128,
+                expected[i]);
+    }
   }
 }
 

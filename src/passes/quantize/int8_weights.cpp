@@ -36,6 +36,38 @@ QuantizedRows QuantizeRows(const Tensor& weight, std::int64_t block) {
   return out;
 }
 
+constexpr std::int32_t kU8Shift = 128;  // from codes in s8 to codes in u8
+
+// `rows` [n, k], a scale a row or one for all.
+QuantizedRows RoundLinear(const Tensor& rows, const WeightConfig& config) {
+  const std::int64_t n = rows.shape()[0];
+  const std::int64_t k = rows.shape()[1];
+  const std::int64_t step = config.per_channel ? 1 : std::max<std::int64_t>(n, 1);  // rows that share a scale
+  QuantizedRows out;
+  out.codes = Tensor::Make(DType::kS8, rows.shape(), [&](std::byte* data) {
+    for (std::int64_t row = 0; row < n; row += step) {
+      const Tensor values = rows.Slice(row, row + step).Contiguous();
+      const std::span<std::int8_t> codes(reinterpret_cast<std::int8_t*>(data) + row * k,
+                                         static_cast<std::size_t>(step * k));
+      WithFrame([&] { return "row " + std::to_string(row); },
+                [&] {
+                  out.scales.push_back(quant::AbsMaxScale(values.values<float>(), config.max_code));
+                  quant::RoundRow(values.values<float>(), out.scales.back(), config.max_code, codes);
+                });
+    }
+  });
+  return out;
+}
+
+Tensor ShiftToU8(const Tensor& codes) {
+  const Tensor flat = codes.is_contiguous() ? codes : codes.Transposed().Contiguous();  // a transposed view stays one
+  Tensor shifted = Tensor::Make(DType::kU8, flat.shape(), [&](std::byte* data) {
+    std::ranges::transform(flat.values<std::int8_t>(), reinterpret_cast<std::uint8_t*>(data),
+                           [](std::int8_t code) { return static_cast<std::uint8_t>(code + kU8Shift); });
+  });
+  return codes.is_contiguous() ? shifted : shifted.Transposed();
+}
+
 }  // namespace
 
 ValueId Int8Weights::operator()(const Layer& layer) {
@@ -58,14 +90,20 @@ ValueId Int8Weights::Linear(ValueId weight, const std::string& name) {
     scale = rounding->scale;
   } else {
     const Tensor& values = *from_.FindInitializer(weight);
-    const QuantizedRows rows = QuantizeRows(values.Transposed(), std::max<std::int64_t>(values.shape()[0], 1));
+    const QuantizedRows rows = RoundLinear(values.Transposed(), options_.weights);
     values.ReleasePages();
     codes = rows.codes.Transposed();
-    scale = Tensor::FromValues<float>({values.shape()[1]}, rows.scales);
+    const Shape shape = options_.weights.per_channel ? Shape{values.shape()[1]} : Shape{};
+    scale = Tensor::FromValues<float>(shape, rows.scales);
   }
-  const ValueId stored = to_.AddInitializer(name + "_quantized", codes);
-  return to_.AddNode("DequantizeLinear", name, {stored, to_.AddInitializer(name + "_scale", scale)},
-                     {{"axis", std::int64_t{1}}});
+  const bool is_signed = options_.weights.dtype == DType::kS8;
+  std::vector<ValueId> inputs = {to_.AddInitializer(name + "_quantized", is_signed ? codes : ShiftToU8(codes)),
+                                 to_.AddInitializer(name + "_scale", scale)};
+  if (!is_signed) {
+    const std::vector<std::uint8_t> zeros(static_cast<std::size_t>(scale.num_elements()), kU8Shift);
+    inputs.push_back(to_.AddInitializer(name + "_zero_point", Tensor::FromValues<std::uint8_t>(scale.shape(), zeros)));
+  }
+  return to_.AddNode("DequantizeLinear", name, std::move(inputs), {{"axis", std::int64_t{1}}});
 }
 
 ValueId Int8Weights::Embedding(ValueId table, const std::string& name) {

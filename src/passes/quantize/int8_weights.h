@@ -1,4 +1,4 @@
-// The s8 weights of a graph that a pass rewrites: each quantized once, however many layers share it.
+// The 8-bit weights of a graph that a pass rewrites: each quantized once, however many layers share it.
 #pragma once
 
 #include <cstdint>
@@ -10,10 +10,20 @@
 #include "graph/graph.h"
 #include "passes/layer_selection.h"
 #include "passes/quantize/rounding.h"
+#include "quant/weight_range.h"
 
 namespace laconic::passes {
 
+// How a linear layer's weight is stored and, where calibration did not decide it, rounded: to nearest, the range from
+// the largest.
+struct WeightConfig {
+  DType dtype = DType::kS8;          // or kU8: the same codes plus 128, with zero point 128
+  bool per_channel = true;           // a scale an output channel, else one for all
+  int max_code = quant::kFullRange;  // codes (of s8) lie in [-max_code, max_code]
+};
+
 struct Int8Options {
+  WeightConfig weights;
   // Embeddings: columns that share a scale; 0: a row has one. Tables whose width is no multiple of it keep one a row.
   std::int64_t embedding_block = 0;
   // What calibration decided of this graph's linear layers; null: weights to nearest, per channel.
@@ -25,7 +35,8 @@ class Int8Weights {
   // All must outlive this.
   Int8Weights(const Graph& from, const Int8Options& options, Graph* to) : from_(from), options_(options), to_(*to) {}
 
-  // The layer's weight as DequantizeLinear(codes, scale), under the weight's own name.
+  // The layer's weight as DequantizeLinear(codes, scale[, zero point]), under the weight's own name; its constants are
+  // called `W_quantized`, `W_scale` and `W_zero_point`, as ONNX Runtime's tools expect.
   // Errors: kInvalidArgument for a weight with a NaN or an infinity, naming the row.
   ValueId operator()(const Layer& layer);
 
