@@ -17,13 +17,19 @@ struct QuantizedRows {
   std::vector<float> scales;  // of each row, or of each row's blocks, row after row
 };
 
+constexpr std::int64_t kReleaseBytes = 16 << 20;  // a table over 2 GB must not stay in memory while it is read
+
 // `weight` [rows, cols]; `block` columns share a scale.
 QuantizedRows QuantizeRows(const Tensor& weight, std::int64_t block) {
   const std::int64_t rows = weight.shape()[0];
   const std::int64_t cols = weight.shape()[1];
   QuantizedRows out;
+  const std::int64_t release_rows = kReleaseBytes / (std::max<std::int64_t>(cols, 1) * SizeOf(weight.dtype())) + 1;
   out.codes = Tensor::Make(DType::kS8, weight.shape(), [&](std::byte* data) {
     for (std::int64_t row = 0; row < rows; ++row) {
+      if (row % release_rows == 0 && row > 0 && weight.is_contiguous()) {
+        weight.Slice(row - release_rows, row).ReleasePages();
+      }
       const Tensor values = weight.Slice(row, row + 1).Contiguous();
       const std::span<std::int8_t> codes(reinterpret_cast<std::int8_t*>(data) + row * cols,
                                          static_cast<std::size_t>(cols));
