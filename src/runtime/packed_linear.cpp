@@ -15,6 +15,69 @@ std::int64_t TotalColumns(std::span<const LinearPart> parts) {
   return n;
 }
 
+// Of output channel n: a [n] tensor's or a scalar's element; `otherwise` where there is none.
+template <typename T, typename To>
+To ElementOf(const Tensor& tensor, std::int64_t n, To otherwise) {
+  if (tensor.num_elements() == 0) {
+    return otherwise;
+  }
+  return static_cast<To>(tensor.values<T>()[tensor.num_elements() == 1 ? 0U : static_cast<std::size_t>(n)]);
+}
+
+int ZeroPointOf(const LinearPart& part, std::int64_t n) {
+  return part.weight.dtype() == DType::kS8 ? ElementOf<std::int8_t>(part.zero_point, n, 0)
+                                           : ElementOf<std::uint8_t>(part.zero_point, n, 0);
+}
+
+float ScaleOf(const LinearPart& part, std::int64_t n) { return ElementOf<float>(part.scale, n, 1.0F); }
+
+bool HasZeroPoints(const LinearPart& part) {
+  const std::int64_t n = part.weight.shape()[1];
+  for (std::int64_t i = 0; i < n; ++i) {
+    if (ZeroPointOf(part, i) != 0) {
+      return true;
+    }
+  }
+  return false;
+}
+
+// Calls visit(n, code - zero point) for all codes, output channel by output channel.
+template <typename T, typename Visit>
+void VisitTyped(const LinearPart& part, const Visit& visit) {
+  const Tensor rows = part.weight.Transposed().Contiguous();
+  const std::span<const T> codes = rows.values<T>();
+  const std::int64_t k = rows.shape()[1];
+  for (std::int64_t n = 0; n < rows.shape()[0]; ++n) {
+    const int zero_point = ZeroPointOf(part, n);
+    for (const T code : codes.subspan(static_cast<std::size_t>(n * k), static_cast<std::size_t>(k))) {
+      visit(n, code - zero_point);
+    }
+  }
+}
+
+template <typename Visit>
+void VisitCentred(const LinearPart& part, const Visit& visit) {
+  if (part.weight.dtype() == DType::kS8) {
+    VisitTyped<std::int8_t>(part, visit);
+  } else {
+    VisitTyped<std::uint8_t>(part, visit);
+  }
+}
+
+// The part's codes less their zero points, in s8. Precondition: FitsS8.
+Tensor CentredS8(const LinearPart& part) {
+  if (part.weight.dtype() != DType::kU8 && !HasZeroPoints(part)) {
+    return part.weight;
+  }
+  const Shape& shape = part.weight.shape();
+  const Tensor centred = Tensor::Make(DType::kS8, {shape[1], shape[0]}, [&](std::byte* data) {
+    auto* out = reinterpret_cast<std::int8_t*>(data);
+    VisitCentred(part, [&](std::int64_t, int code) { *out++ = static_cast<std::int8_t>(code); });
+  });
+  part.weight.ReleasePages();
+  return centred.Transposed();
+}
+
 std::vector<float> JoinBias(std::span<const LinearPart> parts) {
   std::vector<float> bias;
   for (const LinearPart& part : parts) {
@@ -67,6 +130,29 @@ kernels::WeightType WeightTypeOf(DType dtype) {
   }
 }
 
+bool FitsS8(const LinearPart& part) {
+  if (!part.has_codes()) {
+    return false;
+  }
+  const bool is_signed = part.weight.dtype() == DType::kS8;
+  if (is_signed && !HasZeroPoints(part)) {
+    return true;
+  }
+  bool fits = true;
+  VisitCentred(part, [&](std::int64_t, int code) { fits = fits && code >= -128 && code <= 127; });
+  return fits;
+}
+
+LinearPart Dequantized(const LinearPart& part) {
+  const Shape& shape = part.weight.shape();
+  const Tensor weight = Tensor::Make(DType::kF32, {shape[1], shape[0]}, [&](std::byte* data) {
+    auto* out = reinterpret_cast<float*>(data);
+    VisitCentred(part, [&](std::int64_t n, int code) { *out++ = static_cast<float>(code) * ScaleOf(part, n); });
+  });
+  part.weight.ReleasePages();
+  return {weight.Transposed(), {}, {}, part.bias};
+}
+
 std::int64_t PackedS8::size_bytes() const noexcept { return weights.size_bytes() + BytesOf(scale) + BytesOf(bias); }
 std::int64_t PackedF32::size_bytes() const noexcept { return weights.size_bytes() + BytesOf(bias); }
 
@@ -80,11 +166,14 @@ PackedS8 PackS8(std::span<const LinearPart> parts, kernels::Isa isa) {
          kernels::kMaxGemmU8S8K);
   }
   packed.bias = JoinBias(parts);
-  for (const LinearPart& part : parts) {
-    const std::span<const float> values = part.scale.values<float>();
-    packed.scale.insert(packed.scale.end(), values.begin(), values.end());
+  std::vector<LinearPart> centred(parts.begin(), parts.end());
+  for (LinearPart& part : centred) {
+    for (std::int64_t n = 0; n < part.weight.shape()[1]; ++n) {
+      packed.scale.push_back(ScaleOf(part, n));
+    }
+    part.weight = CentredS8(part);
   }
-  const Tensor rows = JoinWeights(parts);
+  const Tensor rows = JoinWeights(centred);
   packed.weights = AlignedBytes(packed.kernels->packed_bytes(packed.k, packed.n));
   packed.kernels->pack(packed.k, packed.n, rows.data_as<std::int8_t>(), rows.strides()[1], rows.strides()[0],
                        packed.weights.data());

@@ -40,12 +40,21 @@ struct PackedF32 {
 // One layer, or several that read the same rows, side by side. All tensors live until packing is done, then their
 // mapped pages are released.
 struct LinearPart {
-  Tensor weight;                 // [k, n]: s8, f32, f16 or bf16
-  Tensor scale;                  // f32 [n] where weight is s8
+  Tensor weight;                 // [k, n]: s8, u8, f32, f16 or bf16
+  Tensor scale;                  // f32 [n] or [] where weight is s8 or u8
+  Tensor zero_point;             // as weight and scale; no data: 0
   const Tensor* bias = nullptr;  // f32 [n], or null
+
+  bool has_codes() const noexcept { return weight.dtype() == DType::kS8 || weight.dtype() == DType::kU8; }
 };
 
-// Preconditions: parts of one k and one dtype.
+// Whether a part has codes that fit s8 once their zero points are subtracted, so that integer kernels can run them.
+bool FitsS8(const LinearPart& part);
+
+// A part with codes as f32 weights.
+LinearPart Dequantized(const LinearPart& part);
+
+// Preconditions: parts of one k; PackS8: FitsS8 of each; PackF32: of one dtype, without codes.
 PackedS8 PackS8(std::span<const LinearPart> parts, kernels::Isa isa);
 PackedF32 PackF32(std::span<const LinearPart> parts, kernels::Isa isa);
 

@@ -37,6 +37,10 @@ struct QuantizedMatrix {
   std::int64_t width = 0;
 };
 
+inline std::vector<BufferId> BuffersOf(const QuantizedMatrix& matrix) {
+  return {matrix.codes, matrix.scale, matrix.zero_point};
+}
+
 // The texts of one Run, flat.
 struct Inputs {
   std::vector<std::int64_t> ids;        // [tokens]

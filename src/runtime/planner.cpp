@@ -1,13 +1,16 @@
 #include "runtime/planner.h"
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 #include <set>
 #include <unordered_map>
 #include <utility>
 
+#include "graph/ops.h"
 #include "laconic/error.h"
 #include "models/encoder.h"
+#include "quant/static.h"
 #include "runtime/steps.h"
 
 namespace laconic::runtime {
@@ -58,13 +61,15 @@ class Planner {
         {"Add", &Planner::LowerAdd},
         {"Attention", &Planner::LowerAttention},
         {"Cast", &Planner::LowerNothing},
-        {"DequantizeLinear", &Planner::LowerNothing},
+        {"DequantizeLinear", &Planner::LowerDequantize},
         {"Gather", &Planner::LowerGather},
         {"Gelu", &Planner::LowerActivation},
         {"LayerNormalization", &Planner::LowerLayerNorm},
+        {"Mul", &Planner::LowerMul},
+        {"QuantizeLinear", &Planner::LowerQuantizeLinear},
         {"Relu", &Planner::LowerActivation},
         {"Tanh", &Planner::LowerActivation},
-        {"laconic.DynamicQuantize", &Planner::LowerQuantize},
+        {"laconic.DynamicQuantize", &Planner::LowerDynamicQuantize},
         {"laconic.KeyMask", &Planner::LowerNothing},
         {"laconic.Linear", &Planner::LowerLinear},
         {"laconic.MeanPool", &Planner::LowerMeanPool},
@@ -90,15 +95,15 @@ class Planner {
     const Node* producer = graph_.FindProducer(*value);
     const ValueType& type = graph_.value(*value).type;
     const bool is_rows = type.dtype == DType::kF32 && (type.shape.size() == 2 || type.shape.size() == 3);
-    if (producer == nullptr || !is_rows || LiesAsCodes(*producer)) {
+    if (producer == nullptr || !is_rows || IsStoredWeight(*producer)) {
       Fail(ErrorCode::kInvalidArgument, "'", name, "' of type ", laconic::ToString(type),
            " cannot be tapped: expected rows of f32 that the graph computes");
     }
     return *value;
   }
 
-  static bool LiesAsCodes(const Node& node) {
-    return node.op == "laconic.DynamicQuantize" || node.op == "DequantizeLinear" || node.op == "Cast";
+  bool IsStoredWeight(const Node& node) const {
+    return (node.op == "DequantizeLinear" || node.op == "Cast") && graph_.FindInitializer(node.inputs[0]) != nullptr;
   }
 
   void EmitTaps(const Node& node) {
@@ -152,6 +157,15 @@ class Planner {
       const Matrix from_b = Place(b);
       Emit<AddStep>(isa_, RowsOf(value), from_a, from_b, NewPlace(value));
     }
+    const auto scaled = scaled_.find(value);
+    if (scaled != scaled_.end() && !places_.contains(value)) {
+      const Matrix x = Place(scaled->second.x);
+      Emit<ScaleStep>(RowsOf(value), x, scaled->second.multiplier, NewPlace(value));
+    }
+    const auto quantized = quantized_.find(value);
+    if (quantized != quantized_.end() && !places_.contains(value)) {
+      Emit<DequantizeStep>(RowsOf(value), quantized->second, NewPlace(value));
+    }
     const auto found = places_.find(value);
     if (found == places_.end()) {
       Fail(ErrorCode::kUnsupported, "no plan computes '", graph_.value(value).name, "' as numbers of its own");
@@ -195,6 +209,39 @@ class Planner {
     }
     Fail(ErrorCode::kUnsupported, "weight '", graph_.value(value).name,
          "': expected a constant, a Cast of one, or s8 with a scale per ", axis == 0 ? "row" : "column");
+  }
+
+  // A linear layer's weight: as StoredWeight, or any codes of 8 bits with scales and zero points per column or for all.
+  LinearPart StoredLinear(ValueId value) const {
+    const Node* node = graph_.FindProducer(value);
+    const Tensor* codes =
+        node == nullptr || node->op != "DequantizeLinear" ? nullptr : graph_.FindInitializer(node->inputs[0]);
+    if (codes == nullptr) {
+      return {StoredWeight(value, 1).first, {}, {}, nullptr};
+    }
+    LinearPart part;
+    part.weight = *codes;
+    const auto take = [&](std::size_t input, DType dtype) {
+      const Tensor* tensor = graph_.FindInitializer(node->inputs[input]);
+      const bool fits = tensor != nullptr && tensor->dtype() == dtype &&
+                        (tensor->num_elements() == 1 || tensor->shape() == Shape{codes->shape()[1]});
+      if (!fits) {
+        Fail(ErrorCode::kUnsupported, "weight '", graph_.value(value).name,
+             "': expected constant scales and zero points, one for each column or one for all");
+      }
+      return tensor->Contiguous();
+    };
+    const std::int64_t axis = IntAttribute(*node, "axis");
+    part.scale = take(1, DType::kF32);
+    if (node->inputs.size() > 2 && node->inputs[2] != kNoValue) {
+      part.zero_point = take(2, codes->dtype());
+    }
+    if (!part.has_codes() || IntAttribute(*node, "block_size") != 0 ||
+        (part.scale.num_elements() != 1 && axis != 1 && axis != -1)) {
+      Fail(ErrorCode::kUnsupported, "weight '", graph_.value(value).name,
+           "': expected s8 or u8 with a scale per column, or one for all");
+    }
+    return part;
   }
 
   // Codes of a table whose rows have a scale for each block of columns.
@@ -362,15 +409,59 @@ class Planner {
     spec.beta = Constant(node.inputs[2]);
     spec.epsilon = FloatAttribute(node, "epsilon");
     spec.out = NewPlace(node.outputs[0]);
-    for (const Node* consumer : consumers_[node.outputs[0]]) {
-      if (consumer->op == "laconic.DynamicQuantize") {
-        spec.quantized = NewQuantized(consumer->outputs[0], spec.rows, spec.out.width);
-        done_.insert(consumer);
-        break;
-      }
-    }
+    QuantizeAlong(node.outputs[0], &spec);
     Emit<LayerNormStep>(isa_, std::move(spec));
   }
+
+  // A quantizer that reads what is normalised, or that times a factor a column, runs in the same pass over the row.
+  void QuantizeAlong(ValueId normalised, LayerNormSpec* spec) {
+    for (const Node* consumer : consumers_[normalised]) {
+      const Node* quantizer = consumer;
+      Tensor multiplier;
+      if (const auto scaled = consumer->op == "Mul" ? ScaledRows(*consumer) : std::nullopt) {
+        quantizer = SoleConsumer(consumer->outputs[0]);
+        multiplier = scaled->multiplier;
+      }
+      if (quantizer != nullptr && quantizer->op == "laconic.DynamicQuantize" && IsPerToken(*quantizer)) {
+        spec->quantized = NewQuantized(quantizer->outputs[0], spec->rows, spec->out.width);
+        spec->multiplier = multiplier;
+        plan_.memory_bytes += multiplier.size_bytes();
+        done_.insert({consumer, quantizer});
+        return;
+      }
+    }
+  }
+
+  // --- 8-bit rows -------------------------------------------------------------------------------------------------
+
+  struct Scaled {
+    ValueId x = kNoValue;
+    Tensor multiplier;  // f32 [width]
+  };
+
+  std::optional<Scaled> ScaledRows(const Node& node) const {
+    for (const std::size_t i : {0U, 1U}) {
+      const Tensor* factors = graph_.FindInitializer(node.inputs[i]);
+      const ValueType& type = graph_.value(node.inputs[1 - i]).type;
+      if (factors != nullptr && factors->dtype() == DType::kF32 && type.shape.size() >= 2 &&
+          type.shape.back().is_fixed() && factors->shape() == Shape{type.shape.back().size}) {
+        return Scaled{node.inputs[1 - i], factors->Contiguous()};
+      }
+    }
+    return std::nullopt;
+  }
+
+  // Multiplied where it is read, if quantizers alone read it.
+  void LowerMul(const Node& node) {
+    const std::optional<Scaled> scaled = ScaledRows(node);
+    if (!scaled) {
+      Fail(ErrorCode::kUnsupported, "Mul of other than rows by a constant for each column");
+    }
+    plan_.memory_bytes += scaled->multiplier.size_bytes();
+    scaled_[node.outputs[0]] = *scaled;
+  }
+
+  static bool IsPerToken(const Node& node) { return StringAttribute(node, kGranularity) == kPerToken; }
 
   QuantizedMatrix NewQuantized(ValueId value, Rows rows, std::int64_t width) {
     const std::int64_t code_bytes = (width + kCodesAlignment - 1) / kCodesAlignment * kCodesAlignment;
@@ -380,11 +471,68 @@ class Planner {
     return matrix;
   }
 
-  void LowerQuantize(const Node& node) {
-    const Matrix x = Place(node.inputs[0]);
-    const Rows rows = RowsOf(node.inputs[0]);
-    Emit<QuantizeStep>(isa_, rows, x, NewQuantized(node.outputs[0], rows, x.width));
+  QuantizeSpec SpecOf(const Node& node) {
+    const auto scaled = scaled_.find(node.inputs[0]);
+    QuantizeSpec spec;
+    spec.rows = RowsOf(node.inputs[0]);
+    if (scaled != scaled_.end() && !places_.contains(node.inputs[0])) {
+      spec.x = Place(scaled->second.x);
+      spec.multiplier = scaled->second.multiplier;
+    } else {
+      spec.x = Place(node.inputs[0]);
+    }
+    spec.out = NewQuantized(node.outputs[0], spec.rows, spec.x.width);
+    return spec;
   }
+
+  void LowerDynamicQuantize(const Node& node) {
+    if (IsPerToken(node)) {
+      Emit<QuantizeStep>(isa_, SpecOf(node));
+    } else {
+      Emit<QuantizeTextStep>(isa_, SpecOf(node));
+    }
+  }
+
+  // Of a QuantizeLinear or DequantizeLinear with one scale for all.
+  quant::QuantParams ParamsOf(const Node& node) const {
+    quant::QuantParams params;
+    const Tensor* scale = graph_.FindInitializer(node.inputs[1]);
+    const bool has_zero = node.inputs.size() > 2 && node.inputs[2] != kNoValue;
+    const Tensor* zero_point = has_zero ? graph_.FindInitializer(node.inputs[2]) : nullptr;
+    if (scale == nullptr || scale->num_elements() != 1 || (has_zero && zero_point == nullptr)) {
+      Fail(ErrorCode::kUnsupported, node.op, ": expected one constant scale and zero point for all");
+    }
+    params.scale = scale->values<float>()[0];
+    if (!(params.scale > 0) || !std::isfinite(params.scale)) {
+      Fail(ErrorCode::kInvalidFile, node.op, ": expected a scale above 0, got ", params.scale);
+    }
+    if (zero_point != nullptr) {
+      params.dtype = zero_point->dtype();
+      params.zero_point = params.dtype == DType::kS8 ? std::int32_t{zero_point->values<std::int8_t>()[0]}
+                                                     : std::int32_t{zero_point->values<std::uint8_t>()[0]};
+    }
+    return params;
+  }
+
+  void LowerQuantizeLinear(const Node& node) {
+    const quant::QuantParams params = ParamsOf(node);
+    params_[node.outputs[0]] = params;
+    Emit<QuantizeStaticStep>(isa_, SpecOf(node), params.scale, quant::ZeroPointAsU8(params));
+  }
+
+  // A weight is read in its stored form; rows stay codes for whoever can read them.
+  void LowerDequantize(const Node& node) {
+    if (graph_.FindInitializer(node.inputs[0]) != nullptr) {
+      return;
+    }
+    const auto quantized = params_.find(node.inputs[0]);
+    if (quantized == params_.end() || ParamsOf(node) != quantized->second) {
+      Fail(ErrorCode::kUnsupported, "DequantizeLinear of other than what a QuantizeLinear with its parameters gives");
+    }
+    quantized_[node.outputs[0]] = quantized_.at(node.inputs[0]);
+  }
+
+  // --- layers -----------------------------------------------------------------------------------------------------
 
   static bool IsActivation(const Node& node) { return node.op == "Gelu" || node.op == "Relu" || node.op == "Tanh"; }
 
@@ -446,25 +594,31 @@ class Planner {
 
   void EmitLinear(const Node& node, LinearSpec spec, const std::vector<LinearPart>& parts) {
     const ValueId x = node.inputs[0];
-    const auto quantized = quantized_.find(x);
-    if (quantized != quantized_.end() && parts[0].weight.dtype() == DType::kS8) {
+    if (RunType(parts[0], x) == DType::kS8) {
       PackedS8 packed = PackS8(parts, isa_);
       plan_.memory_bytes += packed.size_bytes();
-      Emit<LinearU8S8Step>(std::move(spec), quantized->second, std::move(packed));
+      Emit<LinearU8S8Step>(std::move(spec), quantized_.at(x), std::move(packed));
       return;
     }
-    if (quantized != quantized_.end() || parts[0].weight.dtype() == DType::kS8) {
-      Fail(ErrorCode::kUnsupported, "a linear layer of which only the ",
-           quantized != quantized_.end() ? "input" : "weight", " is quantized");
-    }
-    PackedF32 packed = PackF32(parts, isa_);
+    std::vector<LinearPart> exact;
+    std::ranges::transform(parts, std::back_inserter(exact),
+                           [](const LinearPart& part) { return part.has_codes() ? Dequantized(part) : part; });
+    PackedF32 packed = PackF32(exact, isa_);
     plan_.memory_bytes += packed.size_bytes();
     Emit<LinearF32Step>(std::move(spec), Place(x), std::move(packed));
   }
 
+  // What a part is packed as: integers where input and weight have codes that integer kernels read, else as stored, in
+  // f32 where that is codes.
+  DType RunType(const LinearPart& part, ValueId x) const {
+    if (!part.has_codes()) {
+      return part.weight.dtype();
+    }
+    return quantized_.contains(x) && FitsS8(part) ? DType::kS8 : DType::kF32;
+  }
+
   LinearPart PartOf(const Node& node) const {
-    LinearPart part;
-    std::tie(part.weight, part.scale) = StoredWeight(node.inputs[1], 1);
+    LinearPart part = StoredLinear(node.inputs[1]);
     if (node.inputs.size() > 2 && node.inputs[2] != kNoValue) {
       part.bias = graph_.FindInitializer(node.inputs[2]);
       if (part.bias == nullptr) {
@@ -480,12 +634,12 @@ class Planner {
       return {&node};
     }
     std::vector<const Node*> group;
-    const DType dtype = PartOf(node).weight.dtype();
+    const DType type = RunType(PartOf(node), node.inputs[0]);
     for (std::size_t i = 0; i < 3; ++i) {
       const Node* member = graph_.FindProducer(reader->inputs[i]);
       const bool joins = member != nullptr && member->op == "laconic.Linear" && member->inputs[0] == node.inputs[0] &&
-                         SoleConsumer(reader->inputs[i]) == reader && PartOf(*member).weight.dtype() == dtype &&
-                         !done_.contains(member);
+                         SoleConsumer(reader->inputs[i]) == reader &&
+                         RunType(PartOf(*member), node.inputs[0]) == type && !done_.contains(member);
       if (!joins) {
         return {&node};
       }
@@ -534,7 +688,9 @@ class Planner {
   mutable Plan plan_;
   std::unordered_map<ValueId, std::vector<const Node*>> consumers_;
   std::unordered_map<ValueId, Matrix> places_;
-  std::unordered_map<ValueId, QuantizedMatrix> quantized_;
+  std::unordered_map<ValueId, QuantizedMatrix> quantized_;         // codes, and the f32 values that they stand for
+  std::unordered_map<ValueId, quant::QuantParams> params_;         // of QuantizeLinear's codes
+  std::unordered_map<ValueId, Scaled> scaled_;                     // rows that are not yet multiplied
   std::unordered_map<ValueId, std::vector<Table>> embeddings_;     // sums of table rows, not yet looked up
   std::unordered_map<ValueId, std::pair<ValueId, ValueId>> sums_;  // sums that are not yet added
   std::set<const Node*> done_;

@@ -1,9 +1,13 @@
 #include "runtime/steps.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
+#include <limits>
 
 #include <fmt/format.h>
+
+#include "quant/static.h"
 
 namespace laconic::runtime {
 namespace {
@@ -39,6 +43,12 @@ std::string_view NameOf(kernels::Activation activation) {
   }
   return "";
 }
+
+const float* MultiplierOf(const Tensor& multiplier) {
+  return multiplier.num_elements() == 0 ? nullptr : multiplier.data_as<float>();
+}
+
+std::string_view ScaleNote(const Tensor& multiplier) { return multiplier.num_elements() == 0 ? "" : "scale + "; }
 
 const std::int64_t* IdsOf(const Inputs& inputs, IdSource source) {
   switch (source) {
@@ -109,6 +119,7 @@ void LayerNormStep::Run(const Inputs&, const Memory& memory, const Work& work) c
   if (spec_.quantized) {
     args.q = memory.Row<std::uint8_t>(spec_.quantized->codes, range.begin);
     args.q_stride = memory.RowBytes(spec_.quantized->codes);
+    args.q_multiplier = MultiplierOf(spec_.multiplier);
     args.q_scale = memory.Row<float>(spec_.quantized->scale, range.begin);
     args.q_zero = memory.Row<std::int32_t>(spec_.quantized->zero_point, range.begin);
   }
@@ -116,8 +127,10 @@ void LayerNormStep::Run(const Inputs&, const Memory& memory, const Work& work) c
 }
 
 std::string LayerNormStep::Describe() const {
-  return fmt::format("{}layer norm{} {} [{}]", spec_.residual ? "add + " : "", spec_.quantized ? " + quantize" : "",
-                     spec_.name, kernels::ToString(kernels_.isa));
+  return fmt::format(
+      "{}layer norm{} {} [{}]", spec_.residual ? "add + " : "",
+      spec_.quantized ? (spec_.multiplier.num_elements() == 0 ? " + quantize" : " + scale + quantize") : "", spec_.name,
+      kernels::ToString(kernels_.isa));
 }
 
 std::vector<BufferId> LayerNormStep::Reads() const {
@@ -136,25 +149,131 @@ std::vector<BufferId> LayerNormStep::Writes() const {
   return writes;
 }
 
-QuantizeStep::QuantizeStep(kernels::Isa isa, Rows rows, Matrix x, QuantizedMatrix out)
-    : kernels_(kernels::GetQuantizeRows(isa)), rows_(rows), x_(x), out_(out) {}
+QuantizeStep::QuantizeStep(kernels::Isa isa, QuantizeSpec spec)
+    : kernels_(kernels::GetQuantizeRows(isa)), spec_(std::move(spec)) {}
 
 void QuantizeStep::Run(const Inputs&, const Memory& memory, const Work& work) const {
   const Range range = RowsOf(work);
   kernels_.run({.rows = range.size(),
-                .cols = x_.width,
-                .x = memory.Row(x_, range.begin),
-                .x_stride = memory.Stride(x_),
-                .multiplier = nullptr,
-                .q = memory.Row<std::uint8_t>(out_.codes, range.begin),
-                .q_stride = memory.RowBytes(out_.codes),
-                .scale = memory.Row<float>(out_.scale, range.begin),
-                .zero_point = memory.Row<std::int32_t>(out_.zero_point, range.begin)});
+                .cols = spec_.x.width,
+                .x = memory.Row(spec_.x, range.begin),
+                .x_stride = memory.Stride(spec_.x),
+                .multiplier = MultiplierOf(spec_.multiplier),
+                .q = memory.Row<std::uint8_t>(spec_.out.codes, range.begin),
+                .q_stride = memory.RowBytes(spec_.out.codes),
+                .scale = memory.Row<float>(spec_.out.scale, range.begin),
+                .zero_point = memory.Row<std::int32_t>(spec_.out.zero_point, range.begin)});
 }
 
 std::string QuantizeStep::Describe() const {
-  return fmt::format("quantize {} columns [{}]", x_.width, kernels::ToString(kernels_.isa));
+  return fmt::format("{}quantize {} columns [{}]", ScaleNote(spec_.multiplier), spec_.x.width,
+                     kernels::ToString(kernels_.isa));
 }
+
+namespace {
+
+// `rows` rows from `first`, all with one scale.
+kernels::QuantizeStaticArgs StaticArgs(const QuantizeSpec& spec, const Memory& memory, Range range, float scale,
+                                       std::int32_t zero_point) {
+  return {.rows = range.size(),
+          .cols = spec.x.width,
+          .x = memory.Row(spec.x, range.begin),
+          .x_stride = memory.Stride(spec.x),
+          .multiplier = MultiplierOf(spec.multiplier),
+          .scale = scale,
+          .zero_point = zero_point,
+          .q = memory.Row<std::uint8_t>(spec.out.codes, range.begin),
+          .q_stride = memory.RowBytes(spec.out.codes),
+          .row_scale = memory.Row<float>(spec.out.scale, range.begin),
+          .row_zero = memory.Row<std::int32_t>(spec.out.zero_point, range.begin)};
+}
+
+struct Extremes {
+  float lo = 0;  // <= 0
+  float hi = 0;  // >= 0
+  bool finite = true;
+};
+
+Extremes ExtremesOf(const float* x, const float* multiplier, std::int64_t width, Extremes so_far) {
+  for (std::int64_t i = 0; i < width; ++i) {
+    const float value = multiplier == nullptr ? x[i] : x[i] * multiplier[i];
+    so_far.lo = std::min(so_far.lo, value);
+    so_far.hi = std::max(so_far.hi, value);
+    so_far.finite = so_far.finite && std::isfinite(value);
+  }
+  return so_far;
+}
+
+}  // namespace
+
+QuantizeStaticStep::QuantizeStaticStep(kernels::Isa isa, QuantizeSpec spec, float scale, std::int32_t zero_point)
+    : kernels_(kernels::GetQuantizeStatic(isa)), spec_(std::move(spec)), scale_(scale), zero_point_(zero_point) {}
+
+void QuantizeStaticStep::Run(const Inputs&, const Memory& memory, const Work& work) const {
+  kernels_.run(StaticArgs(spec_, memory, RowsOf(work), scale_, zero_point_));
+}
+
+std::string QuantizeStaticStep::Describe() const {
+  return fmt::format("{}quantize {} columns by {} [{}]", ScaleNote(spec_.multiplier), spec_.x.width, scale_,
+                     kernels::ToString(kernels_.isa));
+}
+
+QuantizeTextStep::QuantizeTextStep(kernels::Isa isa, QuantizeSpec spec)
+    : kernels_(kernels::GetQuantizeStatic(isa)), spec_(std::move(spec)) {}
+
+std::string QuantizeTextStep::Describe() const {
+  return fmt::format("{}quantize each text's {} columns [{}]", ScaleNote(spec_.multiplier), spec_.x.width,
+                     kernels::ToString(kernels_.isa));
+}
+
+void QuantizeTextStep::RunTask(const Inputs& inputs, const Memory& memory, std::int64_t task, std::byte*) const {
+  const auto text = static_cast<std::size_t>(task);
+  const Range range =
+      spec_.rows == Rows::kTexts ? Range{task, task + 1} : Range{inputs.starts[text], inputs.starts[text + 1]};
+  Extremes extremes;
+  for (std::int64_t row = range.begin; row < range.end; ++row) {
+    extremes = ExtremesOf(memory.Row(spec_.x, row), MultiplierOf(spec_.multiplier), spec_.x.width, extremes);
+  }
+  if (extremes.finite && std::isfinite(extremes.hi - extremes.lo)) {
+    const quant::QuantParams params = quant::AffineParams(extremes.lo, extremes.hi, DType::kU8);
+    kernels_.run(StaticArgs(spec_, memory, range, params.scale, params.zero_point));
+    return;
+  }
+  for (std::int64_t row = range.begin; row < range.end; ++row) {
+    std::fill_n(memory.Row<std::uint8_t>(spec_.out.codes, row), spec_.x.width, std::uint8_t{0});
+    *memory.Row<float>(spec_.out.scale, row) = std::numeric_limits<float>::quiet_NaN();
+    *memory.Row<std::int32_t>(spec_.out.zero_point, row) = 0;
+  }
+}
+
+void DequantizeStep::Run(const Inputs&, const Memory& memory, const Work& work) const {
+  const Range range = RowsOf(work);
+  for (std::int64_t row = range.begin; row < range.end; ++row) {
+    const auto* codes = memory.Row<std::uint8_t>(x_.codes, row);
+    const float scale = *memory.Row<float>(x_.scale, row);
+    const std::int32_t zero_point = *memory.Row<std::int32_t>(x_.zero_point, row);
+    float* out = memory.Row(out_, row);
+    for (std::int64_t i = 0; i < x_.width; ++i) {
+      out[i] = scale * static_cast<float>(codes[i] - zero_point);
+    }
+  }
+}
+
+std::string DequantizeStep::Describe() const { return fmt::format("dequantize {} columns", x_.width); }
+
+void ScaleStep::Run(const Inputs&, const Memory& memory, const Work& work) const {
+  const Range range = RowsOf(work);
+  const float* factors = multiplier_.data_as<float>();
+  for (std::int64_t row = range.begin; row < range.end; ++row) {
+    const float* x = memory.Row(x_, row);
+    float* out = memory.Row(out_, row);
+    for (std::int64_t i = 0; i < x_.width; ++i) {
+      out[i] = x[i] * factors[i];
+    }
+  }
+}
+
+std::string ScaleStep::Describe() const { return fmt::format("scale {} columns", x_.width); }
 
 LinearU8S8Step::LinearU8S8Step(LinearSpec spec, QuantizedMatrix x, PackedS8 weights)
     : spec_(std::move(spec)), x_(x), weights_(std::move(weights)) {}

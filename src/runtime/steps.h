@@ -11,6 +11,7 @@
 #include "kernels/embedding/embedding.h"
 #include "kernels/layer_norm/layer_norm.h"
 #include "kernels/quantize_rows/quantize_rows.h"
+#include "kernels/quantize_static/quantize_static.h"
 #include "runtime/packed_linear.h"
 #include "runtime/plan.h"
 #include "runtime/tap.h"
@@ -52,7 +53,8 @@ struct LayerNormSpec {
   Tensor gamma, beta;  // f32 [width]
   float epsilon = 0;
   Matrix out;
-  std::optional<QuantizedMatrix> quantized;
+  std::optional<QuantizedMatrix> quantized;  // by row
+  Tensor multiplier;                         // f32 [width], of what is quantized; no data: none
 };
 
 class LayerNormStep final : public Step {
@@ -69,20 +71,96 @@ class LayerNormStep final : public Step {
   LayerNormSpec spec_;
 };
 
+// What is rounded to 8 bits: rows, times a factor a column.
+struct QuantizeSpec {
+  Rows rows = Rows::kTokens;
+  Matrix x;
+  Tensor multiplier;  // f32 [width]; no data: none
+  QuantizedMatrix out;
+};
+
+// Each row with a scale of its own.
 class QuantizeStep final : public Step {
  public:
-  QuantizeStep(kernels::Isa isa, Rows rows, Matrix x, QuantizedMatrix out);
+  QuantizeStep(kernels::Isa isa, QuantizeSpec spec);
   void Run(const Inputs& inputs, const Memory& memory, const Work& work) const override;
   std::string Describe() const override;
-  std::vector<BufferId> Reads() const override { return {x_.buffer}; }
-  std::vector<BufferId> Writes() const override { return {out_.codes, out_.scale, out_.zero_point}; }
-  Rows rows() const override { return rows_; }
+  std::vector<BufferId> Reads() const override { return {spec_.x.buffer}; }
+  std::vector<BufferId> Writes() const override { return BuffersOf(spec_.out); }
+  Rows rows() const override { return spec_.rows; }
 
  private:
   const kernels::QuantizeRowsKernels& kernels_;
+  QuantizeSpec spec_;
+};
+
+// All rows with one scale, known before.
+class QuantizeStaticStep final : public Step {
+ public:
+  QuantizeStaticStep(kernels::Isa isa, QuantizeSpec spec, float scale, std::int32_t zero_point);
+  void Run(const Inputs& inputs, const Memory& memory, const Work& work) const override;
+  std::string Describe() const override;
+  std::vector<BufferId> Reads() const override { return {spec_.x.buffer}; }
+  std::vector<BufferId> Writes() const override { return BuffersOf(spec_.out); }
+  Rows rows() const override { return spec_.rows; }
+
+ private:
+  const kernels::QuantizeStaticKernels& kernels_;
+  QuantizeSpec spec_;
+  float scale_;
+  std::int32_t zero_point_;  // of u8
+};
+
+// The rows of a text with one scale, found first: a task is a text.
+class QuantizeTextStep final : public Step {
+ public:
+  QuantizeTextStep(kernels::Isa isa, QuantizeSpec spec);
+  void Run(const Inputs&, const Memory&, const Work&) const override {}
+  std::string Describe() const override;
+  std::vector<BufferId> Reads() const override { return {spec_.x.buffer}; }
+  std::vector<BufferId> Writes() const override { return BuffersOf(spec_.out); }
+  Rows rows() const override { return spec_.rows; }
+  bool is_row_wise() const override { return false; }
+  std::int64_t NumTasks(const Inputs& inputs) const override { return inputs.num_texts(); }
+  void RunTask(const Inputs& inputs, const Memory& memory, std::int64_t task, std::byte* scratch) const override;
+
+ private:
+  const kernels::QuantizeStaticKernels& kernels_;
+  QuantizeSpec spec_;
+};
+
+// Codes back to f32, for a reader that has no use for integers: scale * (q - zero point).
+class DequantizeStep final : public Step {
+ public:
+  DequantizeStep(Rows rows, QuantizedMatrix x, Matrix out) : rows_(rows), x_(x), out_(out) {}
+  void Run(const Inputs& inputs, const Memory& memory, const Work& work) const override;
+  std::string Describe() const override;
+  std::vector<BufferId> Reads() const override { return BuffersOf(x_); }
+  std::vector<BufferId> Writes() const override { return {out_.buffer}; }
+  Rows rows() const override { return rows_; }
+
+ private:
+  Rows rows_;
+  QuantizedMatrix x_;
+  Matrix out_;
+};
+
+// Rows times a factor a column, for a reader that cannot multiply by itself.
+class ScaleStep final : public Step {
+ public:
+  ScaleStep(Rows rows, Matrix x, Tensor multiplier, Matrix out)
+      : rows_(rows), x_(x), multiplier_(std::move(multiplier)), out_(out) {}
+  void Run(const Inputs& inputs, const Memory& memory, const Work& work) const override;
+  std::string Describe() const override;
+  std::vector<BufferId> Reads() const override { return {x_.buffer}; }
+  std::vector<BufferId> Writes() const override { return {out_.buffer}; }
+  Rows rows() const override { return rows_; }
+
+ private:
   Rows rows_;
   Matrix x_;
-  QuantizedMatrix out_;
+  Tensor multiplier_;  // f32 [width]
+  Matrix out_;
 };
 
 struct LinearSpec {
@@ -97,7 +175,7 @@ class LinearU8S8Step final : public Step {
   LinearU8S8Step(LinearSpec spec, QuantizedMatrix x, PackedS8 weights);
   void Run(const Inputs& inputs, const Memory& memory, const Work& work) const override;
   std::string Describe() const override;
-  std::vector<BufferId> Reads() const override { return {x_.codes, x_.scale, x_.zero_point}; }
+  std::vector<BufferId> Reads() const override { return BuffersOf(x_); }
   std::vector<BufferId> Writes() const override { return {spec_.out.buffer}; }
   Rows rows() const override { return spec_.rows; }
 

@@ -65,8 +65,7 @@ std::vector<Encoding> RandomTexts(int count, std::uint64_t seed) {
 }
 
 std::vector<std::string> TappableValues(const Graph& graph) {
-  const std::set<std::string_view> others = {"DequantizeLinear", "laconic.DynamicQuantize", "laconic.KeyMask",
-                                             "laconic.Positions"};
+  const std::set<std::string_view> others = {"DequantizeLinear", "laconic.KeyMask", "laconic.Positions"};
   std::vector<std::string> names;
   for (const Node& node : graph.nodes()) {
     if (!others.contains(node.op)) {
