@@ -141,8 +141,10 @@ ValueType DynamicQuantizeLinear(Inputs in, const Attributes&, int output) {
   return output == 0 ? SameShape(in, DType::kU8) : ValueType{output == 1 ? DType::kF32 : DType::kU8, {}};
 }
 
-ValueType QuantizeLinear(Inputs in, const Attributes&, int) {
-  return SameShape(in, in.size() > 2 && in[2] != nullptr ? in[2]->dtype : DType::kU8);
+ValueType QuantizeLinear(Inputs in, const Attributes& attributes, int) {
+  const auto named = attributes.find("output_dtype");
+  const DType dtype = named == attributes.end() ? DType::kU8 : ParseDType(std::get<std::string>(named->second));
+  return SameShape(in, in.size() > 2 && in[2] != nullptr ? in[2]->dtype : dtype);
 }
 
 ValueType ShapeOf(Inputs in, const Attributes& attributes, int) {
@@ -162,6 +164,7 @@ std::vector<OpSchema> MakeOps() {
   const std::vector<AttributeSchema> arg = {{"axis", std::int64_t{0}}, {"keepdims", kYes}, {"select_last_index", kNo}};
   std::vector<OpSchema> ops = {
       {"Concat", 1, kAnyNumber, {{"axis", std::int64_t{0}, true}}, Joined},
+      {"BatchNormalization", 5, 5, {{"epsilon", 1e-5F}}, Same},
       {"CumSum", 2, 2, {{"exclusive", kNo}, {"reverse", kNo}}, Same},
       {"DynamicQuantizeLinear", 1, 1, {}, DynamicQuantizeLinear, 3},
       {"Expand", 2, 2, {}, First},
@@ -179,9 +182,15 @@ std::vector<OpSchema> MakeOps() {
       {"Pad", 2, 4, {{"mode", std::string("constant")}}, First},
       {"Pow", 2, 2, {}, Power},
       {"QLinearMatMul", 8, 8, {}, QLinearMatMul},
-      {"QuantizeLinear", 2, 3, {{"axis", std::int64_t{1}}}, QuantizeLinear},
+      {"QuantizeLinear",
+       2,
+       3,
+       {{"axis", std::int64_t{1}}, {"block_size", std::int64_t{0}}, {"output_dtype", std::string()}},
+       QuantizeLinear},
       {"Range", 3, 3, {}, First},
       {"Reshape", 2, 2, {{"allowzero", kNo}}, First},
+      {"RMSNormalization", 2, 2, {{"axis", std::int64_t{-1}}, {"epsilon", 1e-5F}}, Same},
+      {"ScatterElements", 3, 3, {{"axis", std::int64_t{0}}, {"reduction", std::string("none")}}, Same},
       {"ScatterND", 3, 3, {{"reduction", std::string("none")}}, Same},
       {"Shape", 1, 1, {{"start", std::int64_t{0}}, {"end", std::numeric_limits<std::int64_t>::max()}}, ShapeOf},
       {"Size", 1, 1, {}, SizeOf},
@@ -196,15 +205,21 @@ std::vector<OpSchema> MakeOps() {
       {"Unsqueeze", 2, 2, {}, First},
       {"Where", 3, 3, {}, Select},
       {"Clip", 1, 3, {}, Same},
+      {"Celu", 1, 1, {{"alpha", 1.0F}}, Same},
       {"Elu", 1, 1, {{"alpha", 1.0F}}, Same},
       {"HardSigmoid", 1, 1, {{"alpha", 0.2F}, {"beta", 0.5F}}, Same},
       {"LeakyRelu", 1, 1, {{"alpha", 0.01F}}, Same},
+      {"PRelu", 2, 2, {}, Same},
+      {"Selu", 1, 1, {{"alpha", 1.67326319217681884765625F}, {"gamma", 1.05070102214813232421875F}}, Same},
+      {"Swish", 1, 1, {{"alpha", 1.0F}}, Same},
+      {"ThresholdedRelu", 1, 1, {{"alpha", 1.0F}}, Same},
       {"ArgMax", 1, 1, arg, Typed<DType::kS64>},
       {"ArgMin", 1, 1, arg, Typed<DType::kS64>},
   };
   for (const char* op :
-       {"Abs", "Ceil", "Cos",        "Erf",   "Exp",     "Floor", "HardSwish", "Identity", "Log",      "Mish",
-        "Neg", "Not",  "Reciprocal", "Round", "Sigmoid", "Sign",  "Sin",       "Softplus", "Softsign", "Sqrt"}) {
+       {"Abs",   "Acos",    "Acosh", "Asin",      "Asinh",    "Atan",     "Atanh",    "Ceil", "Cos", "Cosh",
+        "Erf",   "Exp",     "Floor", "HardSwish", "Identity", "Log",      "Mish",     "Neg",  "Not", "Reciprocal",
+        "Round", "Sigmoid", "Sign",  "Sin",       "Sinh",     "Softplus", "Softsign", "Sqrt", "Tan"}) {
     ops.push_back({op, 1, 1, {}, Same});
   }
   ops.push_back({"IsNaN", 1, 1, {}, TestEach});

@@ -81,29 +81,35 @@ ValueType InferLinear(Inputs in, const Attributes&, int) {
   return out;
 }
 
-ValueType InferAttention(Inputs in, const Attributes& attributes, int) {
+// Query, key and value are [B, S, heads * width] or [B, heads, S, width].
+ValueType InferAttention(Inputs in, const Attributes& attributes, int output) {
   for (std::size_t i = 0; i < 3; ++i) {
-    ExpectDType(*in[i], DType::kF32, "query, key or value");
-    ExpectRank(*in[i], 3, "query, key or value");
-    if (!in[i]->has_shape) {
-      return ValueType::Unshaped(DType::kF32);
+    ExpectDType(*in[i], in[0]->dtype, "query, key or value");
+    if (in[i]->has_shape && !in[i]->has_rank(3) && !in[i]->has_rank(4)) {
+      Fail(ErrorCode::kInvalidFile, "query, key or value: expected 3 or 4 dimensions, got ", ToString(*in[i]));
+    }
+    if (!in[i]->has_rank(3) || output > 0) {
+      return ValueType::Unshaped(in[0]->dtype);
     }
   }
+  const auto heads_of = [&](const char* name) {
+    const auto found = attributes.find(name);
+    return found == attributes.end() ? 0 : std::get<std::int64_t>(found->second);
+  };
+  const std::int64_t q_heads = heads_of("q_num_heads");
+  const std::int64_t kv_heads = heads_of("kv_num_heads");
   for (std::size_t i = 0; i < 3; ++i) {
     ExpectSame(in[0]->shape[0], in[i]->shape[0], "batch of query, key or value");
     ExpectSame(in[1]->shape[1], in[i == 0 ? 1 : i]->shape[1], "length of key or value");
     const Dim& width = in[i]->shape[2];
-    const std::int64_t heads = std::get<std::int64_t>(attributes.at(i == 0 ? "q_num_heads" : "kv_num_heads"));
+    const std::int64_t heads = i == 0 ? q_heads : kv_heads;
     if (!width.is_fixed() || heads <= 0 || width.size % heads != 0) {
       Fail(ErrorCode::kInvalidFile, "expected a width that ", heads, " heads divide, got ", ToString(*in[i]));
     }
   }
-  if (in.size() > 3 && in[3] != nullptr) {
-    ExpectDType(*in[3], DType::kBool, "mask");
-    ExpectRank(*in[3], 4, "mask");
+  if (in.size() > 3 && in[3] != nullptr && in[3]->dtype != DType::kBool) {
+    ExpectDType(*in[3], in[0]->dtype, "mask");
   }
-  const std::int64_t q_heads = std::get<std::int64_t>(attributes.at("q_num_heads"));
-  const std::int64_t kv_heads = std::get<std::int64_t>(attributes.at("kv_num_heads"));
   ValueType out = *in[0];
   out.shape[2] = Dim(in[2]->shape[2].size / kv_heads * q_heads);
   return out;
@@ -127,8 +133,9 @@ void ExpectBlockScales(const ValueType& codes, const ValueType& scale, std::size
 }
 
 ValueType InferDequantizeLinear(Inputs in, const Attributes& attributes, int) {
-  if (in[0]->dtype != DType::kS8 && in[0]->dtype != DType::kU8 && in[0]->dtype != DType::kS32) {
-    Fail(ErrorCode::kInvalidFile, "input: expected s8, u8 or s32, got ", ToString(*in[0]));
+  if (in[0]->dtype != DType::kS8 && in[0]->dtype != DType::kU8 && in[0]->dtype != DType::kS16 &&
+      in[0]->dtype != DType::kS32) {
+    Fail(ErrorCode::kInvalidFile, "input: expected s8, u8, s16 or s32, got ", ToString(*in[0]));
   }
   ExpectDType(*in[1], DType::kF32, "scale");
   const auto block = attributes.find("block_size");
@@ -197,9 +204,18 @@ const std::vector<OpSchema>& Schemas() {
       {"Add", 2, 2, {}, InferAdd},
       {"Attention",
        3,
-       4,
-       {{"q_num_heads", std::int64_t{0}, true}, {"kv_num_heads", std::int64_t{0}, true}, {"scale", 0.0F, true}},
-       InferAttention},
+       7,
+       {{"q_num_heads", std::int64_t{0}},
+        {"kv_num_heads", std::int64_t{0}},
+        {"scale", 0.0F},  // 0: 1 / sqrt(width of a head)
+        {"is_causal", std::int64_t{0}},
+        {"softcap", 0.0F},
+        {"softmax_precision", std::string()},  // at least this; f32 or more here
+        {"qk_matmul_output_mode", std::int64_t{0}},
+        {"left_window_size", std::int64_t{-1}},
+        {"right_window_size", std::int64_t{-1}}},
+       InferAttention,
+       4},
       {"Cast", 1, 1, {{"to", std::string(), true}}, InferCast},
       {"DequantizeLinear", 2, 3, {{"axis", std::int64_t{1}}, {"block_size", std::int64_t{0}}}, InferDequantizeLinear},
       {"Gather", 2, 2, {{"axis", std::int64_t{0}}}, InferGather},

@@ -1,0 +1,138 @@
+#include "interpreter/interpreter.h"
+
+#include <algorithm>
+#include <cmath>
+#include <random>
+
+#include <gtest/gtest.h>
+
+#include "laconic/error.h"
+#include "quant/dynamic.h"
+#include "quant/weights.h"
+
+namespace laconic {
+namespace {
+
+Tensor F32(const Shape& shape, const std::vector<float>& values) { return Tensor::FromValues<float>(shape, values); }
+Tensor S64(const Shape& shape, const std::vector<std::int64_t>& values) {
+  return Tensor::FromValues<std::int64_t>(shape, values);
+}
+
+std::vector<float> Values(const Tensor& tensor) {
+  const Tensor flat = tensor.Contiguous();
+  return {flat.values<float>().begin(), flat.values<float>().end()};
+}
+
+std::string MessageOf(const Graph& graph, const std::map<ValueId, Tensor>& inputs, const InterpreterOptions& options) {
+  try {
+    Interpret(graph, inputs, options);
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
+TEST(InterpreterTest, ComputesOnlyWhatIsWanted) {
+  Graph graph;
+  const ValueId x = graph.AddInput("x", {DType::kF32, {2}});
+  const ValueId unused = graph.AddInput("unused", {DType::kF32, {2}});
+  const ValueId exp = graph.AddNode("Exp", "exp", {x});
+  const ValueId sum = graph.AddNode("Add", "sum", {exp, x});
+  graph.AddOutput(graph.AddNode("Mul", "product", {sum, unused}));
+  const std::array wanted = {sum, x};
+  const std::vector<Tensor> results = Interpret(graph, {{x, F32({2}, {0, 1})}}, wanted);
+  EXPECT_EQ(Values(results[0]), (std::vector<float>{1, std::exp(1.0F) + 1}));
+  EXPECT_EQ(Values(results[1]), (std::vector<float>{0, 1}));
+  // A value that is given is not computed.
+  const std::array only_sum = {sum};
+  EXPECT_EQ(Values(Interpret(graph, {{x, F32({2}, {0, 1})}, {exp, F32({2}, {5, 6})}}, only_sum)[0]),
+            (std::vector<float>{5, 7}));
+  EXPECT_EQ(MessageOf(graph, {{x, F32({2}, {0, 1})}}, {}),
+            "invalid argument: no input 'unused' is given\n  in node 'product' (Mul)");
+  EXPECT_EQ(MessageOf(graph, {{x, F32({3}, {0, 1, 2})}}, {}), "invalid argument: 'x': expected f32[2], got f32[3]");
+}
+
+TEST(InterpreterTest, ReadsStridedInputs) {
+  Graph graph;
+  const ValueId x = graph.AddInput("x", {DType::kF32, {3, 2}});
+  const ValueId y = graph.AddInput("y", {DType::kF32, {3, 1}});
+  graph.AddOutput(graph.AddNode("Sub", "difference", {x, y}));
+  const Tensor transposed = F32({2, 3}, {1, 2, 3, 4, 5, 6}).Transposed();
+  EXPECT_EQ(Values(Interpret(graph, {{x, transposed}, {y, F32({3, 1}, {1, 2, 3})}})[0]),
+            (std::vector<float>{0, 3, 0, 3, 0, 3}));
+}
+
+// Each of these would take terabytes.
+TEST(InterpreterTest, RefusesHugeResultsBeforeTheyAreAllocated) {
+  constexpr std::int64_t kHuge = std::int64_t{1} << 40;
+  const InterpreterOptions options = {.max_value_bytes = 1 << 20};
+  const auto refused = [&](const std::string& op, const std::vector<Tensor>& inputs, const Attributes& attributes) {
+    Graph graph;
+    std::vector<ValueId> ids;
+    for (const Tensor& tensor : inputs) {
+      ids.push_back(graph.AddInitializer("input " + std::to_string(ids.size()), tensor));
+    }
+    graph.AddOutput(graph.AddNode(op, "huge", ids, attributes));
+    return MessageOf(graph, {}, options);
+  };
+  const Tensor one = F32({1}, {1});
+  const std::vector<std::pair<std::string, std::string>> messages = {
+      {"Expand", refused("Expand", {one, S64({1}, {kHuge})}, {})},
+      {"Tile", refused("Tile", {one, S64({1}, {kHuge})}, {})},
+      {"Range", refused("Range", {S64({}, {0}), S64({}, {kHuge}), S64({}, {1})}, {})},
+      {"Pad", refused("Pad", {one, S64({2}, {0, kHuge})}, {})},
+      {"OneHot", refused("OneHot", {S64({1}, {0}), S64({1}, {kHuge}), F32({2}, {0, 1})}, {})},
+  };
+  for (const auto& [op, message] : messages) {
+    EXPECT_NE(message.find("out of resources: a result of shape ["), std::string::npos) << message;
+    EXPECT_NE(message.find("is over the limit of 1048576 bytes\n  in node 'huge' (" + op + ")"), std::string::npos)
+        << message;
+  }
+}
+
+TEST(InterpreterTest, NamesTheNodeOfABadValue) {
+  Graph graph;
+  const ValueId table = graph.AddInitializer("table", F32({2, 1}, {1, 2}));
+  const ValueId ids = graph.AddInput("ids", {DType::kS64, {"n"}});
+  graph.AddOutput(graph.AddNode("Gather", "row", {table, ids}));
+  EXPECT_EQ(MessageOf(graph, {{ids, S64({1}, {2})}}, {}),
+            "invalid argument: index 2 is outside 2 elements\n  in node 'row' (Gather)");
+}
+
+// The linear layer's integers, against quant/, which the kernels of the runtime equal too.
+TEST(InterpreterTest, LinearsOnQuantizedInputsComputeWithIntegers) {
+  constexpr std::int64_t kRows = 3;
+  constexpr std::int64_t kTerms = 50;
+  constexpr std::int64_t kColumns = 4;
+  std::mt19937 random(1);
+  std::normal_distribution<float> normal;
+  std::vector<float> x(kRows * kTerms);
+  std::ranges::generate(x, [&] { return normal(random); });
+  std::vector<std::int8_t> codes(kTerms * kColumns);
+  std::ranges::generate(codes, [&] { return static_cast<std::int8_t>(random() % 255 - 127); });
+  const std::vector<float> scales = {.01F, .02F, .003F, .7F};
+  const std::vector<float> bias = {1, -2, .3F, 0};
+
+  Graph graph;
+  const ValueId input = graph.AddInput("x", {DType::kF32, {kRows, kTerms}});
+  const ValueId quantized = graph.AddNode("laconic.DynamicQuantize", "quantized", {input});
+  const ValueId w = graph.AddInitializer("w", Tensor::FromValues<std::int8_t>({kTerms, kColumns}, codes));
+  const ValueId weight = graph.AddNode("DequantizeLinear", "weight", {w, graph.AddInitializer("s", F32({4}, scales))});
+  graph.AddOutput(graph.AddNode("laconic.Linear", "y", {quantized, weight, graph.AddInitializer("b", F32({4}, bias))}));
+  const std::vector<float> y = Values(Interpret(graph, {{input, F32({kRows, kTerms}, x)}})[0]);
+
+  std::vector<std::uint8_t> row(kTerms);
+  std::vector<std::int8_t> column(kTerms);
+  for (std::size_t i = 0; i < kRows; ++i) {
+    const quant::RowParams params = quant::QuantizeRowU8(std::span(x).subspan(i * kTerms, kTerms), row);
+    for (std::size_t j = 0; j < kColumns; ++j) {
+      for (std::size_t k = 0; k < kTerms; ++k) {
+        column[k] = codes[k * kColumns + j];
+      }
+      EXPECT_EQ(y[i * kColumns + j], quant::LinearU8S8(row, params, column, scales[j], bias[j]));
+    }
+  }
+}
+
+}  // namespace
+}  // namespace laconic
