@@ -4,24 +4,19 @@
 #include <array>
 #include <unordered_set>
 
-#include <fnmatch.h>
-
+#include "base/shell_pattern.h"
 #include "laconic/error.h"
 
 namespace laconic::passes {
 namespace {
 
-bool Matches(const std::string& pattern, const std::string& name) {
-  return ::fnmatch(pattern.c_str(), name.c_str(), 0) == 0;
-}
-
 bool MatchesAny(const std::vector<std::string>& patterns, const std::string& name) {
-  return std::ranges::any_of(patterns, [&](const std::string& pattern) { return Matches(pattern, name); });
+  return std::ranges::any_of(patterns, [&](const std::string& pattern) { return MatchesPattern(pattern, name); });
 }
 
 void CheckPatterns(const std::vector<std::string>& patterns, const std::vector<Layer>& layers) {
   for (const std::string& pattern : patterns) {
-    if (std::ranges::none_of(layers, [&](const Layer& layer) { return Matches(pattern, layer.name); })) {
+    if (std::ranges::none_of(layers, [&](const Layer& layer) { return MatchesPattern(pattern, layer.name); })) {
       Fail(ErrorCode::kInvalidArgument, "no layer matches '", pattern, "'; the model has ", layers.size(),
            " layers, such as '", layers.empty() ? "" : layers.front().name, "' and '",
            layers.empty() ? "" : layers.back().name, "'");

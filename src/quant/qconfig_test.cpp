@@ -1,0 +1,129 @@
+#include "laconic/qconfig.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "laconic/error.h"
+#include "quant/testing.h"
+
+namespace laconic {
+namespace {
+
+using ::testing::HasSubstr;
+
+std::string ErrorOf(const std::string& text) {
+  try {
+    ParseQConfig(text);
+  } catch (const Error& error) {
+    return std::string(ToString(error.code())) + ": " + error.what();
+  }
+  return "no error";
+}
+
+TEST(QConfig, PresetsAreThoseOfTheirTools) {
+  const nlohmann::json golden = ReadJsonFile("src/quant/testdata/observer_golden.json").at("presets");
+  ASSERT_EQ(golden.size() + 1, KnownPresets().size());
+  for (const auto& [name, expected] : golden.items()) {
+    const nlohmann::json printed = nlohmann::json::parse(PrintQConfig(PresetQConfig(name)));
+    for (const char* tensor : {"activations", "weights"}) {
+      for (const auto& [key, value] : expected.at(tensor).items()) {
+        EXPECT_EQ(printed.at(tensor).at(key), value) << name << " " << tensor << " " << key;
+      }
+    }
+  }
+  EXPECT_EQ(PresetQConfig("laconic"), QConfig());
+  EXPECT_THROW(PresetQConfig("tensorrt"), Error);
+}
+
+TEST(QConfig, WhatIsPrintedReadsBackToTheSame) {
+  std::vector<QConfig> configs;
+  for (const std::string_view preset : KnownPresets()) {
+    configs.push_back(PresetQConfig(preset));
+  }
+  QConfig& odd = configs.emplace_back();
+  odd.layers.activations.observer = {.kind = ObserverKind::kPercentile, .percentile = 99.9};
+  odd.smooth_quant = SmoothQuant::kOff;
+  odd.overflow = Overflow::kReduceRange;
+  odd.overrides.push_back({{"*pooler*", "a\"b?"}, {.quantize = false}});
+  odd.overrides.push_back({{"*"}, odd.layers});
+  odd.overrides[1].config.weights.observer = ObserverConfig::Default(ObserverKind::kMse);
+  configs.emplace_back().smooth_quant = SmoothQuant::kFixed;
+  configs.back().smooth_alpha = 0.1;
+  for (const QConfig& config : configs) {
+    const std::string text = PrintQConfig(config);
+    EXPECT_EQ(ParseQConfig(text), config) << text;
+    EXPECT_EQ(PrintQConfig(ParseQConfig(text)), text);
+  }
+}
+
+TEST(QConfig, FilesRefinePresets) {
+  const QConfig config = ParseQConfig(R"({
+    "overrides": [{"layers": ["*output*"], "weights": {"observer": "mse"}}, {"layers": ["*pooler"], "quantize": false}],
+    "preset": "fbgemm", "activations": {"range": "full"}})");
+  QConfig expected = PresetQConfig("fbgemm");
+  expected.layers.activations.range = CodeRange::kFull;
+  EXPECT_EQ(config.OfLayer("encoder.intermediate"), expected.layers);
+  EXPECT_FALSE(config.OfLayer("bert.pooler").quantize);
+  LayerQConfig output = expected.layers;
+  output.weights.observer.kind = ObserverKind::kMse;
+  EXPECT_EQ(config.OfLayer("encoder.output.dense"), output);
+  EXPECT_EQ(ParseQConfig("{}"), QConfig());
+}
+
+TEST(QConfig, TheLastMatchingOverrideHolds) {
+  const QConfig config =
+      ParseQConfig(R"({"overrides": [{"layers": ["a*"], "quantize": false}, {"layers": ["ab", "x"]}]})");
+  EXPECT_FALSE(config.OfLayer("ac").quantize);
+  EXPECT_TRUE(config.OfLayer("ab").quantize);
+  EXPECT_TRUE(config.OfLayer("b").quantize);
+}
+
+TEST(QConfig, RefusesWhatItDoesNotKnow) {
+  EXPECT_THAT(ErrorOf("[]"), HasSubstr("expected an object"));
+  EXPECT_THAT(ErrorOf(R"({"preset": 3})"), HasSubstr("'preset': expected a string, got 3"));
+  EXPECT_THAT(ErrorOf(R"({"preset": "tflite"})"), HasSubstr("unknown preset 'tflite'; known: laconic, onnxruntime"));
+  EXPECT_THAT(ErrorOf(R"({"activation": {}})"), HasSubstr("unknown key; known: quantize, activations"));
+  EXPECT_THAT(ErrorOf(R"({"weights": {"dtype": "s4"}})"), HasSubstr("expected one of s8, u8, got \"s4\""));
+  EXPECT_THAT(ErrorOf(R"({"weights": {"observer": {"kind": "minmax", "percentile": 99}}})"), HasSubstr("'percentile'"));
+  EXPECT_THAT(ErrorOf(R"({"weights": {"observer": {"percentile": 99}}})"), HasSubstr("with its 'kind'"));
+  EXPECT_THAT(ErrorOf(R"({"gptq": 1})"), HasSubstr("expected true or false, got 1"));
+  EXPECT_THAT(ErrorOf(R"({"smooth_quant": "on"})"), HasSubstr("expected auto, off or a number"));
+  EXPECT_THAT(ErrorOf(R"({"overrides": [{"quantize": false}]})"), HasSubstr("expected 'layers'"));
+  EXPECT_THAT(ErrorOf(R"({"overrides": [{"layers": "*"}]})"), HasSubstr("expected a list of strings"));
+  EXPECT_THAT(ErrorOf(R"({"embedding_block": 32.5})"), HasSubstr("expected an integer"));
+  EXPECT_THAT(ErrorOf(R"({"embedding_block": 18446744073709551615})"), HasSubstr("expected an integer"));
+}
+
+TEST(QConfig, RefusesWhatDoesNothingOrContradictsItself) {
+  const auto activations = [](const std::string& text) {
+    return ErrorOf(R"({"smooth_quant": "off", "activations": )" + text + "}");
+  };
+  EXPECT_THAT(activations(R"({"observer": {"kind": "entropy", "num_bins": 256}})"),
+              HasSubstr("256 bins for 256 levels leave nothing to choose but minmax"));
+  EXPECT_THAT(activations(R"({"observer": {"kind": "ort_entropy", "num_bins": 128}})"), HasSubstr("leave nothing"));
+  EXPECT_THAT(activations(R"({"observer": {"kind": "percentile", "percentile": 50}})"), HasSubstr("above 50"));
+  EXPECT_THAT(activations(R"({"observer": {"kind": "percentile", "percentile": 100.1}})"), HasSubstr("above 50"));
+  EXPECT_EQ(activations(R"({"observer": {"kind": "percentile", "percentile": 100}})"), "no error");
+  EXPECT_THAT(activations(R"({"observer": {"kind": "moving_average", "averaging_constant": 0}})"),
+              HasSubstr("above 0"));
+  EXPECT_THAT(activations(R"({"observer": {"kind": "histogram", "num_bins": 65537}})"), HasSubstr("65536 bins"));
+  EXPECT_THAT(activations(R"({"granularity": "channel"})"), HasSubstr("sums over its input's channels"));
+  EXPECT_THAT(activations(R"({"granularity": "token", "observer": "mse"})"), HasSubstr("would do nothing"));
+  EXPECT_THAT(activations(R"({"granularity": "token", "dtype": "s8"})"), HasSubstr("expected full affine u8"));
+  EXPECT_THAT(activations(R"({"convention": "pytorch", "range": "reduced", "scheme": "symmetric"})"),
+              HasSubstr("zero point 128"));
+  EXPECT_THAT(ErrorOf(R"({"activations": {"observer": "percentile"}})"), HasSubstr("smooth_quant off"));
+  EXPECT_THAT(ErrorOf(R"({"weights": {"granularity": "token"}})"), HasSubstr("no tokens"));
+  EXPECT_THAT(ErrorOf(R"({"weights": {"observer": "histogram"}})"), HasSubstr("expected minmax or mse"));
+  EXPECT_THAT(ErrorOf(R"({"weights": {"scheme": "affine"}})"), HasSubstr("expected symmetric"));
+  EXPECT_THAT(ErrorOf(R"({"smooth_quant": 1.5})"), HasSubstr("up to 1, got 1.5"));
+  EXPECT_THAT(ErrorOf(R"({"embedding_block": 31})"), HasSubstr("got 31"));
+  EXPECT_THAT(ErrorOf(R"({"overrides": [{"layers": ["a", "b*"], "weights": {"scheme": "affine"}}]})"),
+              HasSubstr("override of 'a', 'b*'"));
+  QConfig config;
+  config.layers.activations.observer.num_bins = 7;
+  EXPECT_THROW(CheckQConfig(config), Error) << "a setting of another kind";
+}
+
+}  // namespace
+}  // namespace laconic
