@@ -20,7 +20,7 @@ except ImportError as missing:
 
 LACONIC = None  # the executable; set from the command line
 DATA = Path(__file__).resolve().parent / "data"
-MODELS = ("tiny_bert", "tiny_electra", "tiny_distilbert", "tiny_xlm_roberta", "tiny_albert")
+MODELS = ("tiny_bert", "tiny_electra", "tiny_distilbert", "tiny_roberta", "tiny_xlm_roberta", "tiny_albert")
 WITHOUT_TOKEN_TYPES = ("tiny_distilbert", "tiny_roberta", "tiny_xlm_roberta")
 OPSETS = (14, 17)
 

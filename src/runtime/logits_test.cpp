@@ -89,8 +89,8 @@ TEST_P(TinyModelTest, EqualsTransformers) {
 }
 
 INSTANTIATE_TEST_SUITE_P(EveryTensorRandom, TinyModelTest,
-                         ::testing::Values("tiny_bert", "tiny_electra", "tiny_distilbert", "tiny_xlm_roberta",
-                                           "tiny_albert"));
+                         ::testing::Values("tiny_bert", "tiny_electra", "tiny_distilbert", "tiny_roberta",
+                                           "tiny_xlm_roberta", "tiny_albert"));
 
 // Larger ones in every form of storage: LACONIC_RANDOM_CHECKPOINTS names what
 // `tools/models/make_random_checkpoints.py --size small` wrote.

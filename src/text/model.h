@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -18,9 +19,25 @@ struct BestPath {
   std::int32_t id;
 };
 
+// A token of a word that is being merged.
+struct BpeSymbol {
+  std::int32_t token = -1;  // -1: merged into the one before it
+  std::int32_t previous = -1;
+  std::int32_t next = -1;
+};
+
+// Two neighbours that may become `token`.
+struct BpeCandidate {
+  std::int32_t rank;
+  std::int32_t position;  // of the left one
+  std::int32_t token;
+};
+
 // Memory that calls reuse.
 struct ModelScratch {
   std::vector<BestPath> best;
+  std::vector<BpeSymbol> symbols;
+  std::vector<BpeCandidate> candidates;
 };
 
 // Immutable; a call writes only to its scratch and output.
@@ -85,6 +102,54 @@ class Unigram : public Model {
   double unknown_score_;
   std::int32_t unknown_id_;
   std::vector<std::int32_t> byte_ids_;  // 256 of them with byte fallback, -1 where the vocabulary has none; else empty
+};
+
+using BpeMerges = std::vector<std::pair<std::string, std::string>>;
+
+// Merges the pair of neighbours that was learned first, again and again. Source: Sennrich et al. 2016; order, unknown
+// characters and affixes as Hugging Face's (src/models/bpe). A word of n characters takes O(n log n).
+class Bpe : public Model {
+ public:
+  static constexpr std::size_t kMaxAffixBytes = 15;
+  struct Options {
+    std::optional<std::string> unknown_token;  // none: an unknown character leaves no token
+    std::string continuing_prefix;             // before each character of a word but the first; ASCII, kMaxAffixBytes
+    std::string word_suffix;                   // after its last; likewise
+    bool fuse_unknown = false;                 // unknown neighbours are one token
+    bool byte_fallback = false;                // an unknown character is its bytes' tokens "<0x0A>" where all exist
+    bool ignore_merges = false;                // a word that is a token is not cut
+  };
+  // Errors: kInvalidFile naming a merge of which a token is not in the vocabulary.
+  Bpe(const Vocabulary& vocabulary, const BpeMerges& merges, Options options);
+
+  // Errors: kInvalidFile for an unknown character if the unknown token is unknown too.
+  void Tokenize(std::string_view piece, ModelScratch* scratch, std::vector<std::int32_t>* ids) const override;
+  std::int32_t Find(std::string_view token) const override;
+  std::int64_t num_tokens() const override { return trie_.num_keys(); }
+  std::int32_t largest_id() const override { return ids_.empty() ? -1 : ids_.back(); }
+
+ private:
+  struct Merge {
+    std::int32_t right;
+    std::int32_t rank;
+    std::int32_t token;
+  };
+
+  void ReadMerges(const BpeMerges& merges);
+  const Merge* FindMerge(std::int32_t left, std::int32_t right) const;  // null: there is none
+  bool AppendBytes(std::string_view bytes, std::vector<BpeSymbol>* symbols) const;
+  void SplitCharacters(std::string_view piece, std::vector<BpeSymbol>* symbols) const;
+  void MergeSymbols(ModelScratch* scratch) const;
+
+  // Inside, a token is the place of its id among all ids: files may number their tokens as they like.
+  Options options_;
+  std::vector<std::int32_t> ids_;  // sorted
+  DoubleArray trie_;
+  DoubleArray::Node continuing_;           // where every token that continues a word begins
+  std::int32_t unknown_;                   // -1: not in the vocabulary
+  std::vector<std::int32_t> byte_tokens_;  // 256 of them with byte fallback, else empty
+  std::vector<std::int32_t> row_begin_;    // merges_ of left token t: row_begin_[t] … row_begin_[t + 1] - 1
+  std::vector<Merge> merges_;              // each row sorted by the right token
 };
 
 }  // namespace laconic::text

@@ -7,6 +7,7 @@
 
 #include "base/utf8.h"
 #include "laconic/error.h"
+#include "text/byte_level.h"
 #include "text/charsmap.h"
 #include "text/json_options.h"
 #include "text/normalization_form.h"
@@ -80,6 +81,11 @@ void AppendNmt(char32_t c, std::string* out) {
     AppendUtf8(space ? U' ' : c, out);
   }
 }
+
+class ByteLevel : public Normalizer {
+ public:
+  void Append(std::string_view text, std::string* out) const override { AppendByteCharacters(text, out); }
+};
 
 class Strip : public Normalizer {
  public:
@@ -169,6 +175,9 @@ std::unique_ptr<Normalizer> ParseOptionless(const nlohmann::json& json, const st
   if (type == "NFKC") {
     return std::make_unique<Form>(NormalizationForm::kNfkc);
   }
+  if (type == "ByteLevel") {
+    return std::make_unique<ByteLevel>();
+  }
   if (type == "Lowercase") {
     return MakePerCharacter(AppendLowercase);
   }
@@ -218,7 +227,8 @@ std::unique_ptr<Normalizer> MakeNormalizer(const nlohmann::json& json) {
     CheckKeys(json, {"precompiled_charsmap"});
     return std::make_unique<Precompiled>(DecodeBase64(RequiredString(json, "precompiled_charsmap")));
   }
-  constexpr std::string_view kOptionless[] = {"NFD", "NFC", "NFKD", "NFKC", "Lowercase", "StripAccents", "Nmt"};
+  constexpr std::string_view kOptionless[] = {"NFD",       "NFC",          "NFKD", "NFKC",
+                                              "Lowercase", "StripAccents", "Nmt",  "ByteLevel"};
   if (std::ranges::find(kOptionless, type) == std::end(kOptionless)) {
     FailUnsupported("normalizer", type);
   }

@@ -9,6 +9,7 @@
 #include "base/json.h"
 #include "base/utf8.h"
 #include "laconic/error.h"
+#include "text/byte_level.h"
 #include "text/json_options.h"
 #include "text/unicode.h"
 
@@ -127,6 +128,33 @@ class Metaspace : public PreTokenizer {
   bool split_;
 };
 
+class ByteLevel : public PreTokenizer {
+ public:
+  explicit ByteLevel(const ByteLevelOptions& options) : options_(options) {}
+
+  bool Split(const Piece& piece, const PieceSink& sink) const override {
+    std::string spaced;
+    std::string_view text = piece.text;
+    if (options_.add_prefix_space && !text.starts_with(' ')) {
+      text = spaced.append(" ").append(text);
+    }
+    std::string word;
+    for (std::size_t begin = 0; begin < text.size();) {
+      const std::size_t end = options_.use_regex ? ByteLevelWordEnd(text, begin) : text.size();
+      word.clear();
+      AppendByteCharacters(text.substr(begin, end - begin), &word);
+      if (!sink({word, piece.begins_input && begin == 0})) {
+        return false;
+      }
+      begin = end;
+    }
+    return true;
+  }
+
+ private:
+  ByteLevelOptions options_;
+};
+
 class Sequence : public PreTokenizer {
  public:
   explicit Sequence(std::vector<std::unique_ptr<PreTokenizer>> steps) : steps_(std::move(steps)) {}
@@ -207,6 +235,15 @@ std::unique_ptr<PreTokenizer> ParseSequence(const nlohmann::json& json, bool has
 
 std::unique_ptr<PreTokenizer> MakeBertPreTokenizer() { return std::make_unique<Bert>(); }
 
+std::unique_ptr<PreTokenizer> MakeByteLevelPreTokenizer(const ByteLevelOptions& options) {
+  return std::make_unique<ByteLevel>(options);
+}
+
+ByteLevelOptions ParseByteLevel(const nlohmann::json& json) {
+  CheckKeys(json, {"add_prefix_space", "trim_offsets", "use_regex"});
+  return {RequiredBool(json, "add_prefix_space"), JsonValueOr<bool>(json, "use_regex", true)};
+}
+
 std::unique_ptr<PreTokenizer> MakePreTokenizer(const nlohmann::json& json, bool has_normalizer) {
   if (json.is_null()) {
     return nullptr;
@@ -214,6 +251,9 @@ std::unique_ptr<PreTokenizer> MakePreTokenizer(const nlohmann::json& json, bool 
   const std::string type = TypeOf(json);
   if (type == "Sequence") {
     return ParseSequence(json, has_normalizer);
+  }
+  if (type == "ByteLevel") {
+    return MakeByteLevelPreTokenizer(ParseByteLevel(json));
   }
   if (type == "Metaspace") {
     return ParseMetaspace(json, has_normalizer);

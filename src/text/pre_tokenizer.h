@@ -27,6 +27,15 @@ class PreTokenizer {
 
 std::unique_ptr<PreTokenizer> MakeBertPreTokenizer();
 
+struct ByteLevelOptions {
+  bool add_prefix_space = true;  // before a text that does not begin with one
+  bool use_regex = true;         // cut into words
+};
+std::unique_ptr<PreTokenizer> MakeByteLevelPreTokenizer(const ByteLevelOptions& options);
+
+// From an object of type ByteLevel. Errors: as MakePreTokenizer.
+ByteLevelOptions ParseByteLevel(const nlohmann::json& json);
+
 // From a tokenizer.json's "pre_tokenizer"; null for null. Errors: kInvalidFile; kUnsupported for what would not be
 // reproduced exactly; so is Metaspace's "first" if a normalizer went before (`has_normalizer`), which may have removed
 // or moved the first character.

@@ -1,4 +1,6 @@
 
+#include <algorithm>
+
 #include <nlohmann/json.hpp>
 
 #include "base/json.h"
@@ -73,16 +75,54 @@ std::unique_ptr<Model> ParseWordPiece(const nlohmann::json& json) {
   const WordPiece::Options options{.unknown_token = RequiredString(json, "unk_token"),
                                    .continuing_prefix = RequiredString(json, "continuing_subword_prefix"),
                                    .max_chars_per_word = RequiredId(json, "max_input_chars_per_word")};
-  const nlohmann::json& tokens = Required(json, "vocab");
-  if (!tokens.is_object()) {
-    Fail(ErrorCode::kInvalidFile, "'vocab': expected an object, got ", tokens.type_name());
+  return std::make_unique<WordPiece>(ParseVocabularyObject(Required(json, "vocab")), options);
+}
+
+// "a b" or ["a", "b"]; only one form in a file.
+BpeMerges ParseMerges(const nlohmann::json& json) {
+  const nlohmann::json& items = RequiredArray(json, "merges");
+  BpeMerges merges;
+  merges.reserve(items.size());
+  for (const nlohmann::json& item : items) {
+    const bool is_pair = item.is_array() && item.size() == 2 && item[0].is_string() && item[1].is_string();
+    if (item.type() != items.front().type() || !(is_pair || item.is_string())) {
+      Fail(ErrorCode::kInvalidFile, "merge ", merges.size() + 1, ": expected ",
+           items.front().is_string() ? "two tokens in a string" : "a pair of tokens, as the others", ", got ",
+           item.dump().substr(0, 80));
+    }
+    if (is_pair) {
+      merges.emplace_back(item[0].get<std::string>(), item[1].get<std::string>());
+    } else {
+      AppendMerge(item.get<std::string>(), &merges);
+    }
   }
-  Vocabulary vocabulary;
-  vocabulary.reserve(tokens.size());
-  for (const auto& [token, id] : tokens.items()) {
-    vocabulary.emplace_back(token, RequiredId(tokens, token));
+  return merges;
+}
+
+std::string ParseAffix(const nlohmann::json& json, std::string_view key) {
+  const auto affix = JsonValueOr<std::string>(json, std::string(key), "");
+  const bool is_ascii = std::ranges::all_of(affix, [](char c) { return static_cast<unsigned char>(c) < 0x80; });
+  if (!is_ascii || affix.size() > Bpe::kMaxAffixBytes) {
+    FailUnsupported(key, affix);
   }
-  return std::make_unique<WordPiece>(vocabulary, options);
+  return affix;
+}
+
+std::unique_ptr<Model> ParseBpe(const nlohmann::json& json) {
+  CheckKeys(json, {"dropout", "unk_token", "continuing_subword_prefix", "end_of_word_suffix", "fuse_unk",
+                   "byte_fallback", "ignore_merges", "vocab", "merges"});
+  if (JsonValueOr<double>(json, "dropout", 0.0) != 0.0) {
+    FailUnsupported("dropout", json["dropout"].dump());
+  }
+  Bpe::Options options{.continuing_prefix = ParseAffix(json, "continuing_subword_prefix"),
+                       .word_suffix = ParseAffix(json, "end_of_word_suffix"),
+                       .fuse_unknown = JsonValueOr<bool>(json, "fuse_unk", false),
+                       .byte_fallback = JsonValueOr<bool>(json, "byte_fallback", false),
+                       .ignore_merges = JsonValueOr<bool>(json, "ignore_merges", false)};
+  if (json.contains("unk_token") && !json["unk_token"].is_null()) {
+    options.unknown_token = RequiredString(json, "unk_token");
+  }
+  return std::make_unique<Bpe>(ParseVocabularyObject(Required(json, "vocab")), ParseMerges(json), std::move(options));
 }
 
 std::unique_ptr<Model> ParseUnigram(const nlohmann::json& json) {
@@ -105,12 +145,16 @@ std::unique_ptr<Model> ParseModel(const nlohmann::json& json) {
   const nlohmann::json& vocab = Required(json, "vocab");
   // Files of before 2020 do not name the type.
   const bool looks_like_wordpiece = vocab.is_object() && json.contains("max_input_chars_per_word");
-  const auto type = JsonValueOr<std::string>(json, "type", looks_like_wordpiece ? "WordPiece" : "");
+  const char* const guess = looks_like_wordpiece ? "WordPiece" : json.contains("merges") ? "BPE" : "";
+  const auto type = JsonValueOr<std::string>(json, "type", guess);
   if (type == "WordPiece") {
     return ParseWordPiece(json);
   }
   if (type == "Unigram") {
     return ParseUnigram(json);
+  }
+  if (type == "BPE") {
+    return ParseBpe(json);
   }
   FailUnsupported("model", type);
 }
@@ -144,6 +188,30 @@ auto InPart(const nlohmann::json& json, std::string_view part, const Parse& pars
 
 }  // namespace
 
+Vocabulary ParseVocabularyObject(const nlohmann::json& tokens) {
+  if (!tokens.is_object()) {
+    Fail(ErrorCode::kInvalidFile, "'vocab': expected an object, got ", tokens.type_name());
+  }
+  Vocabulary vocabulary;
+  vocabulary.reserve(tokens.size());
+  for (const auto& [token, id] : tokens.items()) {
+    vocabulary.emplace_back(token, RequiredId(tokens, token));
+  }
+  return vocabulary;
+}
+
+void AppendMerge(std::string_view text, BpeMerges* merges) {
+  if (text.starts_with("#version")) {
+    return;
+  }
+  const std::size_t space = text.find(' ');
+  if (space == std::string_view::npos || text.find(' ', space + 1) != std::string_view::npos) {
+    Fail(ErrorCode::kInvalidFile, "merge ", merges->size() + 1,
+         ": expected two tokens with a space between them, got '", text.substr(0, 80), "'");
+  }
+  merges->emplace_back(text.substr(0, space), text.substr(space + 1));
+}
+
 TokenizerParts ParseTokenizer(std::string_view tokenizer_json) {
   DocumentBuilder builder;
   nlohmann::json::sax_parse(tokenizer_json, &builder);
@@ -166,6 +234,9 @@ TokenizerParts ParseTokenizer(std::string_view tokenizer_json) {
     return MakeNormalizer(part);
   });
   parts.pre_tokenizer = InPart(json, "pre_tokenizer", [&](const nlohmann::json& part) {
+    if (!part.is_null() && TypeOf(part) == "ByteLevel") {
+      parts.byte_level = ParseByteLevel(part);
+    }
     return MakePreTokenizer(part, /*has_normalizer=*/parts.normalizer != nullptr);
   });
   parts.post_processor = InPart(json, "post_processor", MakePostProcessor);

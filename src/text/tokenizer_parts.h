@@ -9,6 +9,8 @@
 #include <string_view>
 #include <vector>
 
+#include <nlohmann/json_fwd.hpp>
+
 #include "text/added_vocabulary.h"
 #include "text/model.h"
 #include "text/normalizer.h"
@@ -25,9 +27,16 @@ struct TokenizerParts {
   PostProcessor post_processor;
   std::optional<BertNormalizerOptions>
       bert;  // where `normalizer` is a tokenizer.json's BertNormalizer and nothing else
+  std::optional<ByteLevelOptions> byte_level;  // likewise, of the pre-tokenizer
   std::int64_t model_max_length = INT64_MAX;
   std::vector<std::string> file_names;
 };
+
+// {"token": id, …}. Errors: kInvalidFile.
+Vocabulary ParseVocabularyObject(const nlohmann::json& tokens);
+
+// Appends the merge of a line "a b"; a line that begins with "#version" is none. Errors: kInvalidFile.
+void AppendMerge(std::string_view text, BpeMerges* merges);
 
 // Errors: those of Tokenizer::FromJson.
 TokenizerParts ParseTokenizer(std::string_view tokenizer_json);

@@ -25,6 +25,8 @@ inline constexpr std::uint32_t kDecomposes = 1U << 16;            // NFD changes
 inline constexpr std::uint32_t kDecomposesCompatibly = 1U << 17;  // NFKD changes it (likewise)
 inline constexpr std::uint32_t kComposesBackward = 1U << 18;      // NFC may join it with what stands before
 inline constexpr std::uint32_t kPictographic = 1U << 19;
+inline constexpr std::uint32_t kLetter = 1U << 20;  // \p{L}
+inline constexpr std::uint32_t kNumber = 1U << 21;  // \p{N}
 
 // Grapheme_Cluster_Break as far as it is not told by the code point itself.
 enum class GraphemeClass : std::uint8_t {

@@ -5,7 +5,8 @@
 
 Exits with 1 if anything differs. What is compared: every text of the data sets, every assigned code point alone and between
 letters, and random mixtures; for an English and a Bangla WordPiece vocabulary with every setting of BERT's normalizer, for a
-Unigram vocabulary with its own normalizer and several others, a precompiled character map among them.
+Unigram vocabulary with its own normalizer and several others, a precompiled character map among them; for BPE vocabularies,
+byte-level and not, trained here on the data sets' texts.
 """
 
 import argparse
@@ -25,7 +26,7 @@ import unicodedata
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 from charsmap import build_charsmap  # noqa: E402
-from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers, processors  # noqa: E402
+from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers, processors, trainers  # noqa: E402
 
 MAX_LENGTH = 512
 SKIPPED = 77  # to CTest
@@ -175,6 +176,79 @@ def unigram_variants(path):
         yield name, json.dumps(variant, ensure_ascii=False)
 
 
+BPE_SPECIALS = ["<s>", "</s>", "<pad>", "<unk>", "<mask>", " <mask>", "<x>", "  <x> ", "'s", "'ll", "'LL", " 've", "123", "\u00b2", "\u0e33"]
+
+
+def train_bpe(texts, size, pre_tokenizer, **options):
+    """A BPE tokenizer.json trained on `texts`, with RoBERTa's special tokens."""
+    tokenizer = Tokenizer(models.BPE(unk_token="<unk>" if options else None, **{k: v for k, v in options.items() if v}))
+    tokenizer.pre_tokenizer = pre_tokenizer
+    byte_level = isinstance(pre_tokenizer, pre_tokenizers.ByteLevel)
+    tokenizer.train_from_iterator(texts, trainers.BpeTrainer(
+        vocab_size=size, show_progress=False, special_tokens=["<s>", "<pad>", "</s>", "<unk>"],
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()) if byte_level else [], limit_alphabet=400,
+        **{k: v for k, v in options.items() if k in ("continuing_subword_prefix", "end_of_word_suffix")}))
+    tokenizer.add_special_tokens([AddedToken("<mask>", lstrip=True)])
+    tokenizer.add_tokens([AddedToken("<x>", lstrip=True, rstrip=True)])
+    tokenizer.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0))
+    return json.loads(tokenizer.to_str())
+
+
+def shuffled_merges(tokenizer, seed):
+    """The same merges in random order, some twice: pairs that are met in an order in which training never learned them."""
+    rng = random.Random(seed)
+    merges = tokenizer["model"]["merges"]
+    merges += rng.sample(merges, len(merges) // 10)
+    vocabulary = tokenizer["model"]["vocab"]
+    for token in rng.sample(sorted(vocabulary), min(len(vocabulary), 500)):  # other ways to the same tokens
+        for cut in range(1, len(token)):
+            if token[:cut] in vocabulary and token[cut:] in vocabulary:
+                merges.append([token[:cut], token[cut:]])
+    rng.shuffle(merges)
+    return tokenizer
+
+
+def bpe_variants(texts):
+    """Name -> tokenizer.json text."""
+    byte_level = pre_tokenizers.ByteLevel
+    plain = train_bpe(texts, 20_000, byte_level(add_prefix_space=False))
+    prefixed = train_bpe(texts, 3_000, byte_level(add_prefix_space=True))
+    whole = train_bpe(texts, 3_000, byte_level(add_prefix_space=True, use_regex=False))
+    words = train_bpe(texts, 3_000, pre_tokenizers.WhitespaceSplit(), fuse_unk=True)
+    bert_like = train_bpe(texts, 3_000, pre_tokenizers.BertPreTokenizer(), continuing_subword_prefix="##")
+    suffixed = train_bpe(texts, 3_000, pre_tokenizers.WhitespaceSplit(), end_of_word_suffix="</w>")
+    copy = lambda tokenizer: json.loads(json.dumps(tokenizer))
+    yield "byte-level", plain
+    legacy = copy(plain)
+    legacy["model"]["merges"] = ["#version: 0.2"] + [" ".join(merge) for merge in plain["model"]["merges"]]
+    legacy["post_processor"] = {"type": "Sequence", "processors": [legacy["pre_tokenizer"], plain["post_processor"]]}
+    yield "byte-level, merges as strings", legacy
+    yield "byte-level, prefix space", prefixed
+    yield "byte-level, shuffled", shuffled_merges(copy(prefixed), 1)
+    whole["model"]["ignore_merges"] = True
+    yield "byte-level, no regex, ignoring merges", whole
+    by_normalizer = copy(whole)
+    by_normalizer["normalizer"] = {"type": "Sequence", "normalizers": [{"type": "NFC"}, {"type": "ByteLevel"}]}
+    by_normalizer["pre_tokenizer"] = None
+    yield "byte-level normalizer", by_normalizer
+    yield "characters, fused unknown", words
+    alone = shuffled_merges(copy(words), 2)
+    alone["model"]["fuse_unk"] = False
+    yield "characters, shuffled", alone
+    for fuse in (False, True):
+        fallback = copy(words)
+        vocabulary = fallback["model"]["vocab"]
+        bytes_known = [byte for byte in range(256) if byte != 0x9F]
+        vocabulary.update({f"<0x{byte:02X}>": 50_000 + 3 * byte for byte in bytes_known})
+        fallback["model"].update(byte_fallback=True, fuse_unk=fuse)
+        yield f"characters, bytes, fuse={fuse}", fallback
+    silent = copy(words)
+    silent["model"]["unk_token"] = None
+    yield "characters, no unknown token", silent
+    yield "prefix", bert_like
+    yield "suffix", suffixed
+
+
 class Comparison:
     def __init__(self, program):
         self.program = program
@@ -215,6 +289,7 @@ def main():
     parser.add_argument("program")
     parser.add_argument("shared", type=pathlib.Path, nargs="?", default=pathlib.Path("../shared"))
     parser.add_argument("--mixtures", type=int, default=100_000)
+    parser.add_argument("--every", type=int, default=1, help="compare only every so manieth text and code point")
     parser.add_argument("--only", default="", help="only tokenizers whose name contains this")
     arguments = parser.parse_args()
     if not arguments.shared.exists():
@@ -222,8 +297,9 @@ def main():
         return SKIPPED
     shared = arguments.shared
     comparison = Comparison(arguments.program)
-    texts = list(dict.fromkeys(data_texts(shared)))
-    points = [(t,) for t in code_point_texts()]
+    all_texts = list(dict.fromkeys(data_texts(shared)))
+    texts = all_texts[:: arguments.every]
+    points = [(t,) for t in itertools.islice(code_point_texts(), 0, None, arguments.every)]
 
     def compare(name, tokenizer_json, specials):
         tokenizer = Tokenizer.from_str(tokenizer_json)
@@ -259,6 +335,14 @@ def main():
             continue
         tokenizer = compare("Unigram " + name, tokenizer_json, UNIGRAM_SPECIALS)
         if name in ("own", "charsmap"):
+            comparison.speed(tokenizer, tokenizer_json, bangla)
+    for name, tokenizer in bpe_variants(all_texts) if "BPE".startswith(arguments.only[:3]) else ():
+        if arguments.only not in "BPE " + name:
+            continue
+        tokenizer_json = json.dumps(tokenizer, ensure_ascii=False)
+        tokenizer = compare("BPE " + name, tokenizer_json, BPE_SPECIALS)
+        if name == "byte-level":
+            comparison.speed(tokenizer, tokenizer_json, english)
             comparison.speed(tokenizer, tokenizer_json, bangla)
     print(f"{comparison.compared:,} inputs compared, {comparison.differences} differences")
     return 1 if comparison.differences else 0

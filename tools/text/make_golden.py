@@ -13,7 +13,7 @@ import tempfile
 import tokenizers
 import transformers
 from charsmap import build_charsmap
-from tokenizers import Tokenizer, normalizers, pre_tokenizers
+from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 
 OUTPUT = pathlib.Path(__file__).resolve().parents[2] / "src/text/testdata/golden.json"
 METASPACE = {"type": "Metaspace", "replacement": "\u2581", "prepend_scheme": "always", "split": True}
@@ -37,6 +37,11 @@ TEXTS = [
     "\u2581under \u2581\u2581 a\u2581b  ``c`` ''d''",
     "x" * 100 + " " + "x" * 101 + " " + "\u09ac" * 101,
     "one two three four five six seven eight nine ten eleven twelve",
+]
+BPE_TEXTS = [
+    "We'll don't I'VE you've  it's 'tis ''s 12345 x\u00b2\u0967\u0968 \u2460 a1b2 $5.00!?\n\n  end \t \u00a0x\u3000 y  ",
+    "onexoneone xxxxxxx abababa babab zonez zz \u09a6\u09a7 aba\u00e9\u00e8b nenene <mask>x  <mask> <pad>",
+    " one", "one", "  ", "x\u0085\u2028y", "\U0001f469\u200d\U0001f4bb\u0995\u09cd\u200d\u09af\u09bc",
 ]
 PAIRS = [("one two three four five six", "a b"), ("a b", "one two three four five six"), ("", "x"), ("one two three four five", "six seven eight nine ten")]
 
@@ -97,6 +102,34 @@ def unigram():
     }
 
 
+def bpe():
+    """RoBERTa's kind, trained on TEXTS."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.train_from_iterator(TEXTS * 2 + BPE_TEXTS, trainers.BpeTrainer(
+        vocab_size=400, show_progress=False, special_tokens=["<s>", "<pad>", "</s>", "<unk>"],
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet())))
+    tokenizer.add_special_tokens([AddedToken("<mask>", lstrip=True)])
+    tokenizer.add_tokens([AddedToken("<l>", lstrip=True, rstrip=True)])
+    tokenizer.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0))
+    return json.loads(tokenizer.to_str())
+
+
+def character_bpe():
+    """Without bytes: many ways to the same tokens, in an order that training would not give, and characters left out."""
+    tokens = ["<s>", "</s>", "<unk>", *"abcdefghinoprtvwx", "##a", "##b", "##n", "##e", "a##b", "on", "one", "ne", "ab", "ba", "aba", "xx", "xxx", "xxxx",
+              "##ne", "##ab", "##ba", "one</w>", "ne</w>", "e</w>", "o</w>", "x</w>", "xx</w>"]
+    vocabulary = {token: 3 * i + (i == 0) for i, token in enumerate(tokens)}
+    vocabulary |= {f"<0x{byte:02X}>": 1000 - byte for byte in range(256) if byte != 0xA6}
+    merges = ["xx xx", "n e", "a ba", "x x", "o ne", "ab a", "b a", "a b", "x xxx", "on e", "o n", "a b", "x xx", "xx x"]
+    return {
+        "version": "1.0", "truncation": None, "padding": None, "added_tokens": [added("<s>", 1), added("</s>", 3)],
+        "normalizer": None, "pre_tokenizer": {"type": "WhitespaceSplit"}, "post_processor": None, "decoder": None,
+        "model": {"type": "BPE", "dropout": None, "unk_token": "<unk>", "continuing_subword_prefix": None, "end_of_word_suffix": None,
+                  "fuse_unk": False, "byte_fallback": False, "ignore_merges": False, "vocab": vocabulary, "merges": merges},
+    }
+
+
 def small_charsmap():
     rules = {"\ufb01": "fi", "\u2460": "1", "\u00bd": "1/2", "\u00ad": "", "\u00a0": " ", "\u3000": " ", "\t": " ", "\n": " ", "\r": " ",
              "\u00ef": "i", "e\u0301": "E", "a": "a", "\u0995": "K", "\u0995\u09c1": "KU", "\u2026": "...", "\u00a9": "(c)"}
@@ -132,6 +165,24 @@ def variants():
             {"type": "Nmt"}, {"type": "Prepend", "prepend": "x"}]},
         "pre_tokenizer": {**METASPACE, "prepend_scheme": "never"}}
     yield "unigram bytes", "unigram", {"model": {"byte_fallback": True}}
+    byte_level = {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True}
+    yield "bpe", "bpe", {}
+    yield "bpe, prefix space", "bpe", {"pre_tokenizer": byte_level, "post_processor": {"type": "Sequence", "processors": [
+        byte_level, {"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "<s>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
+                     "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"SpecialToken": {"id": "<s>", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 0}}],
+                     "special_tokens": {"<s>": {"id": "<s>", "ids": [0], "tokens": ["<s>"]}}}]}}
+    yield "bpe, no regex", "bpe", {"pre_tokenizer": {**byte_level, "use_regex": False}, "model": {"ignore_merges": True}}
+    yield "bpe, normalizer", "bpe", {"normalizer": {"type": "ByteLevel"}, "pre_tokenizer": None}
+    yield "bpe, words before", "bpe", {"pre_tokenizer": {"type": "Sequence", "pretokenizers": [
+        {"type": "WhitespaceSplit"}, {"type": "Punctuation", "behavior": "Isolated"}, byte_level]}}
+    for fuse in (False, True):
+        for fallback in (False, True):
+            yield f"characters fuse={fuse} bytes={fallback}", "characters", {"model": {"fuse_unk": fuse, "byte_fallback": fallback}}
+    yield "characters, no unknown", "characters", {"model": {"unk_token": None}}
+    yield "characters, ignoring merges", "characters", {"model": {"ignore_merges": True}}
+    yield "characters, prefix", "characters", {"model": {"continuing_subword_prefix": "##", "byte_fallback": True,
+                                                         "merges": ["##b ##a", "a ##ba", "##a ##b", "##n ##e"]}}
+    yield "characters, suffix", "characters", {"model": {"end_of_word_suffix": "</w>", "merges": [["n", "e</w>"], ["o", "n"], ["on", "e</w>"], ["x", "x</w>"]]}}
 
 
 def merge_patch(target, patch):
@@ -152,8 +203,8 @@ def outcome(tokenizer, texts, max_length):
             "truncated": bool(encoding.overflowing)}
 
 
-def outcomes(tokenizer, num_special=2):
-    cases = [outcome(tokenizer, [text], 1000) for text in TEXTS]
+def outcomes(tokenizer, num_special=2, texts=TEXTS):
+    cases = [outcome(tokenizer, [text], 1000) for text in texts]
     cases += [outcome(tokenizer, [TEXTS[-1]], length) for length in (num_special + 1, 9)]
     return cases + [outcome(tokenizer, list(pair), length) for pair in PAIRS for length in (100, 11, 10, 7)]
 
@@ -177,8 +228,10 @@ def sweeps():
         normalize = getattr(normalizers, kind.pop("type"))(**{k.removeprefix("strip_") if "left" in k or "right" in k else k: v for k, v in kind.items()}).normalize_str
         around = ("", "") if option["type"] == "Strip" else ("a", "\u0315\u0301b")
         digests.append({"normalizer": option, "sha256": sha256(normalize(around[0] + c + around[1]) for c in code_points)})
-    for option in ({"type": "BertPreTokenizer"}, {"type": "Whitespace"}, {"type": "WhitespaceSplit"}):
-        split = getattr(pre_tokenizers, option["type"])().pre_tokenize_str
+    for option in ({"type": "BertPreTokenizer"}, {"type": "Whitespace"}, {"type": "WhitespaceSplit"},
+                   {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}):
+        kind = dict(option)
+        split = getattr(pre_tokenizers, kind.pop("type"))(**kind).pre_tokenize_str
         digests.append({"pre_tokenizer": option, "sha256": sha256(piece + "\n" for c in code_points for piece, _ in split("a" + c + "b"))})
     return digests
 
@@ -206,11 +259,11 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("shared", type=pathlib.Path)
     shared = parser.parse_args().shared
-    bases = {"wordpiece": wordpiece(), "unigram": unigram()}
+    bases = {"wordpiece": wordpiece(), "unigram": unigram(), "bpe": bpe(), "characters": character_bpe()}
     groups = []
     for name, base, patch in variants():
         tokenizer = Tokenizer.from_str(json.dumps(merge_patch(bases[base], patch)))
-        groups.append({"name": name, "base": base, "patch": patch, "cases": outcomes(tokenizer)})
+        groups.append({"name": name, "base": base, "patch": patch, "cases": outcomes(tokenizer, texts=TEXTS + BPE_TEXTS * (base in ("bpe", "characters")))})
     for name, path in SHARED.items():
         tokenizer = Tokenizer.from_file(str(shared / path))
         groups.append({"name": name, "file": path, "cases": outcomes(tokenizer)})

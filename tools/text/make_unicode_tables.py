@@ -151,6 +151,9 @@ def all_properties(canonical, compatibility, pairs):
     sets["kComposesBackward"] = {pair[1] for pair in pairs} | set(map(chr, [*range(0x1161, 0x1176), *range(0x11A8, 0x11C3)]))
     graphemes = grapheme_properties()
     sets["kPictographic"] = graphemes["Pictographic"]
+    for name, pattern in (("kLetter", r"\p{L}"), ("kNumber", r"\p{N}")):
+        removed = normalizers.Replace(Regex(pattern), "").normalize_str
+        sets[name] = {c for c in map(chr, CODE_POINTS) if removed(c) == ""}
 
     words = [0] * 0x110000
     for c, value in combining_classes().items():
