@@ -5,8 +5,8 @@
 #include <unordered_set>
 
 #include "base/cancel.h"
-#include "interpreter/matrix.h"
-#include "interpreter/quantize.h"
+#include "interpreter/matrix_ops.h"
+#include "interpreter/quantize_ops.h"
 
 namespace laconic {
 namespace {
@@ -170,7 +170,7 @@ class Run {
   }
 
   Tensor ComputeIntegerLinear(const Step& step) const {
-    const OpCall call(*step.node, {}, options_.max_value_bytes);
+    const OpCall call(*step.x_source, {}, options_.max_value_bytes);
     const std::vector<const Tensor*> source = GetAll(step.x_source->inputs);
     const bool is_dynamic = step.x_source->op == "laconic.DynamicQuantize";
     const QuantizedRows x = is_dynamic ? interpreter::QuantizeDynamically(call, source[0]->Contiguous())

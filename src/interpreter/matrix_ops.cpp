@@ -1,4 +1,4 @@
-#include "interpreter/matrix.h"
+#include "interpreter/matrix_ops.h"
 
 #include <algorithm>
 #include <cmath>

@@ -11,7 +11,8 @@ struct QuantizedRows {
   Tensor scales;
 };
 
-// laconic.DynamicQuantize of x f32 [..., K], as docs/numerics.md.
+// laconic.DynamicQuantize of x f32 [..., K], as docs/numerics.md; the call has its attributes. A text is what has the
+// same index in the first of several dimensions.
 QuantizedRows QuantizeDynamically(const OpCall& call, const Tensor& x);
 
 }  // namespace laconic::interpreter

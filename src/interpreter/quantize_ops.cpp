@@ -1,10 +1,11 @@
-#include "interpreter/quantize.h"
+#include "interpreter/quantize_ops.h"
 
 #include <algorithm>
 #include <cmath>
 #include <limits>
 
 #include "quant/dynamic.h"
+#include "quant/static.h"
 
 namespace laconic::interpreter {
 namespace {
@@ -102,37 +103,30 @@ Tensors RunDequantizeLinear(const OpCall& call) {
   })};
 }
 
-struct TensorParams {
-  float scale = 0;
-  std::uint8_t zero_point = 0;
-};
-
-// ONNX's DynamicQuantizeLinear: scale = (max - min) / 255 of the range with 0 in it, zero_point = clamp(rne(-min /
-// scale)). Zeros alone: scale 0 in its text; as there, codes of zero.
-TensorParams DynamicParams(std::span<const float> x) {
+// One scale and zero point for all of x (quant::AffineParams); none, scale NaN, where the range is not finite.
+quant::RowParams QuantizeTogether(std::span<const float> x, std::span<std::uint8_t> q) {
   float lo = 0;
   float hi = 0;
+  bool is_finite = true;
   for (const float value : x) {
+    is_finite = is_finite && std::isfinite(value);
     lo = std::min(lo, value);
     hi = std::max(hi, value);
   }
-  const float scale = (hi - lo) / 255.0F;
-  const float zero_point = scale == 0 ? 0.0F : std::nearbyint((0.0F - lo) / scale);
-  return {scale, QuantizeOne<std::uint8_t>(zero_point, 1, 0)};
+  if (!is_finite || !std::isfinite(hi - lo)) {
+    std::ranges::fill(q, std::uint8_t{0});
+    return {std::numeric_limits<float>::quiet_NaN(), 0};
+  }
+  return quant::QuantizeRowStatic(x, {}, quant::AffineParams(lo, hi, DType::kU8), q);
 }
 
 Tensors RunDynamicQuantizeLinear(const OpCall& call) {
-  const auto from = call[0].values<float>();
-  const TensorParams params = DynamicParams(from);
-  return {call.Make<std::uint8_t>(call[0].shape(),
-                                  [&](std::uint8_t* out) {
-                                    std::ranges::transform(from, out, [&](float x) {
-                                      return params.scale == 0 ? std::uint8_t{0}
-                                                               : QuantizeOne(x, params.scale, params.zero_point);
-                                    });
-                                  }),
-          call.Make<float>({}, [&](float* out) { *out = params.scale; }),
-          call.Make<std::uint8_t>({}, [&](std::uint8_t* out) { *out = params.zero_point; })};
+  quant::RowParams params;
+  const Tensor codes = call.Make<std::uint8_t>(call[0].shape(), [&](std::uint8_t* out) {
+    params = QuantizeTogether(call[0].values<float>(), {out, static_cast<std::size_t>(call[0].num_elements())});
+  });
+  return {codes, call.Make<float>({}, [&](float* out) { *out = params.scale; }),
+          call.Make<std::uint8_t>({}, [&](std::uint8_t* out) { *out = static_cast<std::uint8_t>(params.zero_point); })};
 }
 
 Tensors RunDynamicQuantize(const OpCall& call) {
@@ -154,17 +148,21 @@ QuantizedRows QuantizeDynamically(const OpCall& call, const Tensor& x) {
   }
   const auto cols = static_cast<std::size_t>(x.shape().back());
   const std::int64_t rows = Product(std::span(x.shape()).first(x.shape().size() - 1));
-  std::vector<quant::RowParams> params(static_cast<std::size_t>(rows));
-  std::vector<std::uint8_t> codes(cols);
+  const bool per_text = call.String(kGranularity) == kPerTensor;
+  const auto rows_together = static_cast<std::size_t>(
+      per_text && x.shape().size() > 1 ? Product(std::span(x.shape()).subspan(1, x.shape().size() - 2)) : 1);
+  std::vector<float> scales;
+  std::vector<std::uint8_t> codes(rows_together * cols);
   QuantizedRows result;
   result.codes = call.Make<std::int32_t>(x.shape(), [&](std::int32_t* out) {
-    for (std::size_t row = 0; row < params.size(); ++row) {
-      params[row] = quant::QuantizeRowU8(x.values<float>().subspan(row * cols, cols), codes);
-      out = std::ranges::transform(codes, out, [&](std::uint8_t q) { return q - params[row].zero_point; }).out;
+    while (static_cast<std::int64_t>(scales.size()) < rows && rows_together > 0) {
+      const auto group = x.values<float>().subspan(scales.size() * cols, codes.size());
+      const quant::RowParams params = per_text ? QuantizeTogether(group, codes) : quant::QuantizeRowU8(group, codes);
+      out = std::ranges::transform(codes, out, [&](std::uint8_t q) { return q - params.zero_point; }).out;
+      scales.insert(scales.end(), rows_together, params.scale);
     }
   });
-  result.scales = call.Make<float>(
-      {rows}, [&](float* out) { std::ranges::transform(params, out, [](quant::RowParams p) { return p.scale; }); });
+  result.scales = call.Make<float>({rows}, [&](float* out) { std::ranges::copy(scales, out); });
   return result;
 }
 

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numeric>
 #include <optional>
 
 #include "interpreter/op.h"
@@ -241,11 +242,8 @@ Tensors RunKeyMask(const OpCall& call) {
 
 Tensors RunPositions(const OpCall& call) {
   const std::int64_t length = call[0].shape()[1];
-  return {call.Make<std::int64_t>({1, length}, [&](std::int64_t* out) {
-    for (std::int64_t i = 0; i < length; ++i) {
-      out[i] = i;
-    }
-  })};
+  return {call.Make<std::int64_t>({1, length},
+                                  [&](std::int64_t* out) { std::iota(out, out + length, call.Int("offset")); })};
 }
 
 // x [B, S, H], mask [B, S]. A text without positions: NaN.
