@@ -11,8 +11,8 @@
 
 namespace laconic::cli {
 
-void DataFlags::Add(CLI::App* app, bool required) {
-  CLI::Option* data = app->add_option("--data", paths,
+void DataFlags::Add(CLI::App* app, bool required, const std::string& flag) {
+  CLI::Option* data = app->add_option(flag, paths,
                                       "Texts: .csv, .tsv, .json or .jsonl files (several are read one after another), "
                                       "or - for standard input");
   data->required(required)->type_name("FILE...");

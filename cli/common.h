@@ -28,7 +28,8 @@ struct DataFlags {
   std::vector<std::string> paths;
   std::string format, text_column, second_text_column, label_column;
 
-  void Add(CLI::App* app, bool required);
+  // `flag`: the one that names the files.
+  void Add(CLI::App* app, bool required, const std::string& flag = "--data");
   DatasetOptions Options() const;
   std::vector<std::filesystem::path> Paths() const { return {paths.begin(), paths.end()}; }
 };

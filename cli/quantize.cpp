@@ -1,5 +1,6 @@
 #include "laconic/quantize.h"
 
+#include <limits>
 #include <memory>
 
 #include <fmt/format.h>
@@ -8,7 +9,9 @@
 #include "base/progress.h"
 #include "common.h"
 #include "laconic/compare.h"
+#include "laconic/error.h"
 #include "laconic/model.h"
+#include "laconic/static.h"
 
 namespace laconic::cli {
 namespace {
@@ -16,8 +19,25 @@ namespace {
 struct Flags {
   std::string model;
   QuantizeOptions options;
+  DataFlags calibration;
+  RunFlags run;
+  std::int64_t calibration_batches = 0;
   OutputFlags output;
 };
+
+Model QuantizeStatic(const Model& model, const Flags& flags, const QuantizeOptions& options) {
+  DatasetOptions data = flags.calibration.Options();
+  data.read_labels = false;
+  DatasetReader reader(flags.calibration.Paths(), data);
+  RunOptions run = flags.run.Options();
+  run.progress = options.progress;
+  std::int64_t left =
+      flags.calibration_batches == 0 ? std::numeric_limits<std::int64_t>::max() : flags.calibration_batches * run.batch;
+  PreparedModel prepared = Prepare(model, options);
+  Calibrate(
+      &prepared, [&] { return left-- > 0 ? reader.Next() : std::nullopt; }, run);
+  return Convert(prepared, options.progress);
+}
 
 void RunQuantize(const Flags& flags) {
   flags.output.Check();
@@ -25,7 +45,12 @@ void RunQuantize(const Flags& flags) {
   options.progress = MakeTerminalProgress();
   const Model model = Model::Load(flags.model);
   const std::int64_t before = DiskBytes(model.info().path);
-  const Model quantized = QuantizeModel(model, options);
+  const bool is_static = options.method == "static";
+  if (is_static == flags.calibration.paths.empty()) {
+    Fail(ErrorCode::kInvalidArgument,
+         is_static ? "--method static needs --calibration" : "--calibration is for --method static");
+  }
+  const Model quantized = is_static ? QuantizeStatic(model, flags, options) : QuantizeModel(model, options);
   quantized.Save(flags.output.output, flags.output.force);
   const std::int64_t after = DiskBytes(flags.output.output);
   const double ratio =
@@ -47,7 +72,12 @@ void AddQuantize(CLI::App& app) {
   CLI::App* command = app.add_subcommand("quantize", "Make a model smaller: INT8, or half-width weights");
   command->add_option("MODEL", flags->model, "Hugging Face directory")->required();
   flags->output.AddOutput(command, "Directory to write", true);
-  command->add_option("--method", flags->options.method, "dynamic (INT8), fp16 or bf16")->capture_default_str();
+  command->add_option("--method", flags->options.method, "dynamic or static (INT8), fp16 or bf16")
+      ->capture_default_str();
+  flags->calibration.Add(command, false, "--calibration");
+  flags->run.Add(command, 32);
+  command->add_option("--calibration-batches", flags->calibration_batches, "Use the first N batches only (0: all)")
+      ->check(CLI::NonNegativeNumber);
   command->add_option("--layers", flags->options.kinds, "Kinds of layers: linear, embedding (default: both)")
       ->delimiter(',');
   command->add_option("--include", flags->options.include, "Only layers of these names (patterns: * and ?)")
@@ -58,6 +88,7 @@ void AddQuantize(CLI::App& app) {
   flags->output.AddForce(command);
   command->footer(R"(Examples:
   laconic quantize my-bert -o my-bert-int8
+  laconic quantize my-bert -o out --method static --calibration train.csv --calibration-batches 8
   laconic quantize my-bert -o out --exclude 'classifier*,*pooler*'
   laconic quantize my-bert -o out --method bf16 --layers embedding)");
   command->callback([flags] { RunQuantize(*flags); });

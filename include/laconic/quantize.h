@@ -12,6 +12,7 @@ namespace laconic {
 
 struct QuantizeOptions {
   // "dynamic": INT8, activations quantized token by token as the model runs.
+  // "static": INT8 with scales known before; needs texts, see static.h.
   // "fp16", "bf16": weights of half the width, computed with in f32.
   std::string method = "dynamic";
   // Which layers: of these kinds ("linear", "embedding"; empty: all), of these names (shell patterns; `include` empty:

@@ -13,6 +13,7 @@
 #include "passes/layer_selection.h"
 #include "passes/precision/half.h"
 #include "passes/quantize/dynamic_int8.h"
+#include "workflows/quantized_model.h"
 
 namespace laconic {
 namespace {
@@ -21,11 +22,13 @@ using LayerNames = std::set<std::string>;
 
 struct Method {
   std::string_view name;
+  // Null: needs calibration.
   Graph (*apply)(const Graph&, const LayerNames&, const ProgressFn&);
 };
 constexpr std::array kMethods = {
     Method{"dynamic", [](const Graph& graph, const LayerNames& layers,
                          const ProgressFn& progress) { return passes::QuantizeDynamicInt8(graph, layers, progress); }},
+    Method{"static", nullptr},
     Method{"fp16",
            [](const Graph& graph, const LayerNames& layers, const ProgressFn& progress) {
              return passes::StoreWeightsHalf(graph, layers, DType::kF16, progress);
@@ -43,20 +46,33 @@ const Method& FindMethod(std::string_view name) {
   return *found;
 }
 
-LayerNames SelectedLayers(const Graph& graph, const QuantizeOptions& options) {
+}  // namespace
+
+std::set<std::string> SelectedLayers(const Model& model, const QuantizeOptions& options) {
+  if (model.info().method != "float") {
+    Fail(ErrorCode::kInvalidArgument, "'", model.info().path.string(), "' is already compressed (", model.info().method,
+         "); give the original");
+  }
   passes::LayerSelection selection{.include = options.include, .exclude = options.exclude};
   if (!options.kinds.empty()) {
     selection.kinds.clear();
     std::ranges::transform(options.kinds, std::back_inserter(selection.kinds), passes::ParseLayerKind);
   }
-  const std::vector<std::string> names = passes::SelectLayers(graph, selection);
+  const std::vector<std::string> names = passes::SelectLayers(model.graph(), selection);
   if (names.empty()) {
     Fail(ErrorCode::kInvalidArgument, "the kinds and patterns given select no layer");
   }
   return {names.begin(), names.end()};
 }
 
-}  // namespace
+Model QuantizedModel(const Model& model, const std::string& method, const std::set<std::string>& layers, Graph graph) {
+  ModelInfo info = model.info();
+  info.method = method;
+  info.recipe = nlohmann::json{{"layers", layers}}.dump();
+  info.stored_bytes = hf::CountWeights(graph).bytes;
+  return {std::move(info), std::make_shared<const Graph>(std::move(graph)),
+          model.has_tokenizer() ? std::optional(model.tokenizer()) : std::nullopt};
+}
 
 std::vector<std::string_view> KnownMethods() {
   std::vector<std::string_view> names;
@@ -66,17 +82,11 @@ std::vector<std::string_view> KnownMethods() {
 
 Model QuantizeModel(const Model& model, const QuantizeOptions& options) {
   const Method& method = FindMethod(options.method);
-  if (model.info().method != "float") {
-    Fail(ErrorCode::kInvalidArgument, "'", model.info().path.string(), "' is already compressed (", model.info().method,
-         "); give the original");
+  if (method.apply == nullptr) {
+    Fail(ErrorCode::kInvalidArgument, "method '", options.method, "' needs texts to calibrate with");
   }
-  const LayerNames layers = SelectedLayers(model.graph(), options);
-  auto graph = std::make_shared<const Graph>(method.apply(model.graph(), layers, options.progress));
-  ModelInfo info = model.info();
-  info.method = options.method;
-  info.recipe = nlohmann::json{{"layers", layers}}.dump();
-  info.stored_bytes = hf::CountWeights(*graph).bytes;
-  return {std::move(info), std::move(graph), model.has_tokenizer() ? std::optional(model.tokenizer()) : std::nullopt};
+  const LayerNames layers = SelectedLayers(model, options);
+  return QuantizedModel(model, options.method, layers, method.apply(model.graph(), layers, options.progress));
 }
 
 }  // namespace laconic

@@ -187,6 +187,8 @@ const std::map<std::string_view, int>& PlainOps() {
       {"Gather", 1},
       {"Gelu", 20},
       {"LayerNormalization", 17},
+      {"Mul", 1},
+      {"QuantizeLinear", 10},
       {"Relu", 1},
       {"Tanh", 1},
   };

@@ -1,0 +1,20 @@
+// What all methods of quantization share: which layers they take, and the model that they make.
+#pragma once
+
+#include <set>
+#include <string>
+
+#include "graph/graph.h"
+#include "laconic/model.h"
+#include "laconic/quantize.h"
+
+namespace laconic {
+
+// The layers that `options` select. Errors: kInvalidArgument for a model that is already compressed, kinds and patterns
+// that are unknown, match nothing, or select nothing.
+std::set<std::string> SelectedLayers(const Model& model, const QuantizeOptions& options);
+
+// `model` with `graph` in place of its own.
+Model QuantizedModel(const Model& model, const std::string& method, const std::set<std::string>& layers, Graph graph);
+
+}  // namespace laconic
