@@ -184,12 +184,12 @@ void BenchRows(Isa isa) {
       GetQuantizeRows(isa).run({kCount, cols, x.data(), cols, nullptr, q.data(), cols, scale.data(), zero.data()});
     });
     const double norm = BestSeconds([&] {
-      GetLayerNorm(isa).run({kCount, cols, x.data(), cols, residual.data(), cols, gamma.data(), gamma.data(), 1e-5F,
-                             out.data(), cols, nullptr, 0, nullptr, nullptr});
+      GetLayerNorm(isa).run(
+          {kCount, cols, x.data(), cols, residual.data(), cols, gamma.data(), gamma.data(), 1e-5F, out.data(), cols});
     });
     const double fused = BestSeconds([&] {
       GetLayerNorm(isa).run({kCount, cols, x.data(), cols, residual.data(), cols, gamma.data(), gamma.data(), 1e-5F,
-                             out.data(), cols, q.data(), cols, scale.data(), zero.data()});
+                             out.data(), cols, q.data(), cols, nullptr, scale.data(), zero.data()});
     });
     const double gelu =
         BestSeconds([&] { GetElementwise(isa).activate(Activation::kGeluErf, kCount * cols, x.data(), out.data()); });
