@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 
+#include "laconic/error.h"
 #include "quant/eigen.h"
 
 namespace laconic::quant {
@@ -41,7 +42,7 @@ double SquaredError(const SmoothInput& input, const MatrixView& sample, std::spa
                     int max_code) {
   ActivationQuantizer quantizer{.inv_smooth = Reciprocals(smooth)};
   if (!dynamic) {
-    quantizer.fixed = SmoothedMinMax(input, quantizer.inv_smooth);
+    quantizer.fixed = SmoothedMinMax(input.min, input.max, quantizer.inv_smooth, DType::kU8);
   }
   RowMatrixF x(sample.rows, sample.cols);
   FakeQuantizeRows(sample, quantizer, x.data());
@@ -82,15 +83,19 @@ std::vector<float> SmoothScales(const SmoothInput& input, float alpha) {
   return out;
 }
 
-RowParams SmoothedMinMax(const SmoothInput& input, std::span<const float> inv_smooth) {
+QuantParams SmoothedMinMax(std::span<const float> min, std::span<const float> max, std::span<const float> inv_smooth,
+                           DType dtype) {
   float lo = 0;
   float hi = 0;
-  for (std::size_t j = 0; j < input.min.size(); ++j) {
+  for (std::size_t j = 0; j < min.size(); ++j) {
     const float factor = inv_smooth.empty() ? 1.0F : inv_smooth[j];
-    lo = std::min(lo, input.min[j] * factor);
-    hi = std::max(hi, input.max[j] * factor);
+    lo = std::min(lo, min[j] * factor);
+    hi = std::max(hi, max[j] * factor);
   }
-  return MinMaxParams(lo, hi);
+  if (!std::isfinite(hi - lo)) {
+    Fail(ErrorCode::kInvalidArgument, "expected a finite range of activations, got ", lo, " to ", hi);
+  }
+  return AffineParams(lo, hi, dtype);
 }
 
 SmoothChoice ChooseSmoothing(const SmoothInput& input, const MatrixView& sample, bool dynamic, int max_code,

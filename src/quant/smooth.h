@@ -36,8 +36,8 @@ struct SmoothChoice {
 };
 
 // The alpha of `alphas` with the least squared error of x W over `sample` when both operands are quantized: weights in
-// symmetric s8 per output channel (AbsMaxScale), activations dynamic per row, or static with MinMaxParams of the
-// smoothed columns. Of equals the first.
+// symmetric s8 per output channel (AbsMaxScale), activations dynamic per row, or static with SmoothedMinMax. Of equals
+// the first.
 //
 // Shapes:  sample [rows, k], finite.
 // Errors:  kInvalidArgument for weights that are not finite, or a static range that is not.
@@ -45,8 +45,10 @@ struct SmoothChoice {
 SmoothChoice ChooseSmoothing(const SmoothInput& input, const MatrixView& sample, bool dynamic, int max_code,
                              std::span<const float> alphas, ThreadPool* pool);
 
-// Of the smoothed input, for a static quantizer: the least of min_j / s_j and the largest of max_j / s_j.
-RowParams SmoothedMinMax(const SmoothInput& input, std::span<const float> inv_smooth);
+// AffineParams of the smoothed input (`inv_smooth` empty: as it is): from the least min_j * inv_smooth_j to the largest
+// max_j * inv_smooth_j. Errors: kInvalidArgument if that is no finite range.
+QuantParams SmoothedMinMax(std::span<const float> min, std::span<const float> max, std::span<const float> inv_smooth,
+                           DType dtype);
 
 std::vector<float> Reciprocals(std::span<const float> values);
 

@@ -92,10 +92,10 @@ TEST_F(SmoothGolden, TheStaticRangeIsThatOfTheSmoothedColumns) {
     lo = std::min(lo, x_[i] * inv[i % kCols]);
     hi = std::max(hi, x_[i] * inv[i % kCols]);
   }
-  const RowParams params = SmoothedMinMax(Input(), inv);
+  const QuantParams params = SmoothedMinMax(min_, max_, inv, DType::kU8);
   EXPECT_EQ(params.scale, (hi - lo) / 255.0F);
   EXPECT_EQ(params.zero_point, std::lround(-lo / params.scale));
-  EXPECT_EQ(SmoothedMinMax(Input(), {}).scale, (max_[3] - min_[3]) / 255.0F);
+  EXPECT_EQ(SmoothedMinMax(min_, max_, {}, DType::kS8).scale, (max_[3] - min_[3]) / 255.0F);
 }
 
 TEST(ChooseSmoothing, AWeightThatIsNotFiniteIsAnError) {
@@ -107,25 +107,21 @@ TEST(ChooseSmoothing, AWeightThatIsNotFiniteIsAnError) {
                Error);
 }
 
-TEST(MinMaxParams, HoldsZeroAndRefusesWhatIsNotFinite) {
-  EXPECT_EQ(MinMaxParams(1, 255).scale, 1.0F);
-  EXPECT_EQ(MinMaxParams(1, 255).zero_point, 0);
-  EXPECT_EQ(MinMaxParams(-255, -3).zero_point, 255);
-  EXPECT_EQ(MinMaxParams(0, 0).scale, kMinDynamicScale);
-  const float largest = std::numeric_limits<float>::max();
-  EXPECT_THROW(MinMaxParams(NAN, 1), Error);
-  EXPECT_THROW(MinMaxParams(-largest, largest), Error);
+TEST(SmoothedMinMax, RefusesWhatIsNotFinite) {
+  const std::vector<float> low = {-3e38F};
+  const std::vector<float> high = {3e38F};
+  EXPECT_THROW(SmoothedMinMax(low, high, {}, DType::kU8), Error);
 }
 
 // A static code divides; 0.3 / 0.1 = 3.0000002 in f32, but 2.5 * 1 is a tie.
 TEST(FakeQuantizeRows, StaticAndDynamic) {
   const std::vector<float> x = {0.3F, -0.26F, 40.0F, -1.0F, 2.5F, 254.0F};
   std::vector<float> out(6);
-  FakeQuantizeRows({x.data(), 2, 3}, {.fixed = RowParams{0.1F, 2}}, out.data());
+  FakeQuantizeRows({x.data(), 2, 3}, {.fixed = QuantParams{0.1F, 2}}, out.data());
   EXPECT_THAT(out, Pointwise(FloatNear(4e-6F), {0.3F, -0.2F, 25.3F, -0.2F, 2.5F, 25.3F}));
   FakeQuantizeRows({x.data() + 3, 1, 3}, {}, out.data());
   EXPECT_THAT(std::vector(out.begin(), out.begin() + 3), Pointwise(FloatNear(0), {-1.0F, 2.0F, 254.0F}));
-  FakeQuantizeRows({x.data() + 3, 1, 3}, {.inv_smooth = {0, 2, 0}, .fixed = RowParams{1, 0}}, out.data());
+  FakeQuantizeRows({x.data() + 3, 1, 3}, {.inv_smooth = {0, 2, 0}, .fixed = QuantParams{1, 0}}, out.data());
   EXPECT_THAT(std::vector(out.begin(), out.begin() + 3), Pointwise(FloatNear(0), {0.0F, 5.0F, 0.0F}));
 }
 

@@ -1,0 +1,326 @@
+#include "workflows/calibrated_rounding.h"
+
+#include <algorithm>
+#include <cstring>
+#include <functional>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "base/cancel.h"
+#include "base/progress.h"
+#include "base/thread_pool.h"
+#include "laconic/error.h"
+#include "laconic/session.h"
+#include "passes/quantize/linear_groups.h"
+#include "quant/activations.h"
+#include "quant/column_stats.h"
+#include "quant/gptq.h"
+#include "quant/smooth.h"
+#include "runtime/tap.h"
+
+namespace laconic {
+namespace {
+
+using passes::LinearGroup;
+using quant::MatrixView;
+
+constexpr std::int64_t kBatchTokens = 256;
+
+// Puts the rows of each tapped value together, a batch at a time.
+class BatchGatherer final : public runtime::TapSink {
+ public:
+  using Take = std::function<void(std::size_t value, const MatrixView& rows)>;
+
+  BatchGatherer(const Graph& graph, const std::vector<ValueId>& values, Take take)
+      : take_(std::move(take)), values_(values.size()) {
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      const auto& shape = graph.value(values[i]).type.shape;
+      values_[i].width = shape.back().size;
+      values_[i].is_texts = shape.size() == 2;
+    }
+  }
+
+  void BeginBatch(const runtime::TapBatch& batch) override {
+    for (Value& value : values_) {
+      value.num_rows = value.is_texts ? static_cast<std::int64_t>(batch.starts.size()) - 1 : batch.starts.back();
+      value.rows.resize(static_cast<std::size_t>(value.num_rows * value.width));
+    }
+  }
+
+  void TakeRows(const runtime::TapRows& rows) noexcept override {
+    const auto bytes = static_cast<std::size_t>(rows.width) * sizeof(float);
+    for (std::int64_t i = 0; i < rows.num_rows; ++i) {
+      float* to = values_[rows.value].rows.data() + (rows.first_row + i) * rows.width;
+      std::memcpy(to, rows.data + i * rows.stride, bytes);
+    }
+  }
+
+  void EndBatch() override {
+    for (std::size_t i = 0; i < values_.size(); ++i) {
+      take_(i, {values_[i].rows.data(), values_[i].num_rows, values_[i].width});
+    }
+  }
+
+ private:
+  struct Value {
+    std::vector<float> rows;
+    std::int64_t num_rows = 0;
+    std::int64_t width = 0;
+    bool is_texts = false;
+  };
+  Take take_;
+  std::vector<Value> values_;
+};
+
+// One input of a group.
+struct Input {
+  ValueId value = kNoValue;
+  quant::ColumnRange range;
+  quant::RowSample sample;
+  quant::ActivationQuantizer quantizer;
+};
+
+// What is known of a group while the texts run.
+struct Group {
+  const LinearGroup* linears = nullptr;
+  std::vector<Input> inputs;
+  quant::ColumnMean mean_x, mean_xq;
+  std::optional<quant::Hessian> hessian;
+  std::vector<float> smooth;  // empty: none
+};
+
+class Rounder {
+ public:
+  Rounder(const Graph& graph, std::span<const Encoding> texts, const RoundingOptions& options,
+          const ProgressFn& progress, std::map<std::string, quant::QuantParams>* ranges)
+      : graph_(graph),
+        texts_(texts),
+        options_(options),
+        progress_(progress),
+        ranges_(*ranges),
+        pool_(options.threads) {}
+
+  passes::CalibratedRounding Run(const std::vector<LinearGroup>& groups) {
+    for (std::size_t begin = 0; begin < groups.size();) {
+      std::int64_t bytes = BytesFor(groups[begin]);
+      std::size_t end = begin + 1;
+      for (; end < groups.size() && bytes + BytesFor(groups[end]) <= options_.memory_bytes; ++end) {
+        bytes += BytesFor(groups[end]);
+      }
+      Start(std::span(groups).subspan(begin, end - begin));
+      if (options_.smooth || !options_.dynamic) {
+        RunTexts("observing", [&](Group&, Input& input, const MatrixView& rows) {
+          input.range.Add(rows);
+          input.sample.Add(rows);
+        });
+      }
+      ForEachGroup(&Rounder::Smooth);
+      if (options_.gptq || options_.bias_correction) {
+        RunTexts("rounding", [&](Group& group, Input& input, const MatrixView& rows) { Measure(&group, input, rows); });
+      }
+      ForEachGroup(&Rounder::Round);
+      begin = end;
+    }
+    return std::move(out_);
+  }
+
+ private:
+  std::int64_t SampleRows(const LinearGroup& group) const {
+    return options_.smooth && !options_.alpha
+               ? quant::kSmoothSampleRows / static_cast<std::int64_t>(group.inputs.size())
+               : 0;
+  }
+
+  std::int64_t BytesFor(const LinearGroup& group) const {
+    const auto inputs = static_cast<std::int64_t>(group.inputs.size());
+    return inputs * (SampleRows(group) + 2 * kBatchTokens) * group.width * static_cast<std::int64_t>(sizeof(float)) +
+           (options_.gptq ? quant::Hessian::BytesFor(group.width) : 0);
+  }
+
+  void Start(std::span<const LinearGroup> linears) {
+    groups_.clear();
+    for (const LinearGroup& group : linears) {
+      Group& added = groups_.emplace_back(
+          Group{&group, {}, quant::ColumnMean(group.width), quant::ColumnMean(group.width), {}, {}});
+      for (const ValueId value : group.inputs) {
+        added.inputs.push_back(
+            {value, quant::ColumnRange(group.width), quant::RowSample(group.width, SampleRows(group)), {}});
+      }
+      if (options_.gptq) {
+        added.hessian.emplace(group.width);
+      }
+    }
+  }
+
+  void ForEachGroup(void (Rounder::*act)(Group*)) {
+    for (Group& group : groups_) {
+      ThrowIfCancelled();
+      WithFrame([&] { return "the layers from '" + group.linears->layers[0] + "'"; }, [&] { (this->*act)(&group); });
+    }
+  }
+
+  // One run of the model: `take` gets the rows of each input of each group.
+  void RunTexts(const char* what, const std::function<void(Group&, Input&, const MatrixView&)>& take) {
+    std::vector<std::pair<Group*, Input*>> owners;
+    std::vector<ValueId> values;
+    std::vector<std::string> names;
+    for (Group& group : groups_) {
+      for (Input& input : group.inputs) {
+        owners.emplace_back(&group, &input);
+        values.push_back(input.value);
+        names.push_back(graph_.value(input.value).name);
+      }
+    }
+    BatchGatherer gatherer(graph_, values, [&](std::size_t i, const MatrixView& rows) {
+      WithFrame([&] { return "value '" + names[i] + "'"; }, [&] { take(*owners[i].first, *owners[i].second, rows); });
+    });
+    Session session(runtime::CompileTapped(graph_, names, &gatherer), options_.threads);
+    for (std::size_t begin = 0; begin < texts_.size();) {
+      ThrowIfCancelled();
+      std::size_t end = begin + 1;
+      auto tokens = static_cast<std::int64_t>(texts_[begin].ids.size());
+      while (end < texts_.size() && tokens + static_cast<std::int64_t>(texts_[end].ids.size()) <= kBatchTokens) {
+        tokens += static_cast<std::int64_t>(texts_[end++].ids.size());
+      }
+      session.Run(texts_.subspan(begin, end - begin));
+      begin = end;
+      Report(progress_, what, static_cast<std::int64_t>(begin), static_cast<std::int64_t>(texts_.size()));
+    }
+  }
+
+  // Rows of a weight are output channels.
+  Tensor Weight(ValueId weight) const { return graph_.FindInitializer(weight)->Transposed().Contiguous(); }
+
+  void Smooth(Group* group) {
+    quant::ColumnRange range(group->linears->width);
+    std::vector<float> sample;
+    for (const Input& input : group->inputs) {
+      range.Add(input.range);
+      const std::vector<float> rows = input.sample.Rows();
+      sample.insert(sample.end(), rows.begin(), rows.end());
+    }
+    if (options_.smooth) {
+      const float alpha = options_.alpha.value_or(0);
+      const std::span<const float> alphas = options_.alpha ? std::span(&alpha, 1) : std::span(quant::kSmoothAlphas);
+      std::vector<Tensor> weights;
+      std::vector<MatrixView> views;
+      for (const ValueId weight : group->linears->weights) {
+        weights.push_back(Weight(weight));
+        views.push_back({weights.back().data_as<float>(), weights.back().shape()[0], weights.back().shape()[1]});
+      }
+      const std::int64_t width = group->linears->width;
+      const MatrixView rows = {sample.data(), static_cast<std::int64_t>(sample.size()) / width, width};
+      quant::SmoothChoice choice = quant::ChooseSmoothing({range.min(), range.max(), views}, rows, options_.dynamic,
+                                                          options_.weights.max_code, alphas, &pool_);
+      if (choice.alpha > 0) {
+        group->smooth = std::move(choice.smooth);
+      }
+    }
+    for (Input& input : group->inputs) {
+      input.quantizer.inv_smooth = quant::Reciprocals(group->smooth);
+      if (!options_.dynamic) {
+        input.quantizer.fixed = quant::SmoothedMinMax(input.range.min(), input.range.max(), input.quantizer.inv_smooth,
+                                                      options_.activation_dtype);
+        ranges_[graph_.value(input.value).name] = *input.quantizer.fixed;
+      }
+      if (!group->smooth.empty()) {
+        out_.inv_smooth[input.value] = Tensor::FromValues<float>({group->linears->width}, input.quantizer.inv_smooth);
+      }
+    }
+  }
+
+  void Measure(Group* group, const Input& input, const MatrixView& rows) {
+    quantized_.resize(static_cast<std::size_t>(rows.size()));
+    quant::FakeQuantizeRows(rows, input.quantizer, quantized_.data());
+    const MatrixView quantized = {quantized_.data(), rows.rows, rows.cols};
+    group->mean_x.Add(rows);
+    group->mean_xq.Add(quantized);
+    if (group->hessian) {
+      group->hessian->Add(quantized, &pool_);
+    }
+  }
+
+  void Round(Group* group) {
+    std::optional<quant::GptqFactor> factor;
+    if (group->hessian) {
+      factor = quant::MakeGptqFactor(group->hessian->Mean(&pool_), group->linears->width, quant::kGptqDamping, &pool_);
+      group->hessian.reset();
+    }
+    for (const ValueId weight : group->linears->weights) {
+      WithFrame([&] { return "tensor '" + graph_.value(weight).name + "'"; },
+                [&] { out_.linears[weight] = RoundWeight(*group, weight, factor ? &*factor : nullptr); });
+    }
+  }
+
+  // Of each row; all the same where one is for all.
+  std::vector<float> ScalesOf(const MatrixView& weight) const {
+    const auto fit = options_.mse_range ? quant::MseScale : quant::AbsMaxScale;
+    const int max_code = options_.weights.max_code;
+    if (!options_.weights.per_channel) {
+      const std::span<const float> all(weight.data, static_cast<std::size_t>(weight.size()));
+      return std::vector<float>(static_cast<std::size_t>(weight.rows), fit(all, max_code));
+    }
+    std::vector<float> scales;
+    for (std::int64_t i = 0; i < weight.rows; ++i) {
+      scales.push_back(
+          WithFrame([&] { return "row " + std::to_string(i); }, [&] { return fit(weight.row(i), max_code); }));
+    }
+    return scales;
+  }
+
+  passes::LinearRounding RoundWeight(const Group& group, ValueId id, const quant::GptqFactor* factor) {
+    const Tensor weight = Weight(id);
+    const std::int64_t rows = weight.shape()[0];
+    const std::int64_t cols = weight.shape()[1];
+    std::vector<float> smoothed(weight.values<float>().begin(), weight.values<float>().end());
+    for (std::size_t i = 0; i < smoothed.size() && !group.smooth.empty(); ++i) {
+      smoothed[i] *= group.smooth[i % static_cast<std::size_t>(cols)];
+    }
+    const MatrixView view = {smoothed.data(), rows, cols};
+    const std::vector<float> scales = ScalesOf(view);
+    std::vector<std::int8_t> codes(smoothed.size());
+    if (factor != nullptr) {
+      quant::GptqRows(view, *factor, scales, options_.weights.max_code, codes, &pool_);
+    } else {
+      for (std::int64_t i = 0; i < rows; ++i) {
+        quant::RoundRow(view.row(i), scales[static_cast<std::size_t>(i)], options_.weights.max_code,
+                        std::span(codes).subspan(static_cast<std::size_t>(i * cols), static_cast<std::size_t>(cols)));
+      }
+    }
+    passes::LinearRounding out;
+    out.codes = Tensor::FromValues<std::int8_t>({rows, cols}, codes).Transposed();
+    const bool per_channel = options_.weights.per_channel;
+    out.scale = Tensor::FromValues<float>(per_channel ? Shape{rows} : Shape{},
+                                          std::span(scales).first(per_channel ? scales.size() : 1));
+    if (options_.bias_correction) {
+      const std::vector<float> shift = quant::CorrectedBias({weight.data_as<float>(), rows, cols}, {},
+                                                            group.mean_x.Mean(), group.mean_xq.Mean(), scales, codes);
+      out.bias_shift = Tensor::FromValues<float>({rows}, shift);
+    }
+    return out;
+  }
+
+  const Graph& graph_;
+  std::span<const Encoding> texts_;
+  const RoundingOptions& options_;
+  const ProgressFn& progress_;
+  std::map<std::string, quant::QuantParams>& ranges_;
+  ThreadPool pool_;
+  std::vector<Group> groups_;
+  std::vector<float> quantized_;
+  passes::CalibratedRounding out_;
+};
+
+}  // namespace
+
+passes::CalibratedRounding RoundLinears(const Graph& graph, const std::set<std::string>& layers,
+                                        std::span<const Encoding> texts, const RoundingOptions& options,
+                                        const ProgressFn& progress, std::map<std::string, quant::QuantParams>* ranges) {
+  if (texts.empty()) {
+    Fail(ErrorCode::kInvalidArgument, "expected calibration texts, got none");
+  }
+  return Rounder(graph, texts, options, progress, ranges).Run(passes::GroupLinears(graph, layers));
+}
+
+}  // namespace laconic

@@ -1,0 +1,205 @@
+// Rounding with texts, on a small model with random weights: what is decided, and that it helps.
+
+#include "workflows/calibrated_rounding.h"
+
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <random>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "laconic/error.h"
+#include "laconic/model.h"
+#include "laconic/session.h"
+#include "passes/layer_selection.h"
+#include "passes/quantize/int8.h"
+#include "quant/smooth.h"
+#include "quant/weight_range.h"
+
+namespace laconic {
+namespace {
+
+using ::testing::HasSubstr;
+
+constexpr char kPooler[] = "bert.pooler.dense.weight";
+
+std::vector<Encoding> RandomTexts(int count, std::uint64_t seed) {
+  std::mt19937_64 random(seed);
+  std::vector<Encoding> texts(static_cast<std::size_t>(count));
+  for (Encoding& text : texts) {
+    text.ids.resize(1 + random() % 60);
+    for (std::int32_t& id : text.ids) {
+      id = static_cast<std::int32_t>(random() % 100);
+    }
+  }
+  return texts;
+}
+
+class CalibratedRoundingTest : public ::testing::Test {
+ protected:
+  struct Result {
+    passes::CalibratedRounding rounding;
+    std::map<std::string, quant::QuantParams> ranges;
+  };
+
+  Result Round(const RoundingOptions& options) const {
+    Result result;
+    result.rounding = RoundLinears(graph_, layers_, texts_, options, {}, &result.ranges);
+    return result;
+  }
+
+  // Of the logits on other texts than those of the calibration.
+  double MeanDifference(const RoundingOptions& options) const {
+    const Result result = Round(options);
+    const passes::ActivationConfig activations = {
+        options.dynamic ? passes::Activations::kPerToken : passes::Activations::kStatic, result.ranges};
+    const passes::Int8Options int8 = {.weights = options.weights, .rounding = &result.rounding};
+    const Graph quantized = passes::QuantizeInt8(graph_, layers_, activations, int8, {});
+    const std::vector<Encoding> texts = RandomTexts(100, 2);
+    const auto logits = [&](const Graph& graph) {
+      const Model model(model_.info(), std::make_shared<const Graph>(graph), std::nullopt);
+      return Session(CompiledModel::Compile(model), 1).Run(texts);
+    };
+    const std::vector<float> exact = logits(graph_);
+    const std::vector<float> rounded = logits(quantized);
+    double sum = 0;
+    for (std::size_t i = 0; i < exact.size(); ++i) {
+      sum += std::abs(exact[i] - rounded[i]);
+    }
+    return sum / static_cast<double>(exact.size());
+  }
+
+  static std::set<std::string> LinearLayers(const Graph& graph) {
+    const std::vector<std::string> names = passes::SelectLayers(graph, {.kinds = {passes::LayerKind::kLinear}});
+    return {names.begin(), names.end()};
+  }
+
+  Model model_ = Model::Load("tests/data/tiny_bert");
+  const Graph& graph_ = model_.graph();
+  std::set<std::string> layers_ = LinearLayers(graph_);
+  std::vector<Encoding> texts_ = RandomTexts(64, 1);
+};
+
+std::vector<std::byte> BytesOf(const Tensor& tensor) {
+  const Tensor flat = tensor.Contiguous();
+  return {flat.data(), flat.data() + flat.size_bytes()};
+}
+
+// Every part of the result, bit for bit.
+std::map<std::string, std::vector<std::byte>> AllBytes(const Graph& graph, const passes::CalibratedRounding& rounding) {
+  std::map<std::string, std::vector<std::byte>> all;
+  for (const auto& [input, factor] : rounding.inv_smooth) {
+    all[graph.value(input).name] = BytesOf(factor);
+  }
+  for (const auto& [weight, linear] : rounding.linears) {
+    all[graph.value(weight).name + "/codes"] = BytesOf(linear.codes);
+    all[graph.value(weight).name + "/scale"] = BytesOf(linear.scale);
+    all[graph.value(weight).name + "/shift"] = BytesOf(linear.bias_shift);
+  }
+  return all;
+}
+
+TEST_F(CalibratedRoundingTest, NeitherThreadsNorMemoryChangeABit) {
+  for (const bool dynamic : {true, false}) {
+    const Result one = Round({.dynamic = dynamic});
+    EXPECT_EQ(one.rounding.linears.size(), layers_.size());
+    for (const RoundingOptions& options :
+         {RoundingOptions{.dynamic = dynamic, .threads = 3}, RoundingOptions{.dynamic = dynamic, .memory_bytes = 1}}) {
+      const Result other = Round(options);
+      EXPECT_EQ(AllBytes(graph_, other.rounding), AllBytes(graph_, one.rounding));
+      EXPECT_EQ(other.ranges, one.ranges);
+    }
+  }
+}
+
+TEST_F(CalibratedRoundingTest, EachPartHelps) {
+  for (const bool dynamic : {true, false}) {
+    SCOPED_TRACE(dynamic);
+    const double nearest =
+        MeanDifference({.dynamic = dynamic, .smooth = false, .gptq = false, .bias_correction = false});
+    const double gptq = MeanDifference({.dynamic = dynamic, .smooth = false});
+    EXPECT_LT(gptq, 0.9 * nearest);
+  }
+}
+
+TEST_F(CalibratedRoundingTest, WithoutAnyPartItRoundsToNearest) {
+  const RoundingOptions options = {
+      .smooth = false, .gptq = false, .bias_correction = false, .weights = {.max_code = quant::kReducedRange}};
+  const Result result = Round(options);
+  EXPECT_TRUE(result.rounding.inv_smooth.empty());
+  EXPECT_TRUE(result.ranges.empty());
+  const ValueId id = *graph_.FindValue(kPooler);
+  const passes::LinearRounding& got = result.rounding.linears.at(id);
+  const Tensor weight = graph_.FindInitializer(id)->Transposed().Contiguous();
+  const Tensor codes = got.codes.Transposed().Contiguous();
+  const auto cols = static_cast<std::size_t>(weight.shape()[1]);
+  std::vector<std::int8_t> expected(cols);
+  for (std::size_t row = 0; row < 3; ++row) {
+    const std::span<const float> values = weight.values<float>().subspan(row * cols, cols);
+    const float scale = quant::AbsMaxScale(values, quant::kReducedRange);
+    EXPECT_EQ(got.scale.values<float>()[row], scale);
+    quant::RoundRow(values, scale, quant::kReducedRange, expected);
+    EXPECT_TRUE(std::ranges::equal(expected, codes.values<std::int8_t>().subspan(row * cols, cols)));
+  }
+  EXPECT_EQ(got.bias_shift.num_elements(), 0);
+}
+
+TEST_F(CalibratedRoundingTest, AWeightWithOneScale) {
+  const Result result = Round({.weights = {.per_channel = false}});
+  for (const auto& [weight, linear] : result.rounding.linears) {
+    EXPECT_EQ(linear.scale.shape(), Shape{});
+  }
+  EXPECT_GT(MeanDifference({.weights = {.per_channel = false}}), 0);
+}
+
+TEST_F(CalibratedRoundingTest, AFixedAlphaSmoothsEveryInput) {
+  const Result result = Round({.alpha = 0.5F, .gptq = false});
+  EXPECT_EQ(result.rounding.inv_smooth.size(), 4U * 2 + 2) << "four inputs a layer, pooler, classifier";
+  for (const auto& [input, factor] : result.rounding.inv_smooth) {
+    double log_mean = 0;
+    for (const float value : factor.values<float>()) {
+      log_mean += std::log(value);
+    }
+    EXPECT_NEAR(log_mean, 0, 1e-4);
+  }
+}
+
+TEST_F(CalibratedRoundingTest, StaticRangesAreThoseOfTheSmoothedRows) {
+  const Result plain = Round({.dynamic = false, .smooth = false, .activation_dtype = DType::kS8});
+  const Result smooth = Round({.dynamic = false, .alpha = 1.0F});
+  EXPECT_EQ(plain.ranges.size(), 4U * 2 + 2);
+  for (const auto& [name, params] : plain.ranges) {
+    EXPECT_EQ(params.dtype, DType::kS8);
+    EXPECT_NE(params.scale, smooth.ranges.at(name).scale);
+  }
+}
+
+TEST_F(CalibratedRoundingTest, RefusesNoTextsAndWhatIsNotFinite) {
+  std::map<std::string, quant::QuantParams> ranges;
+  EXPECT_THROW(RoundLinears(graph_, layers_, {}, {}, {}, &ranges), Error);
+  Graph bad;
+  GraphCopier copy(graph_, &bad);
+  const ValueId norm = *graph_.FindValue("bert.embeddings.LayerNorm.bias");
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  const std::vector<float> values(static_cast<std::size_t>(graph_.FindInitializer(norm)->num_elements()), nan);
+  copy.Map(norm, bad.AddInitializer("bert.embeddings.LayerNorm.bias",
+                                    Tensor::FromValues<float>(graph_.FindInitializer(norm)->shape(), values)));
+  for (const Node& node : graph_.nodes()) {
+    copy.CopyNode(node);
+  }
+  copy.CopyOutputs();
+  for (const RoundingOptions& options : {RoundingOptions{}, RoundingOptions{.smooth = false}}) {
+    try {
+      RoundLinears(bad, layers_, texts_, options, {}, &ranges);
+      FAIL();
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::kInvalidArgument);
+      EXPECT_THAT(error.what(), HasSubstr("finite"));
+    }
+  }
+}
+
+}  // namespace
+}  // namespace laconic
