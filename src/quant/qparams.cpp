@@ -49,7 +49,7 @@ Codes CodesOf(const TensorQConfig& config) noexcept {
 }
 
 RowParams ParamsOf(Range range, const TensorQConfig& config) {
-  if (!std::isfinite(range.min) || !std::isfinite(range.max) || range.min > range.max) {
+  if (!std::isfinite(range.min) || !std::isfinite(range.max)) {
     Fail(ErrorCode::kInvalidArgument, "expected a finite range, got ", range.min, " to ", range.max);
   }
   range = {std::min(0.0F, range.min), std::max(0.0F, range.max)};

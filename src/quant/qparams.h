@@ -25,9 +25,10 @@ struct Range {
   float max = 0;
 };
 
-// The parameters for values in `range`, which is widened to hold 0, so that 0 is exact.
+// The parameters for values in `range`, which is widened to hold 0, so that 0 is exact. (ONNX Runtime's percentile of a
+// constant gives a minimum above the maximum: widened, it is a range too.)
 // Source: onnxruntime.quantization.quant_utils.compute_scale_zp; torch.ao.quantization.UniformQuantizationObserverBase.
-// Errors: kInvalidArgument for a bound that is not finite, or a minimum above the maximum.
+// Errors: kInvalidArgument for a bound that is not finite; PyTorch's convention: for a width that is not.
 RowParams ParamsOf(Range range, const TensorQConfig& config);
 
 }  // namespace laconic::quant

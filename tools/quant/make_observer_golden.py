@@ -8,6 +8,7 @@ repeats, so only results are stored, floats as their bits.
 """
 import argparse
 import contextlib
+import inspect
 import io
 import json
 import sys
@@ -58,6 +59,11 @@ def batches(kind, seed):
 
 def bits(value):
     return int(np.asarray(value, F32).reshape(-1)[0].view(np.uint32))
+
+
+def moment(histogram):
+    """What two histograms hardly share by chance; exact in f64."""
+    return float(np.dot(np.arange(1, len(histogram) + 1, dtype=np.float64), np.asarray(histogram, np.float64)))
 
 
 def bit_list(values):
@@ -134,7 +140,7 @@ def torch_observers():
                          "scale": bits(scale), "zero_point": int(zero_point)}
                 if name == "histogram":
                     low, high = made._non_linear_param_search()
-                    entry |= {"min": bits(low), "max": bits(high), "total": float(made.histogram.double().sum())}
+                    entry |= {"min": bits(low), "max": bits(high), "moment": moment(made.histogram.double().numpy())}
                 entries.append(entry)
     return entries
 
@@ -174,7 +180,7 @@ def ort_observers():
                 config = {"observer": observed, "dtype": "u8", "scheme": scheme, "convention": "onnxruntime", "range": "full"}
                 scale, zero_point = ort_params(config, low, high)
                 entries.append({"tensor": kind, "seed": seed, "config": config, "min": bits(low), "max": bits(high),
-                                "bins": len(histogram), "total": int(histogram.sum()), "scale": bits(scale), "zero_point": zero_point})
+                                "bins": len(histogram), "moment": moment(histogram), "scale": bits(scale), "zero_point": zero_point})
     return entries
 
 
@@ -193,7 +199,6 @@ def of_torch(made):
 
 
 def presets():
-    import inspect
     result = {}
     for name in ("fbgemm", "qnnpack", "x86", "onednn"):
         with warnings.catch_warnings():
