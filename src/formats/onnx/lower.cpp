@@ -4,6 +4,7 @@
 #include <unordered_set>
 
 #include "formats/onnx/lowerings.h"
+#include "formats/onnx/op_versions.h"
 #include "formats/onnx/proto_types.h"
 #include "graph/ops.h"
 #include "laconic/error.h"
@@ -168,20 +169,50 @@ class Lowerer {
   }
 
   void AddPlainNode(const Node& node) {
-    if (node.op == "DequantizeLinear" && IntAttribute(node, kBlockSize) != 0 && plain_.opset < 21) {
-      Fail(ErrorCode::kUnsupported, "DequantizeLinear of blocks as a value of its own needs opset 21, got ",
+    PlainNode plain{node.op, graph_.name(node), {}, {}, node.attributes, plain_.opset};
+    for (const auto& [name, value] : node.attributes) {
+      const int since = FirstOpsetOfAttribute(node.op, name);
+      if (plain_.opset < since) {
+        Fail(ErrorCode::kUnsupported, "attribute '", name, "' of ", node.op, " needs opset ", since, ", got ",
+             plain_.opset);
+      }
+    }
+    const MovedAttribute* moved = FindMovedAttribute(node.op);
+    for (std::size_t i = 0; i < node.inputs.size(); ++i) {
+      const ValueId input = node.inputs[i];
+      if (moved != nullptr && plain_.opset < moved->since && i == static_cast<std::size_t>(moved->input)) {
+        plain.attributes[std::string(moved->attribute)] = IntegersOf(input, node);
+      } else {
+        plain.inputs.push_back(input == kNoValue ? kNoValue : PlainOf(input));
+      }
+    }
+    for (const char* name : {"to", "output_dtype"}) {
+      const auto type = plain.attributes.find(name);
+      if (type != plain.attributes.end()) {
+        type->second = std::int64_t{ToProto(ParseDType(std::get<std::string>(type->second)))};
+      }
+    }
+    if (node.op == "Split" && plain_.opset < 18) {
+      plain.attributes.erase("num_outputs");  // it has as many as the node
+    }
+    for (const ValueId output : node.outputs) {
+      if (output != kNoValue) {
+        plain_of_[output] = plain_.AddValue({graph_.value(output).name});
+      }
+      plain.outputs.push_back(output == kNoValue ? kNoValue : plain_of_[output]);
+    }
+    plain_.nodes.push_back(std::move(plain));
+  }
+
+  // What an older opset has as an attribute.
+  std::vector<std::int64_t> IntegersOf(ValueId input, const Node& node) const {
+    const Tensor* tensor = graph_.FindInitializer(input);
+    if (tensor == nullptr || tensor->dtype() != DType::kS64) {
+      Fail(ErrorCode::kUnsupported, "axes or sizes of ", node.op, " that are computed need a newer opset than ",
            plain_.opset);
     }
-    PlainNode plain{node.op, graph_.name(node), {}, {}, node.attributes};
-    for (const ValueId input : node.inputs) {
-      plain.inputs.push_back(input == kNoValue ? kNoValue : PlainOf(input));
-    }
-    if (node.op == "Cast") {
-      plain.attributes["to"] = std::int64_t{ToProto(ParseDType(StringAttribute(node, "to")))};
-    }
-    plain_of_[node.outputs[0]] = plain_.AddValue({graph_.name(node)});
-    plain.outputs = {plain_of_[node.outputs[0]]};
-    plain_.nodes.push_back(std::move(plain));
+    const Tensor flat = tensor->Contiguous();
+    return {flat.values<std::int64_t>().begin(), flat.values<std::int64_t>().end()};
   }
 
   void AddPattern(const Node& node, const Pattern& pattern) {
@@ -204,7 +235,7 @@ class Lowerer {
         const bool is_last = static_cast<Ref>(ref) == pattern.output();
         const std::string name = is_last ? graph_.name(node) : UniqueName(graph_.name(node) + "/" + inner.op);
         bound[ref] = plain_.AddValue({name});
-        PlainNode plain{inner.op, name, {}, {bound[ref]}, inner.attributes};
+        PlainNode plain{inner.op, name, {}, {bound[ref]}, inner.attributes, plain_.opset};
         for (const Ref input : inner.inputs) {
           plain.inputs.push_back(bound[static_cast<std::size_t>(input)]);
         }

@@ -1,9 +1,9 @@
 #include "formats/onnx/lowerings.h"
 
 #include <limits>
-#include <map>
 #include <numbers>
 
+#include "formats/onnx/op_versions.h"
 #include "formats/onnx/proto_types.h"
 
 namespace laconic::onnx_file {
@@ -177,24 +177,6 @@ Pattern MeanPool() {
   return p;
 }
 
-// Operators that our graph and ONNX share, with the opset that brought them.
-const std::map<std::string_view, int>& PlainOps() {
-  static const std::map<std::string_view, int> ops = {
-      {"Add", 1},
-      {"Attention", 23},
-      {"Cast", 1},
-      {"DequantizeLinear", 10},
-      {"Gather", 1},
-      {"Gelu", 20},
-      {"LayerNormalization", 17},
-      {"Mul", 1},
-      {"QuantizeLinear", 10},
-      {"Relu", 1},
-      {"Tanh", 1},
-  };
-  return ops;
-}
-
 }  // namespace
 
 std::vector<Pattern> MakePatterns(int opset) {
@@ -216,8 +198,8 @@ std::vector<Pattern> MakePatterns(int opset) {
 }
 
 bool IsPlainOp(std::string_view op, int opset) {
-  const auto found = PlainOps().find(op);
-  return found != PlainOps().end() && found->second <= opset;
+  const std::optional<int> first = FirstOpset(op);
+  return first && *first <= opset;
 }
 
 }  // namespace laconic::onnx_file

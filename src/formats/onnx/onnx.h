@@ -13,8 +13,10 @@
 
 namespace laconic {
 
-inline constexpr int kMinOnnxOpset = 14;
+inline constexpr int kMinOnnxOpset = 14;  // that is written
 inline constexpr int kMaxOnnxOpset = 23;
+inline constexpr int kMinReadOnnxOpset = 11;  // that is read
+inline constexpr int kMaxReadOnnxOpset = 28;
 
 struct OnnxWriteOptions {
   int opset = 17;

@@ -1,4 +1,5 @@
-// An ONNX graph as it stands in a file, without protobuf: operators of the opset, nothing of ours.
+// An ONNX graph as it stands in a file, without protobuf: operators of the opset, nothing of ours. Functions of the
+// file and branches that are known beforehand are in their callers' place; constants of nodes are like initializers.
 #pragma once
 
 #include <map>
@@ -21,11 +22,12 @@ struct PlainValue {
 };
 
 struct PlainNode {
-  std::string op;
+  std::string op;  // with its domain in front ("com.microsoft.Attention"), unless that is ONNX's own
   std::string name;
-  std::vector<ValueId> inputs;  // kNoValue where an optional input is absent
+  std::vector<ValueId> inputs;  // kNoValue where an optional input or output is absent
   std::vector<ValueId> outputs;
   Attributes attributes;
+  int opset = 0;  // whose operator this is: the graph's, unless a function brought the node
 };
 
 // A graph's input or output.

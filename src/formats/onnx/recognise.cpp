@@ -1,11 +1,9 @@
 #include "formats/onnx/recognise.h"
 
 #include <algorithm>
-#include <cstring>
 
-#include "formats/onnx/lower.h"
 #include "formats/onnx/lowerings.h"
-#include "formats/onnx/proto_types.h"
+#include "formats/onnx/node_import.h"
 #include "laconic/error.h"
 
 namespace laconic::onnx_file {
@@ -18,7 +16,7 @@ struct Links {
   explicit Links(const PlainGraph& plain) : producer(plain.values.size(), kNone), num_uses(plain.values.size()) {
     for (std::size_t i = 0; i < plain.nodes.size(); ++i) {
       for (const ValueId output : plain.nodes[i].outputs) {
-        producer[static_cast<std::size_t>(output)] = static_cast<std::int32_t>(i);
+        if (output != kNoValue) producer[static_cast<std::size_t>(output)] = static_cast<std::int32_t>(i);
       }
       for (const ValueId input : plain.nodes[i].inputs) {
         num_uses[static_cast<std::size_t>(std::max(input, 0))] += input == kNoValue ? 0 : 1;
@@ -121,9 +119,10 @@ class Matcher {
 
   // -1 for what is not a constant, even behind Cast and DequantizeLinear.
   int ConstantRank(ValueId id) const {
-    while (!plain_.value(id).is_constant()) {
+    for (int steps = 0; !plain_.value(id).is_constant(); ++steps) {
+      constexpr int kMaxSteps = 4;  // the lowerings have 1
       const std::int32_t producer = links_.producer[static_cast<std::size_t>(id)];
-      if (producer == kNone) {
+      if (producer == kNone || steps == kMaxSteps) {
         return -1;
       }
       const PlainNode& node = plain_.nodes[static_cast<std::size_t>(producer)];
@@ -184,7 +183,11 @@ class Matcher {
 class Recogniser {
  public:
   explicit Recogniser(const PlainGraph& plain)
-      : plain_(plain), links_(plain), patterns_(MakePatterns(plain.opset)), taken_(plain.nodes.size()) {}
+      : plain_(plain),
+        links_(plain),
+        patterns_(MakePatterns(plain.opset)),
+        taken_(plain.nodes.size()),
+        import_(plain) {}
 
   Graph Run() {
     // From the end, so that a node that ends one pattern and lies inside another goes to the larger one.
@@ -193,20 +196,17 @@ class Recogniser {
       matches[i] = taken_[i] ? std::nullopt : FindMatch(static_cast<std::int32_t>(i));
     }
     for (const PlainPort& input : plain_.inputs) {
-      WithFrame([&] { return "input '" + plain_.value(input.value).name + "'"; }, [&] { AddInput(input); });
+      WithFrame([&] { return "input '" + plain_.value(input.value).name + "'"; }, [&] { import_.AddInput(input); });
     }
     for (std::size_t i = 0; i < matches.size(); ++i) {
       if (matches[i]) {
-        AddMatch(*matches[i]);
+        AddMatchOrNodes(&*matches[i]);
       } else if (!taken_[i]) {
-        const PlainNode& node = plain_.nodes[i];
-        WithFrame([&] { return "node '" + node.name + "'"; }, [&] { AddPlainNode(node); });
+        import_.AddNode(plain_.nodes[i]);
       }
     }
-    for (const PlainPort& output : plain_.outputs) {
-      graph_.AddOutput(ValueOf(output.value));
-    }
-    return std::move(graph_);
+    import_.AddOutputs();
+    return std::move(import_.graph());
   }
 
  private:
@@ -233,26 +233,21 @@ class Recogniser {
     return std::nullopt;
   }
 
-  void AddInput(const PlainPort& input) {
-    const PlainValue& value = plain_.value(input.value);
-    ValueType type = input.type;
-    if (value.constant) {
-      const bool is_zero = value.constant->dtype() == DType::kS64 && value.constant->shape() == Shape{1, 1} &&
-                           value.constant->values<std::int64_t>()[0] == 0;
-      if (!is_zero) {
-        Fail(ErrorCode::kUnsupported, "a default other than one s64 zero of shape [1, 1]");
-      }
-      for (Dim& dim : type.shape) {
-        if (dim.symbol.ends_with(kOptionalSuffix)) dim.symbol.resize(dim.symbol.size() - std::strlen(kOptionalSuffix));
+  // A pattern whose values have other types than the logical node's is but a likeness: its nodes stand for themselves.
+  void AddMatchOrNodes(Match* match) {
+    try {
+      AddMatch(*match);
+    } catch (const Error&) {
+      std::ranges::sort(match->nodes);
+      for (const std::int32_t node : match->nodes) {
+        import_.AddNode(plain_.nodes[static_cast<std::size_t>(node)]);
       }
     }
-    values_[input.value] = graph_.AddInput(value.name, std::move(type));
   }
 
   void AddMatch(const Match& match) {
     const Pattern& pattern = *match.pattern;
     const ValueId output = match.bound[static_cast<std::size_t>(pattern.output())];
-    const std::string& name = plain_.value(output).name;
     Attributes attributes = match.parameters;
     const auto found = attributes.extract(kBlockSize);
     const std::int64_t block = found.empty() ? 0 : std::get<std::int64_t>(found.mapped());
@@ -262,12 +257,12 @@ class Recogniser {
       for (const Ref ref : input.refs) {
         plain.push_back(match.bound[static_cast<std::size_t>(ref)]);
       }
-      inputs.push_back(
-          WithFrame([&] { return "node '" + name + "'"; }, [&] { return LogicalInput(input, plain, block); }));
+      inputs.push_back(LogicalInput(input, plain, block));
     }
-    const ValueId added = graph_.AddNode(pattern.op(), name, std::move(inputs), std::move(attributes));
+    const ValueId added =
+        import_.Add(pattern.op(), {import_.NameOf(output)}, std::move(inputs), std::move(attributes))[0];
     if (pattern.more_outputs().empty()) {
-      values_[output] = added;
+      import_.SetValue(output, added);
       return;
     }
     Rows& rows = rows_[output];
@@ -285,7 +280,7 @@ class Recogniser {
       return Dequantized(plain[0], plain[1], input.axis, block);
     }
     if (input.kind != InputKind::kRows) {
-      return ValueOf(plain[0]);
+      return import_.Widened(import_.ValueOf(plain[0]));
     }
     const auto rows = rows_.find(plain[0]);
     if (rows == rows_.end() || !std::ranges::equal(rows->second.also, std::span(plain).subspan(1))) {
@@ -296,63 +291,30 @@ class Recogniser {
 
   // The DequantizeLinear that was left out for its codes. They carry its name.
   ValueId Dequantized(ValueId codes, ValueId scales, std::int64_t axis, std::int64_t block) {
-    const std::vector<ValueId> inputs = {ValueOf(codes), ValueOf(scales)};
-    const PlainValue& value = plain_.value(codes);
-    std::string name = value.doc.empty() ? value.name + ".dequantized" : value.doc;
-    for (std::optional<ValueId> same = graph_.FindValue(name); same; same = graph_.FindValue(name)) {
-      const Node* node = graph_.FindProducer(*same);
-      if (node != nullptr && node->op == "DequantizeLinear" && node->inputs == inputs &&
-          IntAttribute(*node, "axis") == axis && IntAttribute(*node, kBlockSize) == block) {
-        return *same;
-      }
-      name += "_";
-    }
-    return graph_.AddNode("DequantizeLinear", name, inputs, {{"axis", axis}, {kBlockSize, block}});
-  }
-
-  void AddPlainNode(const PlainNode& node) {
-    if (!IsPlainOp(node.op, plain_.opset)) {
-      Fail(ErrorCode::kUnsupported, "operator ", node.op, " of opset ", plain_.opset,
-           " is neither one of the graph's nor part of a known pattern");
-    }
-    if (node.outputs.size() != 1) {
-      Fail(ErrorCode::kUnsupported, node.op, " with ", node.outputs.size(), " outputs");
-    }
-    std::vector<ValueId> inputs;
-    for (const ValueId input : node.inputs) {
-      inputs.push_back(input == kNoValue ? kNoValue : ValueOf(input));
-    }
-    Attributes attributes = node.attributes;
-    if (node.op == "Cast") {
-      const auto to = attributes.find("to");
-      if (to == attributes.end() || !std::holds_alternative<std::int64_t>(to->second)) {
-        Fail(ErrorCode::kInvalidFile, "Cast needs the integer attribute 'to'");
-      }
-      to->second = std::string(ToString(FromProto(std::get<std::int64_t>(to->second))));
-    }
-    values_[node.outputs[0]] =
-        graph_.AddNode(node.op, plain_.value(node.outputs[0]).name, std::move(inputs), std::move(attributes));
-  }
-
-  ValueId ValueOf(ValueId plain) {
-    const auto found = values_.find(plain);
-    if (found != values_.end()) {
+    const std::vector<ValueId> inputs = {import_.ValueOf(codes), import_.ValueOf(scales)};
+    const auto [found, is_new] = dequantized_.emplace(std::tuple(inputs, axis, block), kNoValue);
+    if (!is_new) {
       return found->second;
     }
-    const PlainValue& value = plain_.value(plain);
-    if (!value.is_constant()) {
-      Fail(ErrorCode::kUnsupported, "'", value.name, "' is used apart from the pattern that computes it");
+    const PlainValue& value = plain_.value(codes);
+    const std::string name = value.doc.empty() ? value.name + ".dequantized" : value.doc;
+    const std::optional<ValueId> same = import_.graph().FindValue(name);  // written too, for others that read it
+    const Node* node = same ? import_.graph().FindProducer(*same) : nullptr;
+    if (node != nullptr && node->op == "DequantizeLinear" && node->inputs == inputs &&
+        IntAttribute(*node, "axis") == axis && IntAttribute(*node, kBlockSize) == block) {
+      return found->second = *same;
     }
-    return values_[plain] = graph_.AddInitializer(value.name, *value.constant);
+    return found->second = import_.Add("DequantizeLinear", {import_.UniqueName(name)}, inputs,
+                                       {{"axis", axis}, {kBlockSize, block}})[0];
   }
 
   const PlainGraph& plain_;
   const Links links_;
   const std::vector<Pattern> patterns_;
   std::vector<bool> taken_;  // of each node: part of a pattern
-  Graph graph_;
-  std::unordered_map<ValueId, ValueId> values_;  // of the plain graph -> of ours
-  std::unordered_map<ValueId, Rows> rows_;       // by the codes' value
+  GraphImport import_;
+  std::unordered_map<ValueId, Rows> rows_;  // by the codes' value
+  std::map<std::tuple<std::vector<ValueId>, std::int64_t, std::int64_t>, ValueId> dequantized_;
 };
 
 }  // namespace

@@ -53,7 +53,7 @@ void SetNode(const PlainGraph& graph, const PlainNode& node, ::onnx::NodeProto* 
     proto->add_input(input == kNoValue ? "" : graph.value(input).name);
   }
   for (const ValueId output : node.outputs) {
-    proto->add_output(graph.value(output).name);
+    proto->add_output(output == kNoValue ? "" : graph.value(output).name);
   }
   for (const auto& [name, value] : node.attributes) {
     ::onnx::AttributeProto* attribute = proto->add_attribute();
@@ -66,10 +66,15 @@ void SetPort(const PlainGraph& graph, const PlainPort& port, ::onnx::ValueInfoPr
   proto->set_name(graph.value(port.value).name);
   ::onnx::TypeProto_Tensor* type = proto->mutable_type()->mutable_tensor_type();
   type->set_elem_type(onnx_file::ToProto(port.type.dtype));
+  if (!port.type.has_shape) {
+    return;
+  }
   ::onnx::TensorShapeProto* shape = type->mutable_shape();
   for (const Dim& dim : port.type.shape) {
     if (dim.is_fixed()) {
       shape->add_dim()->set_dim_value(dim.size);
+    } else if (dim.is_unknown()) {
+      shape->add_dim();
     } else {
       shape->add_dim()->set_dim_param(dim.symbol);
     }

@@ -1,0 +1,226 @@
+// ONNX's operators in older forms, or with parts that our graph says differently -> ours.
+#include <algorithm>
+#include <cmath>
+#include <map>
+
+#include "formats/onnx/node_import.h"
+#include "formats/onnx/op_versions.h"
+#include "formats/onnx/proto_types.h"
+#include "laconic/error.h"
+
+namespace laconic::onnx_file {
+namespace {
+
+using Integers = std::vector<std::int64_t>;
+
+std::string NameOfType(std::int64_t number) { return std::string(ToString(FromProto(number))); }
+
+void Cast(NodeImport* node) {
+  if (!node->HasAttribute("to")) {
+    Fail(ErrorCode::kInvalidFile, "Cast needs the integer attribute 'to'");
+  }
+  const std::string to = NameOfType(node->TakeInt("to", 0));
+  node->TakeInt("saturate", 1);        // of 8-bit floats, as
+  node->TakeString("round_mode", "");  // this
+  node->Result("Cast", {node->Raw(0)}, {{"to", to}});
+}
+
+void CastLike(NodeImport* node) {
+  node->TakeInt("saturate", 1);
+  node->TakeString("round_mode", "");
+  const DType to = node->TypeOf(node->Input(1)).dtype;
+  node->Result("Cast", {node->Raw(0)}, {{"to", std::string(ToString(to))}});
+}
+
+// What it drops when a model is trained it keeps when the model runs.
+void Dropout(NodeImport* node) {
+  const Tensor* training = node->Constant(2);
+  if (node->Has(2) && (training == nullptr || training->dtype() != DType::kBool || training->num_elements() != 1 ||
+                       training->values<bool>()[0])) {
+    Fail(ErrorCode::kUnsupported, "a model in training");
+  }
+  node->TakeFloat("ratio", 0.5F);
+  node->TakeInt("seed", 0);
+  node->CheckAllTaken();
+  const ValueId x = node->Input(0);
+  if (x == kNoValue) {
+    Fail(ErrorCode::kInvalidFile, "input 0 is missing");
+  }
+  if (node->HasOutput(1)) {  // what was kept: all
+    const ValueId all = node->AddConstant("all", Tensor::FromValues<bool>({}, std::array{true}));
+    node->Output(1, "Expand", {all, node->Add("Shape", {x})});
+  }
+  node->ResultIs(x);
+}
+
+// Before opset 13 it worked on a matrix: axes from `axis` on are one.
+void OldSoftmax(NodeImport* node) {
+  const std::string& op = node->node().op;
+  const std::int64_t axis = node->TakeInt("axis", 1);
+  const ValueId x = node->Input(0);
+  if (x == kNoValue) {
+    Fail(ErrorCode::kInvalidFile, "input 0 is missing");
+  }
+  const int rank = node->RankOf(x);
+  if (axis == -1 || (rank >= 0 && axis == rank - 1)) {
+    node->Result(op, {x});
+    return;
+  }
+  const ValueId matrix = node->Add("Flatten", {x}, {{"axis", axis}});
+  const ValueId rows = node->Add(op, {matrix});
+  node->Result("Reshape", {rows, node->Add("Shape", {x})});
+}
+
+void OldSplit(NodeImport* node) {
+  const std::int64_t axis = node->TakeInt("axis", 0);
+  Attributes attributes = {{"axis", axis}};
+  const bool has_sizes = node->HasAttribute("split") || node->Has(1);
+  if (!has_sizes) {  // as many equal parts as there are outputs
+    attributes["num_outputs"] = static_cast<std::int64_t>(node->num_outputs());
+  }
+  std::vector<ValueId> inputs = node->Inputs();
+  if (node->HasAttribute("split")) {
+    inputs.resize(2, kNoValue);
+    inputs[1] = node->Integers(node->TakeInts("split"));
+  }
+  node->Result("Split", std::move(inputs), std::move(attributes));
+}
+
+void LayerNormalization(NodeImport* node) {
+  node->Expect("stash_type", 1);
+  node->Result("LayerNormalization", node->Inputs(), node->TakeAll());
+}
+
+void RmsNormalization(NodeImport* node) {
+  node->Expect("stash_type", 1);
+  node->Result("RMSNormalization", node->Inputs(), node->TakeAll());
+}
+
+// Their newer attributes say what our types do. One scale of shape [1] is for the whole tensor, whatever its rank, as
+// every runtime has it.
+void Quantize(NodeImport* node) {
+  node->TakeInt("saturate", 1);  // of 8-bit floats
+  node->Expect("precision", 0);
+  const std::int64_t type = node->TakeInt("output_dtype", 0);
+  Attributes attributes = node->TakeAll();
+  if (type != 0 && !node->Has(2)) {
+    attributes["output_dtype"] = NameOfType(type);
+  }
+  node->Result("QuantizeLinear", {node->Input(0), node->ScalarOf(1), node->ScalarOf(2)}, std::move(attributes));
+}
+
+void Dequantize(NodeImport* node) {
+  node->TakeInt("output_dtype", 0);  // half precision is computed in f32
+  node->Result("DequantizeLinear", {node->Input(0), node->ScalarOf(1), node->ScalarOf(2)}, node->TakeAll());
+}
+
+// [B, S, heads · size] -> [B, heads, S, size]
+ValueId SplitHeads(NodeImport* node, ValueId x, std::int64_t heads) {
+  const ValueId split = node->Add("Reshape", {x, node->Integers({0, 0, heads, -1})});
+  return node->Add("Transpose", {split}, {{"perm", Integers{0, 2, 1, 3}}});
+}
+
+// The plain form of opset 23's operator: MatMul, scale, mask, Softmax, MatMul, of 3 or 4 dimensions.
+void Attention(NodeImport* node) {
+  for (const char* name : {"is_causal", "qk_matmul_output_mode"}) {
+    node->Expect(name, 0);
+  }
+  node->Expect("left_window_size", -1);
+  node->Expect("right_window_size", -1);
+  node->TakeInt("softmax_precision", 1);
+  if (node->TakeFloat("softcap", 0) != 0 || node->Has(4) || node->Has(5) || node->Has(6) || node->num_outputs() > 1) {
+    Fail(ErrorCode::kUnsupported, "a softcap, a past or more than one output");
+  }
+  const std::int64_t q_heads = node->TakeInt("q_num_heads", 0);
+  const std::int64_t kv_heads = node->TakeInt("kv_num_heads", 0);
+  std::vector<ValueId> inputs = {node->Input(0), node->Input(1), node->Input(2)};
+  if (std::ranges::count(inputs, kNoValue) != 0 || q_heads != kv_heads || q_heads < 0) {
+    Fail(ErrorCode::kUnsupported, "expected a query, a key and a value with as many heads, got ", q_heads, " and ",
+         kv_heads);
+  }
+  float scale = node->TakeFloat("scale", 0);
+  if (scale == 0) {
+    const ValueType& query = node->TypeOf(inputs[0]);
+    const Dim width = query.has_shape && !query.shape.empty() ? query.shape.back() : Dim(kUnknownDim);
+    if (!width.is_fixed()) {
+      Fail(ErrorCode::kUnsupported, "a query of unknown width without the attribute 'scale'");
+    }
+    scale = 1 / std::sqrt(static_cast<float>(q_heads > 0 ? width.size / q_heads : width.size));
+  }
+  const bool is_split = q_heads == 0;
+  for (ValueId& input : inputs) {
+    input = is_split ? input : SplitHeads(node, input, q_heads);
+  }
+  const ValueId key = node->Add("Transpose", {inputs[1]}, {{"perm", Integers{0, 1, 3, 2}}});
+  ValueId scores = node->Add("Mul", {node->Add("MatMul", {inputs[0], key}), node->Scalar(scale)});
+  if (node->Has(3)) {
+    ValueId mask = node->Input(3);
+    if (node->TypeOf(mask).dtype == DType::kBool) {
+      mask = node->Add("Where", {mask, node->Scalar(0), node->Scalar(std::numeric_limits<float>::lowest())});
+    }
+    scores = node->Add("Add", {scores, mask});
+  }
+  const ValueId weights = node->Add("Softmax", {scores});
+  if (is_split) {
+    node->Result("MatMul", {weights, inputs[2]});
+    return;
+  }
+  const ValueId context =
+      node->Add("Transpose", {node->Add("MatMul", {weights, inputs[2]})}, {{"perm", Integers{0, 2, 1, 3}}});
+  node->Result("Reshape", {context, node->Integers({0, 0, -1})});
+}
+
+// Our graph's operator as it is: no part that the file's may have besides.
+bool IsCanonicalAttention(const PlainNode& node) {
+  const auto is_known = [](const auto& attribute) {
+    return attribute.first == "q_num_heads" || attribute.first == "kv_num_heads" || attribute.first == "scale";
+  };
+  return node.attributes.size() == 3 && std::ranges::all_of(node.attributes, is_known) && node.inputs.size() <= 4 &&
+         node.outputs.size() == 1;
+}
+
+void MoveAttribute(NodeImport* node, const MovedAttribute& moved) {
+  std::vector<ValueId> inputs = node->Inputs();
+  const std::string name(moved.attribute);
+  if (node->HasAttribute(name)) {
+    inputs.resize(static_cast<std::size_t>(moved.input) + 1, kNoValue);
+    inputs[static_cast<std::size_t>(moved.input)] = node->Integers(node->TakeInts(name));
+  }
+  node->Result(node->node().op, std::move(inputs), node->TakeAll());
+}
+
+}  // namespace
+
+bool Upgrade(NodeImport* node) {
+  static const std::map<std::string_view, void (*)(NodeImport*)> rewrites = {
+      {"Cast", Cast},
+      {"CastLike", CastLike},
+      {"DequantizeLinear", Dequantize},
+      {"Dropout", Dropout},
+      {"LayerNormalization", LayerNormalization},
+      {"QuantizeLinear", Quantize},
+      {"RMSNormalization", RmsNormalization},
+      {"SimplifiedLayerNormalization", RmsNormalization},  // ONNX Runtime's, in ONNX's domain
+  };
+  const PlainNode& plain = node->node();
+  const auto found = rewrites.find(plain.op);
+  const MovedAttribute* moved = FindMovedAttribute(plain.op);
+  if (found != rewrites.end()) {
+    found->second(node);
+  } else if ((plain.op == "Softmax" || plain.op == "LogSoftmax") && plain.opset < 13) {
+    OldSoftmax(node);
+  } else if (plain.op == "Split" && plain.opset < 18) {
+    OldSplit(node);
+  } else if (plain.op == "Identity") {
+    node->Result(plain.op, {node->Raw(0)}, node->TakeAll());
+  } else if (plain.op == "Attention" && !IsCanonicalAttention(plain)) {
+    Attention(node);
+  } else if (moved != nullptr && plain.opset < moved->since) {
+    MoveAttribute(node, *moved);
+  } else {
+    return false;
+  }
+  return true;
+}
+
+}  // namespace laconic::onnx_file
