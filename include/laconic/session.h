@@ -20,8 +20,9 @@ struct CompileOptions {
 // Immutable; share it between threads.
 class CompiledModel {
  public:
-  // Plans and packs. Errors: kUnsupported for a graph that cannot be run, naming the node, or a level that this CPU
-  // lacks; kInvalidArgument for an unknown level.
+  // Plans and packs. A graph with operators that have no kernel is run op by op, one text at a time: slower; PlanText()
+  // says so, and why. Errors: kUnsupported for a graph that cannot be run at all, naming the node, input or output, or
+  // a level that this CPU lacks; kInvalidArgument for an unknown level.
   static std::shared_ptr<const CompiledModel> Compile(const Model& model, const CompileOptions& options = {});
   ~CompiledModel();
 

@@ -648,7 +648,18 @@ class Planner {
     return group;
   }
 
+  // All queries of a text see all its keys, by their scores alone.
+  static bool IsFullAttention(const Node& node) {
+    return node.inputs.size() <= 4 && node.outputs.size() == 1 && IntAttribute(node, "is_causal") == 0 &&
+           FloatAttribute(node, "softcap") == 0 && IntAttribute(node, "left_window_size") < 0 &&
+           IntAttribute(node, "right_window_size") < 0 && IntAttribute(node, "q_num_heads") > 0 &&
+           FloatAttribute(node, "scale") != 0;
+  }
+
   void LowerAttention(const Node& node) {
+    if (!IsFullAttention(node)) {
+      Fail(ErrorCode::kUnsupported, "Attention with a past, a window, a soft cap, or without heads or scale");
+    }
     AttentionSpec spec;
     spec.name = graph_.name(node);
     spec.num_heads = IntAttribute(node, "q_num_heads");

@@ -3,11 +3,13 @@
 #include <algorithm>
 #include <cstring>
 #include <limits>
+#include <optional>
 
 #include "base/aligned_bytes.h"
 #include "base/thread_pool.h"
 #include "graph/graph.h"
 #include "laconic/error.h"
+#include "runtime/plain_model.h"
 #include "runtime/plan.h"
 #include "runtime/planner.h"
 #include "runtime/tap.h"
@@ -33,6 +35,7 @@ constexpr std::int64_t kRowUnit = 16;  // chunks are multiples of the tallest ti
 
 struct CompiledModel::Impl {
   Plan plan;
+  std::optional<runtime::PlainModel> plain;  // instead of a plan
   kernels::Isa isa = kernels::Isa::kScalar;
   std::int64_t max_length = 0;
 };
@@ -52,18 +55,33 @@ std::shared_ptr<const CompiledModel> runtime::CompileTapped(const Graph& graph, 
   }
   auto impl = std::make_unique<CompiledModel::Impl>();
   impl->isa = isa;
-  impl->plan = runtime::MakePlan(graph, isa, values, sink);
+  try {
+    impl->plan = runtime::MakePlan(graph, isa, values, sink);
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::kUnsupported || !values.empty()) {
+      throw;
+    }
+    impl->plain.emplace(graph, error.what());
+  }
   const std::int64_t positions = impl->plan.max_positions;
   impl->max_length = positions > 0 ? positions : std::numeric_limits<std::int64_t>::max();
   return std::make_shared<const CompiledModel>(std::move(impl));
 }
 
-std::int64_t CompiledModel::output_width() const noexcept { return impl_->plan.output.width; }
-std::int64_t CompiledModel::num_ids() const noexcept { return impl_->plan.num_ids; }
+std::int64_t CompiledModel::output_width() const noexcept {
+  return impl_->plain ? impl_->plain->output_width() : impl_->plan.output.width;
+}
+std::int64_t CompiledModel::num_ids() const noexcept {
+  return impl_->plain ? impl_->plain->num_ids() : impl_->plan.num_ids;
+}
 std::int64_t CompiledModel::max_length() const noexcept { return impl_->max_length; }
-std::int64_t CompiledModel::memory_bytes() const noexcept { return impl_->plan.memory_bytes; }
+std::int64_t CompiledModel::memory_bytes() const noexcept {
+  return impl_->plain ? impl_->plain->memory_bytes() : impl_->plan.memory_bytes;
+}
 std::string CompiledModel::isa() const { return std::string(kernels::ToString(impl_->isa)); }
-std::string CompiledModel::PlanText() const { return runtime::PrintPlan(impl_->plan); }
+std::string CompiledModel::PlanText() const {
+  return impl_->plain ? impl_->plain->Describe() : runtime::PrintPlan(impl_->plan);
+}
 
 struct Session::Impl {
   Impl(std::shared_ptr<const CompiledModel> compiled, int num_threads)
@@ -218,6 +236,9 @@ void Session::Impl::RunSegment(const Segment& segment) {
 }
 
 std::vector<float> Session::Impl::Run(std::span<const Encoding> batch) {
+  if (model->impl().plain) {
+    return model->impl().plain->Run(batch, &pool);
+  }
   SetInputs(batch);
   if (batch.empty()) {
     return {};

@@ -1,0 +1,205 @@
+#include "runtime/plain_model.h"
+
+#include <algorithm>
+#include <array>
+#include <exception>
+#include <optional>
+#include <set>
+
+#include <fmt/format.h>
+
+#include "laconic/error.h"
+
+namespace laconic::runtime {
+namespace {
+
+constexpr const char* kIds = "input_ids";
+constexpr const char* kMask = "attention_mask";
+constexpr const char* kTypes = "token_type_ids";
+constexpr std::int64_t kMaxFoldedBytes = std::int64_t{1} << 30;
+constexpr std::int64_t kProbeLength = 4;
+
+Tensor ToTensor(DType dtype, const std::vector<std::int64_t>& values) {
+  const Shape shape = {1, static_cast<std::int64_t>(values.size())};
+  if (dtype == DType::kS64) {
+    return Tensor::FromValues<std::int64_t>(shape, values);
+  }
+  const std::vector<std::int32_t> narrow(values.begin(), values.end());
+  return Tensor::FromValues<std::int32_t>(shape, narrow);
+}
+
+bool IsAnswer(const Tensor& tensor) {
+  return tensor.dtype() == DType::kF32 && tensor.shape().size() == 2 && tensor.shape()[0] == 1;
+}
+
+}  // namespace
+
+PlainModel::PlainModel(Graph graph, std::string reason) : graph_(std::move(graph)), reason_(std::move(reason)) {
+  CheckInputs();
+  Fold();
+  FindNumIds();
+  ChooseOutput();
+}
+
+void PlainModel::CheckInputs() const {
+  bool has_ids = false;
+  for (const ValueId input : graph_.inputs()) {
+    const Value& value = graph_.value(input);
+    has_ids = has_ids || value.name == kIds;
+    const bool is_integer = value.type.dtype == DType::kS64 || value.type.dtype == DType::kS32;
+    const bool is_known = value.name == kIds || value.name == kMask || value.name == kTypes;
+    if (!is_known || !is_integer || (value.type.has_shape && value.type.shape.size() != 2)) {
+      Fail(ErrorCode::kUnsupported, "input '", value.name, "' of type ", ToString(value.type), "; expected ", kIds,
+           ", ", kMask, " or ", kTypes, " of s64 or s32 [batch, sequence]");
+    }
+  }
+  if (!has_ids) {
+    Fail(ErrorCode::kUnsupported, "the graph has no input '", kIds, "'");
+  }
+}
+
+// Keeps what constants alone give and something else reads. A weight's codes stay as they are where a laconic.Linear
+// reads them: it computes with the integers.
+void PlainModel::Fold() {
+  std::set<ValueId> constant;
+  std::set<ValueId> wanted;
+  const auto is_constant = [&](ValueId id) {
+    return id == kNoValue || constant.contains(id) || graph_.FindInitializer(id) != nullptr;
+  };
+  for (const Node& node : graph_.nodes()) {
+    if (std::ranges::all_of(node.inputs, is_constant)) {
+      constant.insert(node.outputs.begin(), node.outputs.end());
+      continue;
+    }
+    for (const ValueId input : node.inputs) {
+      const Node* producer = input == kNoValue ? nullptr : graph_.FindProducer(input);
+      const bool are_codes = producer != nullptr && producer->op == "DequantizeLinear" && node.op == "laconic.Linear";
+      if (producer != nullptr && constant.contains(input) && !are_codes) {
+        wanted.insert(input);
+      }
+    }
+  }
+  const std::vector<ValueId> values(wanted.begin(), wanted.end());
+  std::vector<Tensor> tensors = Interpret(graph_, {}, values, {.max_value_bytes = kMaxFoldedBytes});
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    folded_[values[i]] = std::move(tensors[i]);
+  }
+}
+
+void PlainModel::FindNumIds() {
+  const ValueId ids = *graph_.FindValue(kIds);
+  for (const Node& node : graph_.nodes()) {
+    if (node.op != "Gather" || node.inputs[1] != ids || IntAttribute(node, "axis") != 0) {
+      continue;
+    }
+    const ValueType& table = graph_.value(node.inputs[0]).type;
+    if (table.has_shape && !table.shape.empty() && table.shape[0].is_fixed()) {
+      num_ids_ = num_ids_ == 0 ? table.shape[0].size : std::min(num_ids_, table.shape[0].size);
+    }
+  }
+}
+
+void PlainModel::ChooseOutput() {
+  const ValueType& ids = graph_.value(*graph_.FindValue(kIds)).type;
+  const bool is_fixed = ids.shape.size() == 2 && ids.shape[1].is_fixed();
+  Encoding probe;
+  probe.ids.resize(static_cast<std::size_t>(is_fixed ? ids.shape[1].size : kProbeLength));
+  std::map<ValueId, Tensor> inputs = MakeInputs(probe);
+  const std::optional<ValueId> logits = graph_.FindValue("logits");
+  std::vector<ValueId> outputs = graph_.outputs();
+  if (logits && std::ranges::find(outputs, *logits) != outputs.end()) {
+    outputs = {*logits};
+  }
+  const std::vector<Tensor> results = Interpret(graph_, inputs, outputs);
+  for (std::size_t i = 0; i < outputs.size() && output_ == kNoValue; ++i) {
+    if (IsAnswer(results[i])) {
+      output_ = outputs[i];
+      output_width_ = results[i].shape()[1];
+    }
+  }
+  if (output_ == kNoValue) {
+    std::string got;
+    for (std::size_t i = 0; i < outputs.size(); ++i) {
+      got += fmt::format("{}'{}' of type {}{}", i == 0 ? "" : ", ", graph_.value(outputs[i]).name,
+                         ToString(results[i].dtype()), ToString(results[i].shape()));
+    }
+    Fail(ErrorCode::kUnsupported, "no output is f32 [batch, labels]; for one text there is ", got);
+  }
+}
+
+std::map<ValueId, Tensor> PlainModel::MakeInputs(const Encoding& encoding) const {
+  std::map<ValueId, Tensor> inputs = folded_;
+  for (const ValueId id : graph_.inputs()) {
+    const Value& value = graph_.value(id);
+    std::vector<std::int64_t> values(encoding.ids.size(), value.name == kMask ? 1 : 0);
+    if (value.name == kIds) {
+      values.assign(encoding.ids.begin(), encoding.ids.end());
+    } else if (value.name == kTypes && !encoding.type_ids.empty()) {
+      values.assign(encoding.type_ids.begin(), encoding.type_ids.end());
+    }
+    inputs[id] = ToTensor(value.type.dtype, values);
+  }
+  return inputs;
+}
+
+std::vector<float> PlainModel::RunOne(const Encoding& encoding) const {
+  if (encoding.ids.empty()) {
+    Fail(ErrorCode::kInvalidArgument, "expected at least 1 token, got 0");
+  }
+  if (!encoding.type_ids.empty() && encoding.type_ids.size() != encoding.ids.size()) {
+    Fail(ErrorCode::kInvalidArgument, "expected as many token types as tokens, ", encoding.ids.size(), ", got ",
+         encoding.type_ids.size());
+  }
+  for (const std::int64_t id : encoding.ids) {
+    if (id < 0 || (num_ids_ > 0 && id >= num_ids_)) {
+      Fail(ErrorCode::kInvalidArgument, "token id ", id, " is outside 0 to ", num_ids_ - 1);
+    }
+  }
+  const std::array wanted = {output_};
+  const Tensor answer = Interpret(graph_, MakeInputs(encoding), wanted)[0].Contiguous();
+  if (!IsAnswer(answer) || answer.shape()[1] != output_width_) {
+    Fail(ErrorCode::kUnsupported, "output '", graph_.value(output_).name, "': expected f32[1, ", output_width_,
+         "], as for a text of zeros, got ", ToString(answer.dtype()), ToString(answer.shape()));
+  }
+  return {answer.values<float>().begin(), answer.values<float>().end()};
+}
+
+std::vector<float> PlainModel::Run(std::span<const Encoding> batch, ThreadPool* pool) const {
+  std::vector<std::vector<float>> rows(batch.size());
+  std::vector<std::exception_ptr> errors(batch.size());
+  pool->Run(static_cast<std::int64_t>(batch.size()), [&](std::int64_t task, int) {
+    const auto text = static_cast<std::size_t>(task);
+    try {
+      rows[text] =
+          WithFrame([&] { return fmt::format("text {} of the batch", text); }, [&] { return RunOne(batch[text]); });
+    } catch (...) {
+      errors[text] = std::current_exception();
+    }
+  });
+  std::vector<float> output;
+  for (std::size_t text = 0; text < batch.size(); ++text) {
+    if (errors[text]) {
+      std::rethrow_exception(errors[text]);
+    }
+    output.insert(output.end(), rows[text].begin(), rows[text].end());
+  }
+  return output;
+}
+
+std::int64_t PlainModel::memory_bytes() const noexcept {
+  std::int64_t bytes = 0;
+  for (const std::map<ValueId, Tensor>* tensors : {&graph_.initializers(), &folded_}) {
+    for (const auto& [id, tensor] : *tensors) {
+      bytes += tensor.size_bytes();
+    }
+  }
+  return bytes;
+}
+
+std::string PlainModel::Describe() const {
+  return fmt::format(
+      "no plan: {}\nThe interpreter runs all {} nodes, op by op, one text at a time; answers are '{}' [{} a text].\n",
+      reason_, graph_.nodes().size(), graph_.value(output_).name, output_width_);
+}
+
+}  // namespace laconic::runtime
