@@ -9,6 +9,7 @@
 #include "graph/text_form.h"
 #include "laconic/compare.h"
 #include "laconic/model.h"
+#include "passes/fusion/pipeline.h"
 #include "passes/layer_selection.h"
 
 namespace laconic::cli {
@@ -51,6 +52,17 @@ std::string Layers(const Model& model) {
   return text;
 }
 
+// What no fusion pass recognised, and why.
+std::string GeneralNodes(const Model& model) {
+  std::string text;
+  if (!passes::IsCanonical(model.graph())) {
+    for (const std::string& line : passes::Fuse(model.graph()).general) {
+      text += "# general: " + line + "\n";
+    }
+  }
+  return text;
+}
+
 void RunInspect(const Flags& flags) {
   flags.output.Check();
   if (flags.verify) {  // before damage makes loading fail with less to say
@@ -60,6 +72,9 @@ void RunInspect(const Flags& flags) {
   const Model model = Model::Load(flags.model);
   if (flags.graph) {
     flags.output.Print(PrintGraph(model.graph()));
+  }
+  if (flags.graph || flags.plan) {
+    flags.output.Print(GeneralNodes(model));
   }
   if (flags.plan) {
     flags.output.Print(CompiledModel::Compile(model)->PlanText());

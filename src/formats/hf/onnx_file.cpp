@@ -10,8 +10,10 @@
 #include "formats/hf/directory.h"
 #include "formats/hf/weights.h"
 #include "formats/onnx/onnx.h"
+#include "graph/extract.h"
 #include "graph/graph.h"
 #include "laconic/error.h"
+#include "passes/fusion/pipeline.h"
 
 namespace laconic::hf {
 namespace {
@@ -28,6 +30,17 @@ fs::path FindHome(const fs::path& file) {
   return {};
 }
 
+// Another exporter's graph becomes the one that our own readers build; of several outputs the logits count.
+Graph Canonical(Graph graph) {
+  if (!passes::IsCanonical(graph)) {
+    graph = passes::Fuse(graph).graph;
+  }
+  const std::optional<ValueId> logits = graph.FindValue("logits");
+  const bool is_one_of_many =
+      graph.outputs().size() > 1 && logits && std::ranges::find(graph.outputs(), *logits) != graph.outputs().end();
+  return is_one_of_many ? Extract(graph, *logits) : std::move(graph);
+}
+
 // Labels of a graph with the one output f32[batch, labels]; 0 of any other.
 std::int64_t NumLabels(const Graph& graph) {
   if (graph.outputs().size() != 1) {
@@ -37,14 +50,15 @@ std::int64_t NumLabels(const Graph& graph) {
   return type.has_rank(2) && type.shape[1].is_fixed() ? type.shape[1].size : 0;
 }
 
-// Rows of the table that positions are looked up in, or the largest number where no such table is recognised.
+// Tokens that the table has rows for in which positions are looked up, or the largest number where no such table is
+// recognised.
 std::int64_t NumPositions(const Graph& graph) {
   std::int64_t rows = std::numeric_limits<std::int64_t>::max();
   for (const Node& node : graph.nodes()) {
     const Node* ids = node.op == "Gather" ? graph.FindProducer(node.inputs[1]) : nullptr;
     const ValueType& table = graph.value(node.inputs.empty() ? graph.outputs()[0] : node.inputs[0]).type;
     if (ids != nullptr && ids->op == "laconic.Positions" && table.has_rank(2) && table.shape[0].is_fixed()) {
-      rows = std::min(rows, table.shape[0].size);
+      rows = std::min(rows, table.shape[0].size - IntAttribute(*ids, "offset"));
     }
   }
   return rows;
@@ -80,6 +94,7 @@ fs::path FindOnnxFile(const fs::path& directory) {
 
 Model LoadOnnxFile(const fs::path& file) {
   OnnxModel onnx = ReadOnnx(file);
+  onnx.graph = Canonical(std::move(onnx.graph));
   ModelInfo info;
   const WeightCount weights = CountWeights(onnx.graph);
   info.base_parameters = weights.elements;

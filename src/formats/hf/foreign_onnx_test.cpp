@@ -1,0 +1,132 @@
+// ONNX files of other writers (tools/onnx/make_foreign_models.py) become the graph that the Hugging Face directory
+// gives, weights included, and compute ONNX Runtime's logits.
+#include <cmath>
+#include <filesystem>
+#include <functional>
+#include <iostream>
+#include <optional>
+#include <unordered_map>
+
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include "base/file.h"
+#include "base/json.h"
+#include "graph/text_form.h"
+#include "interpreter/interpreter.h"
+#include "laconic/error.h"
+#include "laconic/model.h"
+#include "passes/fusion/pipeline.h"
+
+namespace laconic {
+namespace {
+namespace fs = std::filesystem;
+
+const fs::path kData = "tests/data";
+
+// The graph as text without the names of values that an ONNX file does not know, in an order that follows from the
+// outputs alone. Weights are told by their digests.
+std::string Normalised(const Graph& graph) {
+  Graph renamed;
+  std::unordered_map<ValueId, ValueId> map;
+  for (const ValueId input : graph.inputs()) {
+    map[input] = renamed.AddInput(graph.value(input).name, graph.value(input).type);
+  }
+  const std::function<ValueId(ValueId)> copy = [&](ValueId id) {
+    if (id == kNoValue || map.contains(id)) return id == kNoValue ? kNoValue : map.at(id);
+    if (const Tensor* tensor = graph.FindInitializer(id)) {
+      return map[id] = renamed.AddInitializer("const" + std::to_string(map.size()), *tensor);
+    }
+    const Node& node = *graph.FindProducer(id);
+    std::vector<ValueId> inputs;
+    for (const ValueId input : node.inputs) {
+      inputs.push_back(copy(input));
+    }
+    return map[id] = renamed.AddNode(node.op, "value" + std::to_string(map.size()), inputs, node.attributes);
+  };
+  for (const ValueId output : graph.outputs()) {
+    renamed.AddOutput(copy(output));
+  }
+  return PrintGraph(renamed);
+}
+
+bool IsQuantized(const std::string& file) {
+  for (const char* part : {"dynamic_", "_qdq_", "_qoperator_", "_f16"}) {
+    if (file.find(part) != std::string::npos) return true;
+  }
+  return false;
+}
+
+std::vector<float> Logits(const Graph& graph, const nlohmann::json& text) {
+  const auto ids = text.at("input_ids").get<std::vector<std::int64_t>>();
+  const std::vector<std::int64_t> ones(ids.size(), 1);
+  const std::vector<std::int64_t> zeros(ids.size(), 0);
+  const Shape shape = {1, static_cast<std::int64_t>(ids.size())};
+  std::map<ValueId, Tensor> inputs;
+  for (const ValueId input : graph.inputs()) {
+    const std::string& name = graph.value(input).name;
+    const auto values = name == "input_ids"        ? ids
+                        : name == "attention_mask" ? ones
+                                                   : text.value("token_type_ids", zeros);
+    inputs[input] = Tensor::FromValues<std::int64_t>(shape, values);
+  }
+  const Tensor logits = Interpret(graph, inputs)[0].Contiguous();
+  return {logits.values<float>().begin(), logits.values<float>().end()};
+}
+
+// The model; null where the reader does not know one of the file's operators yet.
+std::optional<Model> LoadIfKnown(const std::string& file) {
+  try {
+    return Model::Load(kData / "onnx" / file);
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::kUnsupported) << error.what();
+    std::cout << "not read: " << error.what() << "\n";
+    return std::nullopt;
+  }
+}
+
+class ForeignOnnxTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (!Exists(kData / "onnx" / "expected.json")) {
+      GTEST_SKIP() << "no files of other writers under " << kData / "onnx";
+    }
+    expected_ = ReadJsonFile(kData / "onnx" / "expected.json");
+  }
+
+  nlohmann::json expected_;
+};
+
+TEST_F(ForeignOnnxTest, FloatFilesBecomeTheDirectorysGraph) {
+  for (const auto& [file, entry] : expected_.at("models").items()) {
+    if (IsQuantized(file)) continue;
+    SCOPED_TRACE(file);
+    const std::optional<Model> model = LoadIfKnown(file);
+    if (!model) continue;
+    EXPECT_TRUE(passes::IsCanonical(model->graph()));
+    const Model from_directory = Model::Load(kData / ("tiny_" + file.substr(0, file.find('.'))));
+    EXPECT_EQ(Normalised(model->graph()), Normalised(from_directory.graph()));
+  }
+}
+
+// 1e-4: the bound; two layers' worth of reordered f32 sums differ by some 1e-6.
+TEST_F(ForeignOnnxTest, FloatLogitsAreOnnxRuntimes) {
+  for (const auto& [file, entry] : expected_.at("models").items()) {
+    if (IsQuantized(file)) continue;
+    SCOPED_TRACE(file);
+    const std::optional<Model> model = LoadIfKnown(file);
+    if (!model) continue;
+    const nlohmann::json& texts = expected_.at("texts").at(file.substr(0, file.find('.')));
+    for (std::size_t i = 0; i < texts.size(); ++i) {
+      const auto logits = entry.at("logits")[i].get<std::vector<float>>();
+      const std::vector<float> got = Logits(model->graph(), texts[i]);
+      ASSERT_EQ(got.size(), logits.size());
+      for (std::size_t k = 0; k < got.size(); ++k) {
+        EXPECT_NEAR(got[k], logits[k], 1e-4) << "text " << i;
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace laconic

@@ -1,0 +1,149 @@
+// Embeddings: position ids and constant token types recognised by probing (probe.h), and the sum in canonical order:
+// words, then token types, then positions. Floating-point addition is not associative: another order changes the last
+// bit of the sum, and that is allowed here, so that one model has one graph.
+#include <algorithm>
+#include <unordered_map>
+
+#include "passes/fusion/match.h"
+#include "passes/fusion/passes.h"
+#include "passes/fusion/probe.h"
+
+namespace laconic::passes::fusion {
+namespace {
+
+enum class Kind : std::uint8_t { kWords, kTypes, kPositions, kNone };
+
+bool IsTableGather(const Draft& draft, const Node& node) {
+  return node.op == "Gather" && IntOr(node, "axis", 0) == 0 && IsStoredMatrix(draft, node.inputs[0]);
+}
+
+Kind KindOf(const Draft& draft, ValueId value) {
+  const Facts& facts = draft.facts(value);
+  if (const Tensor* row = draft.Constant(value)) {
+    return row->shape().size() == 1 && row->dtype() == DType::kF32 ? Kind::kTypes : Kind::kNone;
+  }
+  const Node* node = draft.Producer(value);
+  if (node == nullptr || !IsTableGather(draft, *node) || !facts.has_rank(3)) return Kind::kNone;
+  const ValueId ids = node->inputs[1];
+  if (draft.Producer(ids, "laconic.Positions") != nullptr) return Kind::kPositions;
+  if (!draft.IsInput(ids)) return Kind::kNone;
+  return draft.name(ids) == "input_ids"        ? Kind::kWords
+         : draft.name(ids) == "token_type_ids" ? Kind::kTypes
+                                               : Kind::kNone;
+}
+
+class Embeddings {
+ public:
+  explicit Embeddings(Draft* draft) : draft_(*draft), prober_(*draft), ids_(draft->FindInput("input_ids")) {}
+
+  bool Run() {
+    if (!ids_ || !draft_.facts(*ids_).has_rank(2)) return false;
+    bool changed = false;
+    for (NodeId id = 0, end = draft_.num_nodes(); id < end; ++id) {
+      const Node* node = draft_.FindNode(id);
+      if (node == nullptr) continue;
+      changed = (IsTableGather(draft_, *node) && RecogniseIndex(*node)) ||
+                (node->op == "Slice" && RecogniseRows(*node)) || changed;
+    }
+    for (NodeId id = 0, end = draft_.num_nodes(); id < end; ++id) {
+      const Node* node = draft_.FindNode(id);
+      changed = (node != nullptr && node->op == "Add" && Order(*node)) || changed;
+    }
+    return changed;
+  }
+
+ private:
+  ValueId Positions(std::int64_t offset, const std::string& name) {
+    const auto [found, is_new] = positions_.try_emplace(offset, kNoValue);
+    if (is_new) found->second = draft_.AddNode("laconic.Positions", name, {*ids_}, {{"offset", offset}});
+    return found->second;
+  }
+
+  // table[index] with an index that is no input.
+  bool RecogniseIndex(const Node& node) {
+    const ValueId value = node.outputs[0];
+    const ValueId index = node.inputs[1];
+    if (draft_.IsInput(index) || draft_.Producer(index, "laconic.Positions") != nullptr) return false;
+    if (const auto offset = prober_.FindPositions(index)) {
+      draft_.Rewrite(value, "Gather", {node.inputs[0], Positions(*offset, draft_.name(value) + "_positions")});
+      return true;
+    }
+    const std::string why = prober_.reason();
+    const Tensor* table = draft_.Constant(node.inputs[0]);
+    if (table == nullptr || !prober_.IsZero(index) || draft_.IsOutput(value)) {
+      draft_.Note(value, "its index is neither an input nor positions: " + why);
+      return false;
+    }
+    const Tensor row = table->Slice(0, 1).Contiguous().Reshaped({table->shape()[1]});
+    draft_.Replace(value, draft_.AddConstant(draft_.name(node.inputs[0]), row));
+    return true;
+  }
+
+  // table[begin : begin + sequence], perhaps with an axis of size 1 before.
+  bool RecogniseRows(const Node& node) {
+    const ValueId value = node.outputs[0];
+    const Tensor* table = draft_.Constant(node.inputs[0]);
+    const Facts& facts = draft_.facts(value);
+    if (table == nullptr || table->dtype() != DType::kF32 || !facts.has_shape || draft_.IsOutput(value)) return false;
+    const std::size_t rank = table->shape().size();
+    const bool is_table = rank == 2 || (rank == 3 && table->shape()[0] == 1);
+    const auto begin = draft_.Integers(node.inputs[1]);
+    if (!is_table || !begin || begin->size() != 1 || (*begin)[0] < 0 || !table->is_contiguous() ||
+        !SameSize(facts.shape[rank - 2], draft_.facts(*ids_).shape[1]) ||
+        !facts.shape[rank - 1].Is(table->shape()[rank - 1])) {
+      return false;
+    }
+    const Shape matrix = {table->shape()[rank - 2], table->shape()[rank - 1]};
+    const ValueId rows =
+        rank == 2 ? node.inputs[0] : draft_.AddConstant(draft_.name(node.inputs[0]), table->Reshaped(matrix));
+    draft_.Rewrite(value, "Gather", {rows, Positions((*begin)[0], draft_.name(value) + "_positions")});
+    return true;
+  }
+
+  // The embeddings that `value` is a sum of; false if it is more than that.
+  bool CollectTerms(ValueId value, int depth, std::vector<std::pair<Kind, ValueId>>* terms) {
+    if (const Kind kind = KindOf(draft_, value); kind != Kind::kNone) {
+      terms->emplace_back(kind, value);
+      return true;
+    }
+    if (IsRow(draft_, value,
+              draft_.facts(value).has_shape && !draft_.facts(value).shape.empty() ? draft_.facts(value).shape.back()
+                                                                                  : Size())) {
+      terms->emplace_back(Kind::kTypes, value);
+      return true;
+    }
+    const Node* node = draft_.Producer(value, "Add");
+    return node != nullptr && depth > 0 && CollectTerms(node->inputs[0], depth - 1, terms) &&
+           CollectTerms(node->inputs[1], depth - 1, terms);
+  }
+
+  bool Order(const Node& node) {
+    std::vector<std::pair<Kind, ValueId>> terms;
+    constexpr int kDepth = 3;
+    if (!CollectTerms(node.outputs[0], kDepth, &terms) || terms.size() < 2) return false;
+    const auto by_kind = [](const auto& a, const auto& b) { return a.first < b.first; };
+    const bool is_left_deep = KindOf(draft_, node.inputs[1]) != Kind::kNone;
+    if (is_left_deep && std::ranges::is_sorted(terms, by_kind)) return false;
+    std::ranges::stable_sort(terms, by_kind);
+    if (terms[0].first != Kind::kWords) return false;  // a partial sum; the whole one has the words
+    ValueId sum = terms[0].second;
+    for (std::size_t i = 1; i + 1 < terms.size(); ++i) {
+      sum = draft_.AddNode("Add", draft_.name(node.outputs[0]) + "_part", {sum, Term(terms[i].second)});
+    }
+    draft_.Rewrite(node.outputs[0], "Add", {sum, Term(terms.back().second)});
+    return true;
+  }
+
+  ValueId Term(ValueId value) { return draft_.Constant(value) == nullptr ? value : AsRow(&draft_, value); }
+
+  Draft& draft_;
+  Prober prober_;
+  std::optional<ValueId> ids_;
+  std::unordered_map<std::int64_t, ValueId> positions_;
+};
+
+}  // namespace
+
+bool FuseEmbeddings(Draft* draft) { return Embeddings(draft).Run(); }
+
+}  // namespace laconic::passes::fusion

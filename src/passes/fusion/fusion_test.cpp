@@ -1,0 +1,518 @@
+// Each rewrite on the forms that exporters give it. What a graph becomes is told by its ops; that it still computes the
+// same, by the interpreter, which knows nothing of the rewrites.
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <random>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "graph/text_form.h"
+#include "interpreter/interpreter.h"
+#include "passes/fusion/pipeline.h"
+#include "passes/fusion/size.h"
+
+namespace laconic::passes {
+namespace {
+
+using testing::Contains;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using Integers = std::vector<std::int64_t>;
+
+class Builder {
+ public:
+  Graph graph;
+
+  ValueId Ids(const std::string& name) { return graph.AddInput(name, {DType::kS64, {"b", "s"}}); }
+  ValueId Hidden(std::int64_t width) { return graph.AddInput("x", {DType::kF32, {"batch", "sequence", width}}); }
+  ValueId Node(const std::string& op, const std::vector<ValueId>& inputs, const Attributes& attributes = {}) {
+    return graph.AddNode(op, Name(op), inputs, attributes);
+  }
+  ValueId Floats(const Shape& shape, const std::vector<float>& values) {
+    return graph.AddInitializer(Name("const"), Tensor::FromValues<float>(shape, values));
+  }
+  ValueId Scalar(float value) { return Floats({}, {value}); }
+  ValueId Ints(const Integers& values) {
+    const Shape shape = {static_cast<std::int64_t>(values.size())};
+    return graph.AddInitializer(Name("const"), Tensor::FromValues<std::int64_t>(shape, values));
+  }
+  ValueId Int(std::int64_t value) {
+    return graph.AddInitializer(Name("const"), Tensor::FromValues<std::int64_t>({}, Integers{value}));
+  }
+  ValueId Random(const Shape& shape, const std::string& name = "") {
+    std::vector<float> values(static_cast<std::size_t>(NumElements(shape)));
+    std::ranges::generate(values, [this] { return normal_(random_); });
+    return graph.AddInitializer(name.empty() ? Name("const") : name, Tensor::FromValues<float>(shape, values));
+  }
+  ValueId Codes(const Shape& shape) {
+    std::vector<std::int8_t> values(static_cast<std::size_t>(NumElements(shape)));
+    std::ranges::generate(values, [this] { return static_cast<std::int8_t>(random_() % 255 - 127); });
+    return graph.AddInitializer(Name("codes"), Tensor::FromValues<std::int8_t>(shape, values));
+  }
+  std::string Name(const std::string& stem) { return stem + std::to_string(count_++); }
+
+ private:
+  std::mt19937 random_{7};
+  std::normal_distribution<float> normal_;
+  int count_ = 0;
+};
+
+std::vector<std::string> Ops(const Graph& graph) {
+  std::vector<std::string> ops;
+  std::ranges::transform(graph.nodes(), std::back_inserter(ops), &Node::op);
+  return ops;
+}
+
+// Three texts of seven tokens, with holes in the mask.
+Tensor InputFor(const Graph& graph, ValueId input) {
+  constexpr std::int64_t kBatch = 3;
+  constexpr std::int64_t kLength = 7;
+  const Value& value = graph.value(input);
+  std::mt19937 random(11);
+  if (value.type.dtype == DType::kF32) {
+    const Shape shape = {kBatch, kLength, value.type.shape.back().size};
+    std::vector<float> floats(static_cast<std::size_t>(NumElements(shape)));
+    std::normal_distribution<float> normal;
+    std::ranges::generate(floats, [&] { return normal(random); });
+    return Tensor::FromValues<float>(shape, floats);
+  }
+  Integers ints;
+  for (std::int64_t i = 0; i < kBatch * kLength; ++i) {
+    const bool is_mask = value.name == "attention_mask";
+    ints.push_back(is_mask ? (i % kLength == 0 ? 1 : static_cast<std::int64_t>(random() % 2))
+                           : static_cast<std::int64_t>(random() % (value.name == "token_type_ids" ? 2 : 20)));
+  }
+  return Tensor::FromValues<std::int64_t>({kBatch, kLength}, ints);
+}
+
+std::vector<float> Run(const Graph& graph) {
+  std::map<ValueId, Tensor> inputs;
+  for (const ValueId input : graph.inputs()) {
+    inputs[input] = InputFor(graph, input);
+  }
+  std::vector<float> all;
+  for (const Tensor& tensor : Interpret(graph, inputs)) {
+    const Tensor flat = tensor.ToF32().Contiguous();
+    all.insert(all.end(), flat.values<float>().begin(), flat.values<float>().end());
+  }
+  return all;
+}
+
+// Fuses, and expects the same numbers. The rewrites reorder float arithmetic: 1e-4 is some hundred roundings of sums
+// of up to 32 terms near 1; a wrong factor, axis or weight changes the first digit.
+FusionResult ExpectSame(const Graph& graph) {
+  FusionResult result = Fuse(graph);
+  const std::vector<float> expected = Run(graph);
+  const std::vector<float> got = Run(result.graph);
+  EXPECT_EQ(got.size(), expected.size());
+  for (std::size_t i = 0; i < std::min(got.size(), expected.size()); ++i) {
+    if (!(std::abs(got[i] - expected[i]) <= 1e-4F * std::max(1.0F, std::abs(expected[i])))) {
+      ADD_FAILURE() << "element " << i << ": " << got[i] << ", expected " << expected[i] << "\n"
+                    << PrintGraph(result.graph);
+      break;
+    }
+  }
+  EXPECT_EQ(PrintGraph(Fuse(result.graph).graph), PrintGraph(result.graph)) << "not a fixed point";
+  return result;
+}
+
+Graph Finish(Builder b, ValueId output) {
+  b.graph.AddOutput(output);
+  return std::move(b.graph);
+}
+
+TEST(SizeTest, Calculates) {
+  using fusion::Size;
+  const Size b = Size::Named("batch");
+  const Size s = Size::Named("sequence");
+  EXPECT_TRUE(SameSize(Quotient(b * s * 768, b * s * 64), 12));
+  EXPECT_TRUE(SameSize((b + 1) * (s - 1), b * s - b + s - 1));
+  EXPECT_TRUE(SameSize(Quotient(b * s, s * b), 1));
+  EXPECT_FALSE(Quotient(b, s).is_known());
+  EXPECT_FALSE(Quotient(b * 3, 2).is_known());
+  EXPECT_FALSE(SameSize(Size(), Size()));
+  EXPECT_FALSE((Size(std::int64_t{1} << 62) * 4).is_known());
+  EXPECT_EQ((b * 2 + 3).ToDim().symbol, "3 + 2 * batch");
+}
+
+TEST(LayerNormalizationTest, IsFoundInEveryForm) {
+  for (int form = 0; form < 8; ++form) {
+    SCOPED_TRACE(form);
+    Builder b;
+    const ValueId x = b.Hidden(8);
+    const ValueId gamma = b.Random({8});
+    const ValueId beta = b.Random({8});
+    const auto mean_of = [&](ValueId v) { return b.Node("ReduceMean", {v, b.Ints({form % 2 == 0 ? -1 : 2})}); };
+    const ValueId mean = mean_of(x);
+    const ValueId d = b.Node("Sub", {x, mean});
+    const ValueId square =
+        form % 3 == 0 ? b.Node("Pow", {d, b.Scalar(2)}) : b.Node("Mul", {d, b.Node("Sub", {x, mean})});
+    const ValueId variance = b.Node("Add", {b.Scalar(1e-5F), mean_of(square)});
+    const ValueId root = form == 5 ? b.Node("Pow", {variance, b.Scalar(0.5F)}) : b.Node("Sqrt", {variance});
+    ValueId y = kNoValue;
+    if (form == 7) {  // TensorFlow's batch form
+      const ValueId scale = b.Node("Mul", {b.Node("Reciprocal", {root}), gamma});
+      const ValueId shift = b.Node("Sub", {beta, b.Node("Mul", {mean, scale})});
+      y = b.Node("Add", {b.Node("Mul", {x, scale}), shift});
+    } else {
+      const ValueId normal = form == 2   ? b.Node("Mul", {b.Node("Reciprocal", {root}), d})
+                             : form == 4 ? b.Node("Mul", {d, b.Node("Div", {b.Scalar(1), root})})
+                                         : b.Node("Div", {d, root});
+      const ValueId product = form % 2 == 0 ? b.Node("Mul", {normal, gamma}) : b.Node("Mul", {gamma, normal});
+      y = form % 3 == 0 ? b.Node("Add", {product, beta}) : b.Node("Add", {beta, product});
+    }
+    EXPECT_THAT(Ops(ExpectSame(Finish(std::move(b), y)).graph), ElementsAre("LayerNormalization"));
+  }
+}
+
+TEST(LayerNormalizationTest, OfAnotherAxisStays) {
+  Builder b;
+  const ValueId x = b.Hidden(8);
+  const ValueId d = b.Node("Sub", {x, b.Node("ReduceMean", {x, b.Ints({1})})});
+  const ValueId variance = b.Node("ReduceMean", {b.Node("Mul", {d, d}), b.Ints({1})});
+  const ValueId normal = b.Node("Div", {d, b.Node("Sqrt", {b.Node("Add", {variance, b.Scalar(1e-5F)})})});
+  const ValueId y = b.Node("Add", {b.Node("Mul", {normal, b.Random({8})}), b.Random({8})});
+  EXPECT_THAT(Ops(ExpectSame(Finish(std::move(b), y)).graph), Contains("ReduceMean"));
+}
+
+TEST(GeluTest, IsFoundInEveryAssociation) {
+  for (int form = 0; form < 6; ++form) {
+    SCOPED_TRACE(form);
+    Builder b;
+    const ValueId x = b.Hidden(8);
+    ValueId curve = kNoValue;
+    if (form < 3) {
+      curve = b.Node(
+          "Erf", {form == 0 ? b.Node("Div", {x, b.Scalar(1.4142135F)}) : b.Node("Mul", {b.Scalar(0.70710677F), x})});
+    } else {
+      const ValueId cube = form == 3 ? b.Node("Pow", {x, b.Scalar(3)}) : b.Node("Mul", {x, b.Node("Mul", {x, x})});
+      const ValueId sum = b.Node("Add", {x, b.Node("Mul", {b.Scalar(0.044715F), cube})});
+      const ValueId square = b.Node("Mul", {b.Scalar(0.044715F), b.Node("Mul", {x, x})});
+      const ValueId factored = b.Node("Mul", {x, b.Node("Add", {b.Scalar(1), square})});
+      curve = b.Node("Tanh", {b.Node("Mul", {b.Scalar(0.7978846F), form == 5 ? factored : sum})});
+    }
+    const ValueId one = b.Node("Add", {curve, b.Scalar(1)});
+    const ValueId y = form % 3 == 0   ? b.Node("Mul", {b.Node("Mul", {x, one}), b.Scalar(0.5F)})
+                      : form % 3 == 1 ? b.Node("Mul", {x, b.Node("Mul", {b.Scalar(0.5F), one})})
+                                      : b.Node("Mul", {b.Node("Div", {x, b.Scalar(2)}), one});
+    const FusionResult fused = ExpectSame(Finish(std::move(b), y));
+    ASSERT_THAT(Ops(fused.graph), ElementsAre("Gelu"));
+    EXPECT_EQ(StringAttribute(fused.graph.nodes()[0], "approximate"), form < 3 ? "none" : "tanh");
+  }
+}
+
+TEST(GeluTest, WithAnotherConstantStays) {
+  Builder b;
+  const ValueId x = b.Hidden(8);
+  const ValueId one = b.Node("Add", {b.Node("Erf", {b.Node("Mul", {x, b.Scalar(0.72F)})}), b.Scalar(1)});
+  const ValueId y = b.Node("Mul", {b.Node("Mul", {x, one}), b.Scalar(0.5F)});
+  EXPECT_THAT(Ops(ExpectSame(Finish(std::move(b), y)).graph), Contains("Erf"));
+}
+
+TEST(LinearTest, IsFoundFromMatMulAndGemm) {
+  for (int form = 0; form < 6; ++form) {
+    SCOPED_TRACE(form);
+    Builder b;
+    const ValueId x = b.Hidden(8);
+    const ValueId bias = b.Random({6}, "layer.bias");
+    const ValueId plain = b.Random({8, 6}, "onnx::MatMul_7");
+    const ValueId turned = b.Random({6, 8});
+    const ValueId scale = b.Floats({6}, {.01F, .02F, .03F, .04F, .05F, .06F});
+    const auto flat = [&] { return b.Node("Reshape", {x, b.Ints({-1, 8})}); };
+    const auto deep = [&](ValueId y) {
+      return b.Node("Reshape", {y, b.Node("Concat", {b.Node("Shape", {x}, {{"end", std::int64_t{2}}}), b.Ints({6})},
+                                          {{"axis", std::int64_t{0}}})});
+    };
+    ValueId y = kNoValue;
+    if (form == 0) y = b.Node("Add", {b.Node("MatMul", {x, plain}), bias});
+    if (form == 1) y = b.Node("Add", {bias, b.Node("MatMul", {x, b.Node("Transpose", {turned})})});
+    if (form == 2) y = deep(b.Node("Gemm", {flat(), turned, bias}, {{"transB", std::int64_t{1}}}));
+    if (form == 3) y = deep(b.Node("Add", {b.Node("MatMul", {flat(), plain}), bias}));
+    if (form == 4) {
+      const ValueId stored = b.Node("DequantizeLinear", {b.Codes({6, 8}), scale}, {{"axis", std::int64_t{0}}});
+      y = b.Node("Add", {b.Node("MatMul", {x, b.Node("Transpose", {stored}, {{"perm", Integers{1, 0}}})}), bias});
+    }
+    if (form == 5) y = deep(b.Node("Gelu", {b.Node("Gemm", {flat(), plain, bias})}));
+    const FusionResult fused = ExpectSame(Finish(std::move(b), y));
+    std::vector<std::string> ops = {"laconic.Linear"};
+    if (form == 4) ops.insert(ops.begin(), "DequantizeLinear");
+    if (form == 5) ops.emplace_back("Gelu");
+    EXPECT_EQ(Ops(fused.graph), ops);
+    EXPECT_EQ(fused.graph.FindValue("layer.weight").has_value(), form <= 1 || form == 3);
+  }
+}
+
+TEST(LinearTest, ScaledGemmStays) {
+  Builder b;
+  const ValueId x = b.Node("Gather", {b.Hidden(8), b.Int(0)}, {{"axis", std::int64_t{1}}});
+  const ValueId y = b.Node("Gemm", {x, b.Random({8, 6})}, {{"alpha", 2.0F}});
+  EXPECT_THAT(Ops(ExpectSame(Finish(std::move(b), y)).graph), ElementsAre("Gather", "Gemm"));
+}
+
+struct AttentionForm {
+  std::string mask = "additive";  // or none, infinite, where, drop, expanded, causal, window
+  int scale = 0;                  // 0: Div after, 1: Mul on q, 2: square roots on both, 3: none
+  bool packed = false;
+  bool turned_by_reshape = false;  // k as [batch * heads, tokens, numbers] on its way, as torch's dynamo exporter does
+  bool replaces_nan = false;
+};
+
+Graph MakeAttention(const AttentionForm& form) {
+  Builder b;
+  const ValueId x = b.Hidden(8);
+  const ValueId mask = b.Ids("attention_mask");
+  const auto linear = [&](std::int64_t width) {
+    return b.Node("Add", {b.Node("MatMul", {x, b.Random({8, width})}), b.Random({width})});
+  };
+  std::vector<ValueId> qkv;
+  if (form.packed) {
+    qkv = b.graph.AddNode("Split", {"q", "k", "v"}, {linear(24)}, {{"axis", std::int64_t{-1}}});
+  } else {
+    qkv = {linear(8), linear(8), linear(8)};
+  }
+  const auto heads = [&](ValueId v, const Integers& perm) {
+    return b.Node("Transpose",
+                  {
+                      b.Node("Reshape", {v, b.Ints({0, -1, 2, 4})}),
+                  },
+                  {{"perm", perm}});
+  };
+  ValueId q = heads(qkv[0], {0, 2, 1, 3});
+  ValueId k = heads(qkv[1], {0, 2, form.turned_by_reshape ? 1 : 3, form.turned_by_reshape ? 3 : 1});
+  if (form.turned_by_reshape) {
+    const ValueId shape = b.Node("Shape", {k});
+    const ValueId flat =
+        b.Node("Reshape", {k, b.Node("Concat", {b.Ints({-1}), b.Node("Slice", {shape, b.Ints({-2}), b.Ints({9})})},
+                                     {{"axis", std::int64_t{0}}})});
+    const ValueId order = b.Ints({0, 1, 3, 2});
+    k = b.Node("Reshape",
+               {b.Node("Transpose", {flat}, {{"perm", Integers{0, 2, 1}}}), b.Node("Gather", {shape, order})});
+  }
+  const ValueId v = heads(qkv[2], {0, 2, 1, 3});
+  if (form.scale == 1) q = b.Node("Mul", {q, b.Scalar(0.5F)});
+  if (form.scale == 2) {
+    q = b.Node("Mul", {q, b.Scalar(std::sqrt(0.5F))});
+    k = b.Node("Mul", {k, b.Scalar(std::sqrt(0.5F))});
+  }
+  ValueId scores = b.Node("MatMul", {q, k});
+  if (form.scale == 0) scores = b.Node("Div", {scores, b.Scalar(2)});
+  const ValueId row = b.Node("Unsqueeze", {mask, b.Ints({1, 2})});
+  const ValueId places = b.Node("Range", {b.Int(0), b.Node("Gather", {b.Node("Shape", {mask}), b.Int(1)}), b.Int(1)});
+  const ValueId queries = b.Node("Unsqueeze", {places, b.Ints({1})});
+  const auto additive = [&](ValueId keep, float low) { return b.Node("Where", {keep, b.Scalar(0), b.Scalar(low)}); };
+  const ValueId keep = b.Node("Cast", {row}, {{"to", std::string("bool")}});
+  if (form.mask == "additive") {
+    const ValueId inverse = b.Node("Sub", {b.Scalar(1), b.Node("Cast", {row}, {{"to", std::string("f32")}})});
+    scores = b.Node("Add", {scores, b.Node("Mul", {inverse, b.Scalar(-10000)})});
+  } else if (form.mask == "infinite") {
+    scores = b.Node("Add", {additive(keep, -INFINITY), scores});
+  } else if (form.mask == "where") {
+    scores = b.Node("Where", {keep, scores, b.Scalar(-3e38F)});
+  } else if (form.mask == "drop") {
+    const ValueId drop = b.Node("Equal", {row, b.Int(0)});
+    scores = b.Node("Where", {b.Node("Expand", {drop, b.Node("Shape", {scores})}), b.Scalar(-INFINITY), scores});
+  } else if (form.mask == "expanded") {
+    const ValueId shape = b.Node("Concat",
+                                 {b.Node("Slice", {b.Node("Shape", {mask}), b.Ints({0}), b.Ints({1})}), b.Ints({1}),
+                                  b.Node("Slice", {b.Node("Shape", {mask}), b.Ints({1}), b.Ints({2})}),
+                                  b.Node("Slice", {b.Node("Shape", {mask}), b.Ints({1}), b.Ints({2})})},
+                                 {{"axis", std::int64_t{0}}});
+    scores = b.Node("Add", {scores, additive(b.Node("Expand", {keep, shape}), -3.4e38F)});
+  } else if (form.mask == "causal") {
+    const ValueId earlier = b.Node("LessOrEqual", {places, queries});
+    scores = b.Node("Add", {scores, additive(b.Node("And", {keep, earlier}), -3.4e38F)});
+  } else if (form.mask == "window") {
+    const ValueId distance = b.Node("Abs", {b.Node("Sub", {places, queries})});
+    const ValueId near = b.Node("LessOrEqual", {distance, b.Int(64)});
+    scores = b.Node("Add", {scores, additive(b.Node("And", {keep, near}), -3.4e38F)});
+  }
+  ValueId weights = b.Node("Softmax", {scores});
+  if (form.replaces_nan) weights = b.Node("Where", {b.Node("IsNaN", {weights}), b.Scalar(0), weights});
+  const ValueId context = b.Node("Transpose", {b.Node("MatMul", {weights, v})}, {{"perm", Integers{0, 2, 1, 3}}});
+  return Finish(std::move(b), b.Node("Reshape", {context, b.Ints({0, 0, 8})}));
+}
+
+TEST(AttentionTest, IsFoundWithEveryMaskAndScale) {
+  for (const AttentionForm& form : std::vector<AttentionForm>{{},
+                                                              {"infinite", 1},
+                                                              {"where", 2},
+                                                              {"drop", 0},
+                                                              {"expanded", 2, false, true, true},
+                                                              {"additive", 1, true},
+                                                              {"additive", 3}}) {
+    SCOPED_TRACE(form.mask + std::to_string(form.scale));
+    const FusionResult fused = ExpectSame(MakeAttention(form));
+    EXPECT_THAT(Ops(fused.graph),
+                ElementsAre("laconic.Linear", "laconic.Linear", "laconic.Linear", "laconic.KeyMask", "Attention"));
+    const Node& attention = fused.graph.nodes().back();
+    EXPECT_EQ(IntAttribute(attention, "q_num_heads"), 2);
+    EXPECT_EQ(FloatAttribute(attention, "scale"), form.scale == 3 ? 1 : 0.5F);
+    EXPECT_TRUE(fused.general.empty());
+  }
+}
+
+TEST(AttentionTest, WithoutMaskHasNone) {
+  EXPECT_THAT(Ops(ExpectSame(MakeAttention({.mask = "none"})).graph),
+              ElementsAre("laconic.Linear", "laconic.Linear", "laconic.Linear", "Attention"));
+}
+
+TEST(AttentionTest, OtherMasksStayAndSayWhy) {
+  for (const char* mask : {"causal", "window"}) {
+    const FusionResult fused = ExpectSame(MakeAttention({.mask = mask}));
+    EXPECT_THAT(Ops(fused.graph), Contains("Softmax"));
+    EXPECT_THAT(fused.general, Contains(HasSubstr("is no mask over keys")));
+  }
+}
+
+TEST(EmbeddingsTest, AreFoundAndOrdered) {
+  for (int form = 0; form < 5; ++form) {
+    SCOPED_TRACE(form);
+    Builder b;
+    const ValueId ids = b.Ids("input_ids");
+    const ValueId words = b.Node("Gather", {b.Random({20, 8}), ids});
+    const ValueId length = b.Node("Slice", {b.Node("Shape", {ids}), b.Ints({1}), b.Ints({2})});
+    const ValueId table = b.Random({24, 8});
+    ValueId positions = kNoValue;
+    if (form == 0) {  // a buffer of places, cut
+      Integers places(24);
+      std::iota(places.begin(), places.end(), 0);
+      const ValueId buffer = b.graph.AddInitializer("buffer", Tensor::FromValues<std::int64_t>({1, 24}, places));
+      positions = b.Node("Gather", {table, b.Node("Slice", {buffer, b.Ints({0}), length, b.Ints({1})})});
+    } else if (form == 1) {
+      const ValueId range = b.Node("Range", {b.Int(0), b.Node("Squeeze", {length}), b.Int(1)});
+      positions = b.Node("Gather", {table, b.Node("Expand", {range, b.Node("Shape", {ids})})});
+    } else if (form == 2) {  // RoBERTa: counted from the padding's id
+      const ValueId real =
+          b.Node("Cast", {b.Node("Not", {b.Node("Equal", {ids, b.Int(777)})})}, {{"to", std::string("s64")}});
+      const ValueId count = b.Node("Mul", {b.Node("CumSum", {real, b.Int(1)}), real});
+      positions = b.Node("Gather", {table, b.Node("Add", {count, b.Int(1)})});
+    } else {  // rows of the table, cut
+      positions = b.Node("Slice", {table, b.Ints({form == 3 ? 0 : 2}),
+                                   form == 3 ? length : b.Node("Add", {length, b.Ints({2})}), b.Ints({0})});
+    }
+    const ValueId zeros = b.Node("Mul", {ids, b.Int(0)});
+    const ValueId types = form % 2 == 0 ? b.Node("Gather", {b.Random({2, 8}), b.Ids("token_type_ids")})
+                                        : b.Node("Gather", {b.Random({2, 8}), zeros});
+    const ValueId sum = form < 2 ? b.Node("Add", {positions, b.Node("Add", {types, words})})
+                                 : b.Node("Add", {b.Node("Add", {words, positions}), types});
+    const FusionResult fused = ExpectSame(Finish(std::move(b), sum));
+    const bool has_types = form % 2 == 0;
+    const std::vector<std::string> with_types = {"Gather", "Gather", "Add", "laconic.Positions", "Gather", "Add"};
+    const std::vector<std::string> with_row = {"Gather", "Add", "laconic.Positions", "Gather", "Add"};
+    EXPECT_EQ(Ops(fused.graph), has_types ? with_types : with_row) << PrintGraph(fused.graph);
+    const auto found = std::ranges::find(fused.graph.nodes(), "laconic.Positions", &Node::op);
+    ASSERT_NE(found, fused.graph.nodes().end());
+    EXPECT_EQ(IntAttribute(*found, "offset"), form == 2 || form == 4 ? 2 : 0);
+  }
+}
+
+TEST(PoolingTest, FirstToken) {
+  for (int form = 0; form < 3; ++form) {
+    SCOPED_TRACE(form);
+    Builder b;
+    const ValueId x = b.Hidden(8);
+    ValueId y = kNoValue;
+    if (form == 0) y = b.Node("Squeeze", {b.Node("Slice", {x, b.Ints({0}), b.Ints({1}), b.Ints({1})}), b.Ints({1})});
+    if (form == 1)
+      y = b.Node("Reshape", {b.Node("Gather", {x, b.Ints({0})}, {{"axis", std::int64_t{1}}}), b.Ints({-1, 8})});
+    if (form == 2)
+      y = b.Node("Gather", {b.Node("Slice", {x, b.Ints({0}), b.Ints({1LL << 40}), b.Ints({0})}), b.Int(0)},
+                 {{"axis", std::int64_t{1}}});
+    EXPECT_THAT(Ops(ExpectSame(Finish(std::move(b), y)).graph), ElementsAre("Gather"));
+  }
+}
+
+TEST(PoolingTest, MeanOverTheMask) {
+  for (const bool clipped : {true, false}) {
+    Builder b;
+    const ValueId x = b.Hidden(8);
+    const ValueId mask =
+        b.Node("Cast", {b.Node("Unsqueeze", {b.Ids("attention_mask"), b.Ints({-1})})}, {{"to", std::string("f32")}});
+    const ValueId wide = b.Node("Expand", {mask, b.Node("Shape", {x})});
+    const ValueId sum = b.Node("ReduceSum", {b.Node("Mul", {x, wide}), b.Ints({1})}, {{"keepdims", std::int64_t{0}}});
+    const ValueId count = b.Node("ReduceSum", {wide, b.Ints({1})}, {{"keepdims", std::int64_t{0}}});
+    const ValueId divisor = clipped ? b.Node("Clip", {count, b.Scalar(1e-9F)}) : b.Node("Add", {count, b.Scalar(1)});
+    const FusionResult fused = ExpectSame(Finish(std::move(b), b.Node("Div", {sum, divisor})));
+    EXPECT_EQ(Ops(fused.graph) == std::vector<std::string>{"laconic.MeanPool"}, clipped);
+  }
+}
+
+TEST(QuantizedTest, DynamicBecomesALinear) {
+  Builder b;
+  const ValueId x = b.Hidden(8);
+  const std::vector<ValueId> codes = b.graph.AddNode("DynamicQuantizeLinear", {"q", "scale", "zero"}, {x});
+  const ValueId zero =
+      b.graph.AddInitializer("w_zero", Tensor::FromValues<std::int8_t>({}, std::vector<std::int8_t>{3}));
+  const ValueId product = b.Node("MatMulInteger", {codes[0], b.Codes({8, 6}), codes[2], zero});
+  const ValueId scale = b.Node("Mul", {codes[1], b.Scalar(0.01F)});
+  const ValueId real = b.Node("Mul", {b.Node("Cast", {product}, {{"to", std::string("f32")}}), scale});
+  b.graph.AddOutput(b.Node("Add", {real, b.Random({6})}));
+  const Graph fused = Fuse(b.graph).graph;  // one scale a text, where the file has one for the batch: other numbers
+  EXPECT_THAT(Ops(fused), ElementsAre("laconic.DynamicQuantize", "DequantizeLinear", "laconic.Linear"));
+  EXPECT_EQ(StringAttribute(fused.nodes()[0], "granularity"), "tensor");
+}
+
+TEST(QuantizedTest, IntegerMatMulBecomesALinear) {
+  Builder b;
+  const ValueId scale = b.Scalar(0.02F);
+  const ValueId zero =
+      b.graph.AddInitializer("zero", Tensor::FromValues<std::uint8_t>({}, std::vector<std::uint8_t>{128}));
+  const ValueId w_zero =
+      b.graph.AddInitializer("w_zero", Tensor::FromValues<std::int8_t>({}, std::vector<std::int8_t>{0}));
+  const ValueId x = b.Node("QuantizeLinear", {b.Hidden(8), scale, zero});
+  const ValueId y =
+      b.Node("QLinearMatMul", {x, scale, zero, b.Codes({8, 6}), b.Scalar(0.01F), w_zero, b.Scalar(0.1F), zero});
+  const FusionResult fused = ExpectSame(Finish(std::move(b), b.Node("DequantizeLinear", {y, b.Scalar(0.1F), zero})));
+  EXPECT_THAT(Ops(fused.graph), ElementsAre("QuantizeLinear", "DequantizeLinear", "DequantizeLinear", "laconic.Linear",
+                                            "QuantizeLinear", "DequantizeLinear"));
+}
+
+TEST(PipelineTest, KeepsOutputsUnderTheirNames) {
+  Builder b;
+  const ValueId x = b.Hidden(8);
+  const ValueId same = b.graph.AddNode("Identity", "same", {x});
+  const ValueId y = b.graph.AddNode("Identity", "y", {b.Node("Relu", {x})});
+  for (const ValueId output : {x, same, y, y}) {
+    b.graph.AddOutput(output);
+  }
+  const Graph fused = ExpectSame(b.graph).graph;
+  std::vector<std::string> names;
+  std::ranges::transform(fused.outputs(), std::back_inserter(names), [&](ValueId id) { return fused.value(id).name; });
+  EXPECT_THAT(names, ElementsAre("x", "same", "y", "y"));
+}
+
+TEST(PipelineTest, SharesWeightsThatAFileRepeats) {
+  Builder b;
+  const ValueId x = b.Hidden(8);
+  const std::vector<float> weight(64, 0.25F);
+  const ValueId first = b.Node("MatMul", {x, b.Floats({8, 8}, weight)});
+  const Graph fused = ExpectSame(Finish(std::move(b), b.Node("MatMul", {first, b.Floats({8, 8}, weight)}))).graph;
+  EXPECT_EQ(fused.initializers().size(), 1U);
+}
+
+// A chain of twenty thousand nodes of each kind that a pattern follows takes a second or two; quadratic work, minutes.
+TEST(PipelineTest, LongChainsTakeLinearTime) {
+  const auto begin = std::chrono::steady_clock::now();
+  for (const char* op : {"Relu", "Add", "Mul", "Reshape", "Transpose", "Where"}) {
+    Builder b;
+    const ValueId x = b.Hidden(8);
+    const ValueId open = b.graph.AddInput("shape", {DType::kS64, {4}});
+    const ValueId condition = b.Node("IsNaN", {x});
+    ValueId value = x;
+    for (int i = 0; i < 20000; ++i) {
+      const std::string name = op;
+      value = name == "Relu"        ? b.Node(op, {value})
+              : name == "Reshape"   ? b.Node(op, {value, open})
+              : name == "Transpose" ? b.Node(op, {value}, {{"perm", Integers{1, 0, 2}}})
+              : name == "Where"     ? b.Node(op, {condition, value, x})
+                                    : b.Node(op, {value, x});
+    }
+    Fuse(Finish(std::move(b), value));
+  }
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(60));
+}
+
+}  // namespace
+}  // namespace laconic::passes
