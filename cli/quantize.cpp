@@ -11,7 +11,7 @@
 #include "laconic/compare.h"
 #include "laconic/error.h"
 #include "laconic/model.h"
-#include "laconic/static.h"
+#include "laconic/static_quantization.h"
 
 namespace laconic::cli {
 namespace {

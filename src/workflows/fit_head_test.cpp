@@ -95,7 +95,7 @@ TEST(QuantizeModelTest, AnUnknownMethodListsTheKnownOnes) {
     FAIL() << "no error";
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), ErrorCode::kInvalidArgument);
-    EXPECT_THAT(error.what(), ::testing::HasSubstr("dynamic, fp16, bf16"));
+    EXPECT_THAT(error.what(), ::testing::HasSubstr("dynamic, static, fp16, bf16"));
   }
   EXPECT_THROW(QuantizeModel(QuantizeModel(model)), Error) << "twice";
   EXPECT_THROW(QuantizeModel(model, {.kinds = {"embedding"}, .include = {"classifier"}}), Error) << "selects nothing";

@@ -13,8 +13,10 @@ from support import (INTERRUPTED, IO, MALFORMED, NOT_FOUND, RESOURCE, TINY_BERT,
 
 class Options(CliTest):
     def test_unknown_method_lists_the_known_ones(self):
+        self.fails(USAGE, "quantize", TINY_BERT, "-o", self.folder / "out", "--method", "int3",
+                   says="unknown method 'int3'; known: dynamic, static, fp16, bf16")
         self.fails(USAGE, "quantize", TINY_BERT, "-o", self.folder / "out", "--method", "static",
-                   says="unknown method 'static'; known: dynamic, fp16, bf16")
+                   says="--method static needs --calibration")
 
     def test_unknown_names(self):
         out = ("-o", self.folder / "out")

@@ -1,4 +1,4 @@
-#include "laconic/static.h"
+#include "laconic/static_quantization.h"
 
 #include <algorithm>
 #include <cmath>
