@@ -147,6 +147,10 @@ ValueType QuantizeLinear(Inputs in, const Attributes& attributes, int) {
   return SameShape(in, in.size() > 2 && in[2] != nullptr ? in[2]->dtype : dtype);
 }
 
+ValueType BatchNormalization(Inputs in, const Attributes&, int output) {
+  return output == 0 ? *in[0] : *in[2 + static_cast<std::size_t>(output)];
+}
+
 ValueType ShapeOf(Inputs in, const Attributes& attributes, int) {
   const bool whole = !attributes.contains("start") && !attributes.contains("end");
   const bool known = whole && in[0]->has_shape;
@@ -164,7 +168,12 @@ std::vector<OpSchema> MakeOps() {
   const std::vector<AttributeSchema> arg = {{"axis", std::int64_t{0}}, {"keepdims", kYes}, {"select_last_index", kNo}};
   std::vector<OpSchema> ops = {
       {"Concat", 1, kAnyNumber, {{"axis", std::int64_t{0}, true}}, Joined},
-      {"BatchNormalization", 5, 5, {{"epsilon", 1e-5F}}, Same},
+      {"BatchNormalization",
+       5,
+       5,
+       {{"epsilon", 1e-5F}, {"momentum", 0.9F}, {"training_mode", kNo}},
+       BatchNormalization,
+       3},
       {"CumSum", 2, 2, {{"exclusive", kNo}, {"reverse", kNo}}, Same},
       {"DynamicQuantizeLinear", 1, 1, {}, DynamicQuantizeLinear, 3},
       {"Expand", 2, 2, {}, First},

@@ -8,24 +8,6 @@ namespace laconic {
 namespace interpreter {
 namespace {
 
-const OpEntry& FindEntry(std::string_view op) {
-  static const std::unordered_map<std::string_view, OpEntry> entries = [] {
-    std::unordered_map<std::string_view, OpEntry> map;
-    for (const auto ops : {AttentionOps(), CastOps(), ElementwiseOps(), IndexOps(), LogicOps(), MatrixOps(),
-                           NormalizeOps(), QuantizeOps(), ReduceOps(), ShapeOps(), SortOps()}) {
-      for (const OpEntry& entry : ops) {
-        map.emplace(entry.op, entry);
-      }
-    }
-    return map;
-  }();
-  const auto found = entries.find(op);
-  if (found == entries.end()) {
-    Fail(ErrorCode::kUnsupported, "operator '", op, "' is not implemented");
-  }
-  return found->second;
-}
-
 bool IsHalf(DType dtype) { return dtype == DType::kF16 || dtype == DType::kBF16; }
 
 // What the op's schema says of inputs of these very shapes; it refuses those that do not fit.
@@ -48,6 +30,25 @@ std::vector<DType> CheckInputs(const Node& node, const std::vector<Tensor>& inpu
 }
 
 }  // namespace
+
+const OpEntry& FindEntry(std::string_view op) {
+  static const std::unordered_map<std::string_view, OpEntry> entries = [] {
+    std::unordered_map<std::string_view, OpEntry> map;
+    for (const auto ops : {AttentionOps(), CastOps(), ElementwiseOps(), IndexOps(), LogicOps(), MatrixOps(),
+                           NormalizeOps(), QuantizeOps(), ReduceOps(), ShapeOps(), SortOps()}) {
+      for (const OpEntry& entry : ops) {
+        map.emplace(entry.op, entry);
+      }
+    }
+    return map;
+  }();
+  const auto found = entries.find(op);
+  if (found == entries.end()) {
+    Fail(ErrorCode::kUnsupported, "operator '", op, "' is not implemented");
+  }
+  return found->second;
+}
+
 }  // namespace interpreter
 
 std::vector<Tensor> Evaluate(const Node& node, std::span<const Tensor* const> inputs,

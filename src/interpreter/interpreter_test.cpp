@@ -6,6 +6,7 @@
 
 #include <gtest/gtest.h>
 
+#include "interpreter/op.h"
 #include "laconic/error.h"
 #include "quant/dynamic.h"
 #include "quant/weights.h"
@@ -50,6 +51,12 @@ TEST(InterpreterTest, ComputesOnlyWhatIsWanted) {
   EXPECT_EQ(MessageOf(graph, {{x, F32({2}, {0, 1})}}, {}),
             "invalid argument: no input 'unused' is given\n  in node 'product' (Mul)");
   EXPECT_EQ(MessageOf(graph, {{x, F32({3}, {0, 1, 2})}}, {}), "invalid argument: 'x': expected f32[2], got f32[3]");
+}
+
+TEST(InterpreterTest, HasEveryOperatorOfTheGraph) {
+  for (const std::string_view op : OpNames()) {
+    EXPECT_NO_THROW(interpreter::FindEntry(op)) << op;
+  }
 }
 
 TEST(InterpreterTest, ReadsStridedInputs) {

@@ -107,33 +107,74 @@ Tensors RunNormalizeLines(const OpCall& call) {
   return Dispatch(Floats(), call[0].dtype(), [&]<typename T>(T) { return NormalizeLines<is_centered, T>(call); });
 }
 
-// x, scale [C], bias [C], mean [C], variance [C]
+struct ChannelMoments {
+  std::vector<double> mean;
+  std::vector<double> variance;
+};
+
+// Over everything but axis 1.
+template <typename T>
+ChannelMoments MomentsOfChannels(const Tensor& x) {
+  const auto channels = static_cast<std::size_t>(x.shape()[1]);
+  const auto inner = static_cast<std::size_t>(Product(std::span(x.shape()).subspan(2)));
+  const auto values = x.values<T>();
+  const double count = static_cast<double>(values.size()) / static_cast<double>(channels);
+  ChannelMoments moments{std::vector<double>(channels), std::vector<double>(channels)};
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    moments.mean[i / inner % channels] += values[i] / count;
+  }
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    const double centered = values[i] - moments.mean[i / inner % channels];
+    moments.variance[i / inner % channels] += centered * centered / count;
+  }
+  return moments;
+}
+
+// x [N, C, ...], scale [C], bias [C], mean [C], variance [C]. In training mode x is normalised with its own moments,
+// and the second and third result are the given ones, moved towards them.
+template <typename T>
+Tensors NormalizeChannels(const OpCall& call) {
+  const Tensor& x = call[0];
+  const auto channels = static_cast<std::size_t>(x.shape()[1]);
+  const auto inner = static_cast<std::size_t>(Product(std::span(x.shape()).subspan(2)));
+  const std::array given = {call[3].values<T>(), call[4].values<T>()};
+  const bool is_training = call.Int("training_mode") != 0;
+  const ChannelMoments moments =
+      is_training ? MomentsOfChannels<T>(x)
+                  : ChannelMoments{{given[0].begin(), given[0].end()}, {given[1].begin(), given[1].end()}};
+  const double epsilon = call.Float("epsilon");
+  Tensors results = {call.Make<T>(x.shape(), [&](T* out) {
+    for (std::size_t i = 0; i < x.values<T>().size(); ++i) {
+      const std::size_t c = i / inner % channels;
+      const double normed = (x.values<T>()[i] - moments.mean[c]) / std::sqrt(moments.variance[c] + epsilon);
+      out[i] = static_cast<T>(normed * call[1].values<T>()[c] + call[2].values<T>()[c]);
+    }
+  })};
+  const double momentum = is_training ? call.Float("momentum") : 1;
+  for (const std::size_t i : {0, 1}) {
+    const std::vector<double>& own = i == 0 ? moments.mean : moments.variance;
+    results.push_back(call.Make<T>(call[3].shape(), [&](T* out) {
+      for (std::size_t c = 0; c < channels; ++c) {
+        out[c] = static_cast<T>(given[i][c] * momentum + own[c] * (1 - momentum));
+      }
+    }));
+  }
+  results.resize(call.num_outputs());
+  return results;
+}
+
 Tensors RunBatchNormalization(const OpCall& call) {
   const Tensor& x = call[0];
   if (x.shape().size() < 2) {
     Fail(ErrorCode::kInvalidFile, "expected at least 2 dimensions, got ", ToString(x.shape()));
   }
-  const std::int64_t channels = x.shape()[1];
   for (std::size_t i = 1; i < 5; ++i) {
-    if (call[i].shape() != Shape{channels} || call[i].dtype() != x.dtype()) {
-      Fail(ErrorCode::kInvalidFile, "input ", i, ": expected ", ToString(x.dtype()), "[", channels, "], got ",
+    if (call[i].shape() != Shape{x.shape()[1]} || call[i].dtype() != x.dtype()) {
+      Fail(ErrorCode::kInvalidFile, "input ", i, ": expected ", ToString(x.dtype()), "[", x.shape()[1], "], got ",
            ToString(call[i].dtype()), ToString(call[i].shape()));
     }
   }
-  const std::int64_t inner = Product(std::span(x.shape()).subspan(2));
-  const double epsilon = call.Float("epsilon");
-  return {Dispatch(Floats(), x.dtype(), [&]<typename T>(T) {
-    const auto at = [&](std::size_t input, std::int64_t c) {
-      return static_cast<double>(call[input].values<T>()[static_cast<std::size_t>(c)]);
-    };
-    return call.Make<T>(x.shape(), [&](T* out) {
-      for (std::int64_t i = 0; i < x.num_elements(); ++i) {
-        const std::int64_t c = i / inner % channels;
-        const double centered = x.data_as<T>()[i] - at(3, c);
-        out[i] = static_cast<T>(centered / std::sqrt(at(4, c) + epsilon) * at(1, c) + at(2, c));
-      }
-    });
-  })};
+  return Dispatch(Floats(), x.dtype(), [&]<typename T>(T) { return NormalizeChannels<T>(call); });
 }
 
 }  // namespace

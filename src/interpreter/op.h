@@ -81,6 +81,9 @@ std::span<const OpEntry> ReduceOps();
 std::span<const OpEntry> ShapeOps();
 std::span<const OpEntry> SortOps();
 
+// Errors: kUnsupported for an operator that has none.
+const OpEntry& FindEntry(std::string_view op);
+
 // ---- Element types ----
 
 template <typename... T>

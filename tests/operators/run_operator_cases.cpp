@@ -1,17 +1,20 @@
-// Runs single nodes through the interpreter for tools/onnx/run_operator_cases.py:
+// Runs ONNX models through the reader and the interpreter, for tools/onnx/run_operator_cases.py:
 //   laconic_run_operator_cases CASES.json DATA RESULTS.json RESULTS_DATA
+//   laconic_run_operator_cases --list        the operators of the graph, one a line
 //
-// CASES.json: a list of {"op", "attributes": {name: number, text or integers}, "outputs": [present?, ...],
-// "inputs": [null or {"dtype", "shape", "offset"}, ...]} with elements in the file DATA. RESULTS.json: a list of
-// {"error"} or {"outputs": [null or {"dtype", "shape", "offset"}, ...]}.
+// CASES.json: a list of {"model": file, "inputs": {name: {"dtype", "shape", "offset"}}} with elements in the file DATA.
+// RESULTS.json: a list of {"error", "code"} or {"outputs": {name: {"dtype", "shape", "offset"}}}.
 #include <cstring>
 #include <iostream>
+#include <optional>
+#include <string_view>
 
-#include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 #include "base/file.h"
 #include "base/json.h"
+#include "formats/onnx/onnx.h"
+#include "graph/ops.h"
 #include "interpreter/interpreter.h"
 #include "laconic/error.h"
 
@@ -22,54 +25,33 @@ using nlohmann::json;
 
 constexpr std::int64_t kMaxFileBytes = std::int64_t{1} << 30;
 
-Attribute ToAttribute(const json& value) {
-  if (value.is_number_integer()) return value.get<std::int64_t>();
-  if (value.is_number()) return value.get<float>();
-  if (value.is_string()) return value.get<std::string>();
-  return value.get<std::vector<std::int64_t>>();
-}
-
-ValueType ToType(const Tensor& tensor) { return {tensor.dtype(), {tensor.shape().begin(), tensor.shape().end()}}; }
-
 class Runner {
  public:
   explicit Runner(const std::string& data) : data_(data) {}
 
-  json Run(const json& node) {
+  json Run(const json& test) {
     try {
-      return {{"outputs", Compute(node)}};
-    } catch (const std::exception& error) {
-      return {{"error", error.what()}};
+      return {{"outputs", Compute(test)}};
+    } catch (const Error& error) {
+      return {{"error", error.what()}, {"code", ToString(error.code())}};
     }
   }
 
   const std::string& results() const { return results_; }
 
  private:
-  json Compute(const json& node) {
-    Graph graph;
-    std::map<ValueId, Tensor> tensors;
-    std::vector<ValueId> inputs;
-    for (const json& input : node.at("inputs")) {
-      inputs.push_back(kNoValue);
-      if (!input.is_null()) {
-        const Tensor tensor = Read(input);
-        inputs.back() = graph.AddInput(fmt::format("input {}", inputs.size()), ToType(tensor));
-        tensors[inputs.back()] = tensor;
+  json Compute(const json& test) {
+    const Graph graph = ReadOnnx(test.at("model").get<std::string>()).graph;
+    std::map<ValueId, Tensor> inputs;
+    for (const auto& [name, input] : test.at("inputs").items()) {
+      if (const std::optional<ValueId> id = graph.FindValue(name)) {
+        inputs[*id] = Read(input);
       }
     }
-    std::vector<std::string> names;
-    for (const json& present : node.at("outputs")) {
-      names.push_back(present.get<bool>() ? fmt::format("output {}", names.size()) : "");
-    }
-    Attributes attributes;
-    for (const auto& [name, value] : node.at("attributes").items()) {
-      attributes[name] = ToAttribute(value);
-    }
-    const std::vector<ValueId> outputs = graph.AddNode(node.at("op"), names, inputs, attributes);
-    json written = json::array();
-    for (const ValueId output : outputs) {
-      written.push_back(output == kNoValue ? json() : Write(Interpret(graph, tensors, std::array{output})[0]));
+    const std::vector<Tensor> results = Interpret(graph, inputs);
+    json written;
+    for (std::size_t i = 0; i < results.size(); ++i) {
+      written[graph.value(graph.outputs()[i]).name] = Write(results[i]);
     }
     return written;
   }
@@ -98,8 +80,8 @@ void RunAll(char** paths) {
   const std::string data = ReadFile(paths[1], kMaxFileBytes);
   Runner runner(data);
   json results = json::array();
-  for (const json& node : ReadJsonFile(paths[0])) {
-    results.push_back(runner.Run(node));
+  for (const json& test : ReadJsonFile(paths[0])) {
+    results.push_back(runner.Run(test));
   }
   AtomicFile index(paths[2], true);
   index.Write(results.dump());
@@ -113,8 +95,14 @@ void RunAll(char** paths) {
 }  // namespace laconic
 
 int main(int argc, char** argv) {
+  if (argc == 2 && argv[1] == std::string_view("--list")) {
+    for (const std::string_view op : laconic::OpNames()) {
+      std::cout << op << "\n";
+    }
+    return 0;
+  }
   if (argc != 5) {
-    std::cerr << "usage: laconic_run_operator_cases CASES.json DATA RESULTS.json RESULTS_DATA\n";
+    std::cerr << "usage: laconic_run_operator_cases --list | CASES.json DATA RESULTS.json RESULTS_DATA\n";
     return 2;
   }
   try {

@@ -82,6 +82,7 @@ class NodeImport {
   const Tensor* Constant(std::size_t input);
   const ValueType& TypeOf(ValueId value) const { return graph_.graph().value(value).type; }
   int RankOf(ValueId value) const { return graph_.RankOf(value); }
+  bool IsComputed(ValueId value) const { return graph_.graph().FindProducer(value) != nullptr; }
 
   // Attributes leave the node as they are asked for. Errors: kInvalidFile for one of another type.
   std::int64_t TakeInt(std::string_view name, std::int64_t by_default);

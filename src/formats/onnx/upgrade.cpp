@@ -120,34 +120,69 @@ ValueId SplitHeads(NodeImport* node, ValueId x, std::int64_t heads) {
   return node->Add("Transpose", {split}, {{"perm", Integers{0, 2, 1, 3}}});
 }
 
-// The plain form of opset 23's operator: MatMul, scale, mask, Softmax, MatMul, of 3 or 4 dimensions.
+// What MatMul, scale, mask and Softmax can say: every query sees all keys but those that a mask hides, and there are as
+// many heads of keys as of queries, as far as that is known. A mask that is an input may hide every key from a query,
+// whose answer is then 0; a computed one comes from an attention_mask, which no text has without a 1.
+bool HasPlainForm(NodeImport* node) {
+  const PlainNode& plain = node->node();
+  const auto is = [&](const char* name, std::int64_t value) {
+    const auto found = plain.attributes.find(name);
+    return found == plain.attributes.end() || found->second == Attribute(value);
+  };
+  const auto softcap = plain.attributes.find("softcap");
+  const bool has_softcap = softcap != plain.attributes.end() && softcap->second != Attribute(0.0F);
+  const bool has_all = node->Has(0) && node->Has(1) && node->Has(2);
+  if (!has_all || node->Has(4) || node->Has(5) || node->Has(6) || node->num_outputs() > 1 || has_softcap ||
+      !is("is_causal", 0) || !is("left_window_size", -1) || !is("right_window_size", -1)) {
+    return false;
+  }
+  if (node->Has(3) && node->TypeOf(node->Input(3)).dtype == DType::kBool && !node->IsComputed(node->Input(3))) {
+    return false;
+  }
+  const ValueType& query = node->TypeOf(node->Input(0));
+  const ValueType& key = node->TypeOf(node->Input(1));
+  const auto q_heads = plain.attributes.find("q_num_heads");
+  const auto kv_heads = plain.attributes.find("kv_num_heads");
+  const auto end = plain.attributes.end();
+  const bool same_heads =
+      (q_heads == end) == (kv_heads == end) && (q_heads == end || q_heads->second == kv_heads->second);
+  const bool same_size = !query.has_rank(4) || !key.has_rank(4) || !query.shape[1].is_fixed() ||
+                         !key.shape[1].is_fixed() || query.shape[1] == key.shape[1];
+  const bool knows_scale =
+      plain.attributes.contains("scale") || (query.has_shape && !query.shape.empty() && query.shape.back().is_fixed());
+  return same_heads && same_size && knows_scale;
+}
+
+void WholeAttention(NodeImport* node) {
+  const std::int64_t precision = node->TakeInt("softmax_precision", 0);
+  std::vector<ValueId> inputs = node->Inputs();
+  Attributes attributes = node->TakeAll();
+  if (precision != 0) {
+    attributes["softmax_precision"] = NameOfType(precision);
+  }
+  node->Result("Attention", std::move(inputs), std::move(attributes));
+}
+
+// Opset 23's operator: its plain form, MatMul, scale, mask, Softmax, MatMul, of 3 or 4 dimensions, which the fusion
+// passes know; what has none stays whole.
 void Attention(NodeImport* node) {
-  for (const char* name : {"is_causal", "qk_matmul_output_mode"}) {
-    node->Expect(name, 0);
+  if (!HasPlainForm(node)) {
+    WholeAttention(node);
+    return;
   }
-  node->Expect("left_window_size", -1);
-  node->Expect("right_window_size", -1);
-  node->TakeInt("softmax_precision", 1);
-  if (node->TakeFloat("softcap", 0) != 0 || node->Has(4) || node->Has(5) || node->Has(6) || node->num_outputs() > 1) {
-    Fail(ErrorCode::kUnsupported, "a softcap, a past or more than one output");
+  for (const char* name : {"is_causal", "left_window_size", "right_window_size", "softmax_precision",
+                           "qk_matmul_output_mode", "kv_num_heads"}) {
+    node->TakeInt(name, 0);
   }
+  node->TakeFloat("softcap", 0);
   const std::int64_t q_heads = node->TakeInt("q_num_heads", 0);
-  const std::int64_t kv_heads = node->TakeInt("kv_num_heads", 0);
   std::vector<ValueId> inputs = {node->Input(0), node->Input(1), node->Input(2)};
-  if (std::ranges::count(inputs, kNoValue) != 0 || q_heads != kv_heads || q_heads < 0) {
-    Fail(ErrorCode::kUnsupported, "expected a query, a key and a value with as many heads, got ", q_heads, " and ",
-         kv_heads);
-  }
   float scale = node->TakeFloat("scale", 0);
   if (scale == 0) {
-    const ValueType& query = node->TypeOf(inputs[0]);
-    const Dim width = query.has_shape && !query.shape.empty() ? query.shape.back() : Dim(kUnknownDim);
-    if (!width.is_fixed()) {
-      Fail(ErrorCode::kUnsupported, "a query of unknown width without the attribute 'scale'");
-    }
-    scale = 1 / std::sqrt(static_cast<float>(q_heads > 0 ? width.size / q_heads : width.size));
+    const std::int64_t width = node->TypeOf(inputs[0]).shape.back().size;
+    scale = 1 / std::sqrt(static_cast<float>(q_heads > 0 ? width / q_heads : width));
   }
-  const bool is_split = q_heads == 0;
+  const bool is_split = q_heads <= 0;
   for (ValueId& input : inputs) {
     input = is_split ? input : SplitHeads(node, input, q_heads);
   }
