@@ -454,6 +454,13 @@ TEST(QuantizedTest, DynamicBecomesALinear) {
   EXPECT_EQ(StringAttribute(fused.nodes()[0], "granularity"), "tensor");
 }
 
+TEST(QuantizedTest, RowsOfCodesBecomeRowsOfTheTable) {
+  Builder b;
+  const ValueId rows = b.Node("Gather", {b.Codes({20, 8}), b.Ids("input_ids")});
+  const ValueId real = b.Node("DequantizeLinear", {rows, b.Scalar(0.01F)});
+  EXPECT_THAT(Ops(ExpectSame(Finish(std::move(b), real)).graph), ElementsAre("DequantizeLinear", "Gather"));
+}
+
 TEST(QuantizedTest, IntegerMatMulBecomesALinear) {
   Builder b;
   const ValueId scale = b.Scalar(0.02F);

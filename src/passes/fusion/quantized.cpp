@@ -88,8 +88,8 @@ bool FuseCodesGather(Draft* draft, const Node& node) {
   std::vector<ValueId> inputs = node.inputs;
   inputs[0] = gather->inputs[0];
   const ValueId index = gather->inputs[1];
-  const ValueId table =
-      draft->AddNode("DequantizeLinear", draft->name(inputs[0]) + "_dequantized", std::move(inputs), node.attributes);
+  const std::string name = draft->name(gather->inputs[0]) + "_dequantized";
+  const ValueId table = draft->AddNode("DequantizeLinear", name, std::move(inputs), node.attributes);
   draft->Rewrite(node.outputs[0], "Gather", {table, index});
   return true;
 }
