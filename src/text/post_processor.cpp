@@ -17,11 +17,6 @@ TemplatePiece Special(std::int32_t id, std::int32_t type_id) { return {-1, {id},
 
 PostProcessor Plain() { return {{Text(0, 0)}, {Text(0, 0), Text(1, 1)}}; }
 
-PostProcessor MakeRoberta(std::int32_t cls, std::int32_t sep) {
-  return {{Special(cls, 0), Text(0, 0), Special(sep, 0)},
-          {Special(cls, 0), Text(0, 0), Special(sep, 0), Special(sep, 0), Text(1, 0), Special(sep, 0)}};
-}
-
 // ["[SEP]", 102]
 std::int32_t ParseTokenAndId(const nlohmann::json& json, std::string_view key) {
   const nlohmann::json& pair = RequiredArray(json, key);
@@ -112,6 +107,11 @@ PostProcessor MakeBertPostProcessor(std::int32_t cls_id, std::int32_t sep_id) {
           {Special(cls_id, 0), Text(0, 0), Special(sep_id, 0), Text(1, 1), Special(sep_id, 1)}};
 }
 
+PostProcessor MakeRobertaPostProcessor(std::int32_t cls_id, std::int32_t sep_id) {
+  return {{Special(cls_id, 0), Text(0, 0), Special(sep_id, 0)},
+          {Special(cls_id, 0), Text(0, 0), Special(sep_id, 0), Special(sep_id, 0), Text(1, 0), Special(sep_id, 0)}};
+}
+
 PostProcessor MakePostProcessor(const nlohmann::json& json) {
   if (json.is_null()) {
     return Plain();
@@ -133,7 +133,7 @@ PostProcessor MakePostProcessor(const nlohmann::json& json) {
   }
   if (type == "RobertaProcessing") {
     CheckKeys(json, {"sep", "cls", "trim_offsets", "add_prefix_space"});
-    return MakeRoberta(ParseTokenAndId(json, "cls"), ParseTokenAndId(json, "sep"));
+    return MakeRobertaPostProcessor(ParseTokenAndId(json, "cls"), ParseTokenAndId(json, "sep"));
   }
   FailUnsupported("post-processor", type);
 }

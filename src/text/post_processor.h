@@ -29,6 +29,7 @@ std::int64_t NumAdded(const Template& pieces);
 Encoding Assemble(const Template& pieces, std::span<const std::int32_t> first, std::span<const std::int32_t> second);
 
 PostProcessor MakeBertPostProcessor(std::int32_t cls_id, std::int32_t sep_id);
+PostProcessor MakeRobertaPostProcessor(std::int32_t cls_id, std::int32_t sep_id);
 
 // From a tokenizer.json's "post_processor"; null adds nothing. Errors: kInvalidFile; kUnsupported for what would not be
 // reproduced exactly, and for a template that repeats or omits a text.

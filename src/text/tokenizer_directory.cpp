@@ -18,6 +18,8 @@ namespace {
 constexpr std::int64_t kMaxFileBytes = std::int64_t{256} << 20;
 constexpr std::string_view kTokenizerJson = "tokenizer.json";
 constexpr std::string_view kVocabulary = "vocab.txt";
+constexpr std::string_view kBpeVocabulary = "vocab.json";
+constexpr std::string_view kBpeMerges = "merges.txt";
 constexpr std::string_view kConfig = "tokenizer_config.json";
 constexpr std::string_view kSpecialTokens = "special_tokens_map.json";
 constexpr std::string_view kAddedTokens = "added_tokens.json";
@@ -86,10 +88,41 @@ AddedToken ParseToken(const nlohmann::json& json, bool special) {
           .normalized = JsonValueOr<bool>(json, "normalized", !special)};
 }
 
-// The settings of a vocab.txt directory, as the transformers library (5.23, BertTokenizer) gathers them.
-class BertConfig {
+// What tokenizers of one kind have in common.
+struct Family {
+  std::vector<std::string_view> classes;                 // as tokenizer_config.json calls them
+  std::map<std::string_view, std::string_view> special;  // tokens where no file names others
+};
+
+const Family& BertFamily() {
+  static const Family family = {{"BertTokenizer", "BertTokenizerFast", "ElectraTokenizer", "ElectraTokenizerFast",
+                                 "DistilBertTokenizer", "DistilBertTokenizerFast"},
+                                {{"unk_token", "[UNK]"},
+                                 {"sep_token", "[SEP]"},
+                                 {"pad_token", "[PAD]"},
+                                 {"cls_token", "[CLS]"},
+                                 {"mask_token", "[MASK]"}}};
+  return family;
+}
+
+const Family& RobertaFamily() {
+  static const Family family = {{"RobertaTokenizer", "RobertaTokenizerFast"},
+                                {{"bos_token", "<s>"},
+                                 {"eos_token", "</s>"},
+                                 {"unk_token", "<unk>"},
+                                 {"sep_token", "</s>"},
+                                 {"pad_token", "<pad>"},
+                                 {"cls_token", "<s>"},
+                                 {"mask_token", "<mask>"}}};
+  return family;
+}
+
+// The settings of a directory without tokenizer.json, as the transformers library (5.23, BertTokenizer and
+// RobertaTokenizer) gathers them.
+class DirectoryConfig {
  public:
-  explicit BertConfig(const std::filesystem::path& directory) : config_(ReadIfThere(directory, kConfig)) {
+  DirectoryConfig(const std::filesystem::path& directory, const Family& family)
+      : family_(family), config_(ReadIfThere(directory, kConfig)) {
     const auto decoder = config_.find("added_tokens_decoder");
     if (decoder == config_.end()) {  // a directory of before 2023
       config_.update(ReadIfThere(directory, kSpecialTokens));
@@ -102,6 +135,8 @@ class BertConfig {
     Check();
   }
 
+  bool BoolOr(std::string_view key, bool fallback) const { return JsonValueOr<bool>(config_, key, fallback); }
+
   BertNormalizerOptions Normalizer() const {
     BertNormalizerOptions options;
     options.lowercase = JsonValueOr<bool>(config_, "do_lower_case", true);
@@ -112,9 +147,11 @@ class BertConfig {
     return options;
   }
 
-  std::string NameOf(std::string_view key, std::string_view fallback) const {
+  // The special token that `key` names. Precondition: the family has it.
+  std::string NameOf(std::string_view key) const {
     const auto found = config_.find(key);
-    return found == config_.end() || found->is_null() ? std::string(fallback) : ParseToken(*found, true).content;
+    return found == config_.end() || found->is_null() ? std::string(family_.special.at(key))
+                                                      : ParseToken(*found, true).content;
   }
 
   // All tokens to look for in texts, in the order in which missing ones get their ids.
@@ -132,8 +169,8 @@ class BertConfig {
       const auto found = config_.find(key);
       if (found != config_.end() && !found->is_null()) {
         add(ParseToken(*found, /*special=*/true));
-      } else if (const auto fallback = Fallback(key); !fallback.empty() && found == config_.end()) {
-        add({.content = std::string(fallback)});
+      } else if (family_.special.contains(key) && found == config_.end()) {
+        add({.content = std::string(family_.special.at(key))});
       }
     }
     for (const std::string_view key : {"additional_special_tokens", "extra_special_tokens"}) {
@@ -146,16 +183,6 @@ class BertConfig {
     return tokens;
   }
 
-  static std::string_view Fallback(std::string_view key) {
-    static const std::map<std::string_view, std::string_view> fallbacks = {{"unk_token", "[UNK]"},
-                                                                           {"sep_token", "[SEP]"},
-                                                                           {"pad_token", "[PAD]"},
-                                                                           {"cls_token", "[CLS]"},
-                                                                           {"mask_token", "[MASK]"}};
-    const auto found = fallbacks.find(key);
-    return found == fallbacks.end() ? std::string_view() : found->second;
-  }
-
  private:
   void ReadAddedTokens(const std::filesystem::path& directory) {
     const nlohmann::json added = ReadIfThere(directory, kAddedTokens);
@@ -165,10 +192,8 @@ class BertConfig {
   }
 
   void Check() const {
-    constexpr std::string_view kClasses[] = {"BertTokenizer",        "BertTokenizerFast",   "ElectraTokenizer",
-                                             "ElectraTokenizerFast", "DistilBertTokenizer", "DistilBertTokenizerFast"};
-    const auto name = JsonValueOr<std::string>(config_, "tokenizer_class", "BertTokenizer");
-    if (std::ranges::find(kClasses, name) == std::end(kClasses)) {
+    const auto name = JsonValueOr<std::string>(config_, "tokenizer_class", std::string(family_.classes[0]));
+    if (std::ranges::find(family_.classes, name) == family_.classes.end()) {
       FailUnsupported("tokenizer_class", name);
     }
     // The fast tokenizers ignore both, the first ones obeyed them.
@@ -188,53 +213,93 @@ class BertConfig {
 
   bool IsSpecial(std::string_view content) const {
     return std::ranges::any_of(kSpecialTokenNames, [&](std::string_view key) {
-      return !Fallback(key).empty() && NameOf(key, Fallback(key)) == content;
+      return family_.special.contains(key) && NameOf(key) == content;
     });
   }
 
+  const Family& family_;
   nlohmann::json config_;
   std::map<std::int64_t, AddedToken> numbered_;
 };
 
+std::int32_t IdOf(std::string_view key, const DirectoryConfig& config, const TokenizerParts& parts) {
+  return parts.added->Find(config.NameOf(key), *parts.model);
+}
+
 TokenizerParts ReadBert(const std::filesystem::path& directory) {
-  const BertConfig config(directory);
+  const DirectoryConfig config(directory, BertFamily());
   TokenizerParts parts;
   parts.normalizer = MakeBertNormalizer(config.Normalizer());
   parts.pre_tokenizer = MakeBertPreTokenizer();
   const std::filesystem::path path = directory / kVocabulary;
   parts.model = WithFrame([&] { return "file '" + path.string() + "'"; },
                           [&] {
-                            const WordPiece::Options options{.unknown_token = config.NameOf("unk_token", "[UNK]")};
+                            const WordPiece::Options options{.unknown_token = config.NameOf("unk_token")};
                             return std::make_unique<WordPiece>(ParseVocabulary(ReadFile(path, kMaxFileBytes)), options);
                           });
   parts.added.emplace(config.AddedTokens(), *parts.model, parts.normalizer.get());
-  const auto id_of = [&](std::string_view key) {
-    return parts.added->Find(config.NameOf(key, BertConfig::Fallback(key)), *parts.model);
-  };
-  parts.post_processor = MakeBertPostProcessor(id_of("cls_token"), id_of("sep_token"));
+  parts.post_processor = MakeBertPostProcessor(IdOf("cls_token", config, parts), IdOf("sep_token", config, parts));
   return parts;
 }
 
-// The transformers library lets tokenizer_config.json override a BertNormalizer, the tokenizers library does not know
-// of it.
-void CheckAgreement(const BertNormalizerOptions& options, const nlohmann::json& config) {
-  const auto check = [&](std::string_view key, bool agrees) {
-    if (!agrees) {
-      Fail(ErrorCode::kUnsupported, "'", key, "' of ", kConfig, " contradicts the normalizer of ", kTokenizerJson);
+Vocabulary ReadBpeVocabulary(const std::filesystem::path& path) {
+  return WithFrame([&] { return "file '" + path.string() + "'"; },
+                   [&] { return ParseVocabularyObject(ParseJson(ReadFile(path, kMaxFileBytes))); });
+}
+
+// A merge a line.
+BpeMerges ParseMerges(std::string_view file) {
+  if (const std::size_t invalid = FindInvalidUtf8(file); invalid != std::string_view::npos) {
+    Fail(ErrorCode::kInvalidFile, "not UTF-8 at byte ", invalid);
+  }
+  BpeMerges merges;
+  for (std::size_t begin = 0; begin < file.size();) {
+    const std::size_t end = std::min(file.find('\n', begin), file.size());
+    std::string_view line = file.substr(begin, end - begin);
+    if (line.ends_with('\r')) {
+      line.remove_suffix(1);
+    }
+    AppendMerge(line, &merges);
+    begin = end + 1;
+  }
+  return merges;
+}
+
+TokenizerParts ReadRoberta(const std::filesystem::path& directory) {
+  const DirectoryConfig config(directory, RobertaFamily());
+  TokenizerParts parts;
+  parts.pre_tokenizer = MakeByteLevelPreTokenizer({.add_prefix_space = config.BoolOr("add_prefix_space", false)});
+  const Vocabulary vocabulary = ReadBpeVocabulary(directory / kBpeVocabulary);
+  const std::filesystem::path path = directory / kBpeMerges;
+  parts.model = WithFrame(
+      [&] { return "file '" + path.string() + "'"; },
+      [&] { return std::make_unique<Bpe>(vocabulary, ParseMerges(ReadFile(path, kMaxFileBytes)), Bpe::Options()); });
+  parts.added.emplace(config.AddedTokens(), *parts.model, parts.normalizer.get());
+  parts.post_processor = MakeRobertaPostProcessor(IdOf("cls_token", config, parts), IdOf("sep_token", config, parts));
+  return parts;
+}
+
+// The transformers library lets tokenizer_config.json override a BertNormalizer and a ByteLevel pre-tokenizer, the
+// tokenizers library does not know of it.
+void CheckAgreement(const TokenizerParts& parts, const nlohmann::json& config) {
+  const auto check = [&](const char* key, bool value, std::string_view part) {
+    if (JsonValueOr<bool>(config, key, value) != value) {
+      Fail(ErrorCode::kUnsupported, "'", key, "' of ", kConfig, " contradicts the ", part, " of ", kTokenizerJson);
     }
   };
-  const auto same = [&](const char* key, bool value) { return JsonValueOr<bool>(config, key, value) == value; };
-  check("do_lower_case", same("do_lower_case", options.lowercase));
-  check("tokenize_chinese_chars", same("tokenize_chinese_chars", options.handle_chinese_chars));
-  const bool strips = options.strip_accents.value_or(options.lowercase);
-  check("strip_accents", same("strip_accents", strips));
+  if (parts.bert.has_value()) {
+    check("do_lower_case", parts.bert->lowercase, "normalizer");
+    check("tokenize_chinese_chars", parts.bert->handle_chinese_chars, "normalizer");
+    check("strip_accents", parts.bert->strip_accents.value_or(parts.bert->lowercase), "normalizer");
+  }
+  if (parts.byte_level.has_value()) {
+    check("add_prefix_space", parts.byte_level->add_prefix_space, "pre-tokenizer");
+  }
 }
 
 void ReadConfig(const std::filesystem::path& directory, TokenizerParts* parts) {
   const nlohmann::json config = ReadIfThere(directory, kConfig);
-  if (parts->bert.has_value()) {
-    CheckAgreement(*parts->bert, config);
-  }
+  CheckAgreement(*parts, config);
   parts->model_max_length = JsonValueOr<std::int64_t>(config, "model_max_length", INT64_MAX);
   if (JsonValueOr<std::string>(config, "truncation_side", "right") != "right") {
     FailUnsupported("truncation_side", "left");
@@ -244,19 +309,47 @@ void ReadConfig(const std::filesystem::path& directory, TokenizerParts* parts) {
   }
 }
 
+// A kind of directory: the files that it must have, and how they are read.
+struct Layout {
+  std::vector<std::string_view> files;
+  TokenizerParts (*read)(const std::filesystem::path& directory);
+};
+
+// In order of preference. Errors: kUnsupported for SentencePiece's own file; kNotFound.
+const Layout& FindLayout(const std::filesystem::path& directory) {
+  static const std::vector<Layout> layouts = {
+      {{kTokenizerJson},
+       [](const std::filesystem::path& folder) {
+         return ParseTokenizer(ReadFile(folder / kTokenizerJson, kMaxFileBytes));
+       }},
+      {{kVocabulary}, ReadBert},
+      {{kBpeVocabulary, kBpeMerges}, ReadRoberta},
+  };
+  for (const Layout& layout : layouts) {
+    if (std::ranges::all_of(layout.files, [&](std::string_view name) { return IsThere(directory, name); })) {
+      return layout;
+    }
+  }
+  for (const std::string_view name : {"sentencepiece.bpe.model", "spiece.model", "tokenizer.model"}) {
+    if (IsThere(directory, name)) {
+      Fail(ErrorCode::kUnsupported, "'", (directory / name).string(), "' is not read; the same tokenizer is needed as ",
+           kTokenizerJson, ", which AutoTokenizer.from_pretrained(…).save_pretrained(…) of transformers writes");
+    }
+  }
+  Fail(ErrorCode::kNotFound, "neither ", kTokenizerJson, " nor ", kVocabulary, " nor ", kBpeVocabulary, " with ",
+       kBpeMerges, " in '", directory.string(), "'");
+}
+
 }  // namespace
 
 TokenizerParts ReadTokenizer(const std::filesystem::path& directory) {
-  const bool has_json = IsThere(directory, kTokenizerJson);
-  if (!has_json && !IsThere(directory, kVocabulary)) {
-    Fail(ErrorCode::kNotFound, "neither ", kTokenizerJson, " nor ", kVocabulary, " in '", directory.string(), "'");
-  }
+  const Layout& layout = FindLayout(directory);
   const auto make = [&] {
-    TokenizerParts parts =
-        has_json ? ParseTokenizer(ReadFile(directory / kTokenizerJson, kMaxFileBytes)) : ReadBert(directory);
+    TokenizerParts parts = layout.read(directory);
     ReadConfig(directory, &parts);
-    for (const std::string_view name :
-         {has_json ? kTokenizerJson : kVocabulary, kConfig, kSpecialTokens, kAddedTokens}) {
+    std::vector<std::string_view> names = layout.files;
+    names.insert(names.end(), {kConfig, kSpecialTokens, kAddedTokens});
+    for (const std::string_view name : names) {
       if (IsThere(directory, name)) {
         parts.file_names.emplace_back(name);
       }

@@ -22,6 +22,7 @@ namespace laconic {
 namespace {
 
 using nlohmann::json;
+using testing::AllOf;
 using testing::ElementsAre;
 using testing::HasSubstr;
 
@@ -324,6 +325,49 @@ TEST_F(TokenizerDirectoryTest, PrefersTokenizerJson) {
   EXPECT_EQ(LoadMessage(), "no error");
   Write("tokenizer_config.json", R"({"do_lower_case": false})");
   EXPECT_THAT(LoadMessage(), HasSubstr("'do_lower_case' of tokenizer_config.json contradicts"));
+}
+
+// What the oracle makes of each is checked by tools/text/check_directories_against_hf.py.
+TEST_F(TokenizerDirectoryTest, ReadsAVocabularyWithMerges) {
+  Write("vocab.json", R"({"<s>": 0, "<pad>": 1, "</s>": 2, "<unk>": 3, "o": 4, "n": 5, "e": 6, "ne": 7, "\u0120": 8})");
+  EXPECT_THAT(LoadMessage(), HasSubstr("nor vocab.json with merges.txt in"));
+  Write("merges.txt", "#version: 0.2\nn e\r\n");
+  const Tokenizer tokenizer = Tokenizer::FromDirectory(directory_);
+  EXPECT_THAT(tokenizer.Encode("one<mask>", 9).ids, ElementsAre(0, 4, 7, 9, 2));  // 9 tokens before <mask>
+  EXPECT_THAT(tokenizer.EncodePair("o", "e", 9).ids, ElementsAre(0, 4, 2, 2, 6, 2));
+  EXPECT_THAT(tokenizer.file_names(), ElementsAre("vocab.json", "merges.txt"));
+
+  Write("tokenizer_config.json", R"({"add_prefix_space": true, "cls_token": "</s>", "model_max_length": 5})");
+  const Tokenizer spaced = Tokenizer::FromDirectory(directory_);
+  EXPECT_THAT(spaced.Encode("one", 9).ids, ElementsAre(2, 8, 4, 7, 2));
+  EXPECT_EQ(spaced.model_max_length(), 5);
+
+  Write("tokenizer_config.json", R"({"tokenizer_class": "GPT2Tokenizer"})");
+  EXPECT_THAT(LoadMessage(), HasSubstr("unsupported: tokenizer_class 'GPT2Tokenizer'"));
+  Write("tokenizer_config.json", "{}");
+  Write("merges.txt", "n e\n\no n\n");
+  EXPECT_THAT(LoadMessage(), AllOf(HasSubstr("merge 2: expected two tokens"), HasSubstr("merges.txt'")));
+  Write("merges.txt", "n q\n");
+  EXPECT_THAT(LoadMessage(), AllOf(HasSubstr("merge 1, 'n' with 'q': token 'q'"), HasSubstr("merges.txt'")));
+  Write("merges.txt", "n \xFF\n");
+  EXPECT_THAT(LoadMessage(), AllOf(HasSubstr("not UTF-8 at byte 2"), HasSubstr("merges.txt'")));
+  Write("merges.txt", "");
+  Write("vocab.json", R"({"o": "four"})");
+  EXPECT_THAT(LoadMessage(), AllOf(HasSubstr("'o': expected an integer"), HasSubstr("vocab.json'")));
+}
+
+TEST_F(TokenizerDirectoryTest, NamesTheFileThatSentencePieceNeeds) {
+  Write("spiece.model", "\n\x05");
+  EXPECT_THAT(LoadMessage(), AllOf(HasSubstr("unsupported"), HasSubstr("spiece.model' is not read"),
+                                   HasSubstr("needed as tokenizer.json")));
+}
+
+TEST_F(TokenizerDirectoryTest, RefusesAPrefixSpaceThatTheFilesDisagreeOn) {
+  Write("tokenizer.json", Patched("bpe", json::object()).dump());
+  Write("tokenizer_config.json", R"({"add_prefix_space": false})");
+  EXPECT_EQ(LoadMessage(), "no error");
+  Write("tokenizer_config.json", R"({"add_prefix_space": true})");
+  EXPECT_THAT(LoadMessage(), HasSubstr("'add_prefix_space' of tokenizer_config.json contradicts the pre-tokenizer"));
 }
 
 TEST_F(TokenizerDirectoryTest, RefusesWhatItCannotFollow) {

@@ -197,7 +197,7 @@ class Tokenizer(BadModelTest):
     def test_missing(self):
         for name in ("tokenizer.json", "vocab.txt"):
             (self.model / name).unlink()
-        self.refused(NOT_FOUND, "neither tokenizer.json nor vocab.txt in", str(self.model))
+        self.refused(NOT_FOUND, "neither tokenizer.json nor vocab.txt nor vocab.json with merges.txt in", str(self.model))
 
     def test_file_that_is_not_json(self):
         for text in (b"", b'{"model":', b"\x00" * 100, b'{"model": {"vocab": {"\xff": 0}}}'):

@@ -1,4 +1,5 @@
-"""Compares what we make of directories with vocab.txt and configuration files with transformers' BertTokenizer.
+"""Compares what we make of directories with vocabulary and configuration files with transformers' BertTokenizer and
+RobertaTokenizer.
 
     cmake --build build --target laconic_tokenize
     .venv/bin/python tools/text/check_directories_against_hf.py build/src/text/laconic_tokenize [../shared]
@@ -12,8 +13,9 @@ import pathlib
 import sys
 import tempfile
 
-from check_against_hf import BERT_SPECIALS, SKIPPED, data_texts, mixture_texts, run_ours
-from transformers import BertTokenizer
+from check_against_hf import BERT_SPECIALS, BPE_SPECIALS, SKIPPED, data_texts, mixture_texts, run_ours, train_bpe
+from tokenizers import pre_tokenizers
+from transformers import BertTokenizer, RobertaTokenizer
 
 TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 LOWER = {key: f"[{key[:-6]}]" for key in ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token")}
@@ -63,6 +65,46 @@ def vocabulary(kind, shared):
     return "\n".join([*spaced, "", "\u00a0", ""]).encode()
 
 
+ROBERTA_CASES = {
+    "vocab.json": {},
+    "prefix space": {"tokenizer_config.json": {"add_prefix_space": True, "mask_token": {
+        "__type": "AddedToken", "content": "<mask>", **FLAGS}, "extra_special_tokens": ["<e1>"]}},
+    "other names": {"special_tokens_map.json": {"bos_token": "<b>", "cls_token": "<c>", "mask_token": "<m>", "sep_token": "<z>"}},
+    "numbered": {"tokenizer_config.json": {"tokenizer_class": "RobertaTokenizerFast", "added_tokens_decoder": {
+        "3000": {"content": "<x>", "lstrip": True, "normalized": True, "rstrip": True, "single_word": False, "special": False}}}},
+}
+
+
+def compare(name, program, folder, kind, texts):
+    """The number of differences."""
+    theirs = kind.from_pretrained(folder)
+    wrong = 0
+    for inputs, length in (([(t,) for t in texts], 128), (list(zip(texts, texts[1:])), 20)):
+        ours, _ = run_ours(program, folder, inputs, length)
+        for n, one in enumerate(inputs):
+            expected = theirs(*one, truncation=True, max_length=length, return_token_type_ids=True)
+            if ours[n][:2] != (expected["input_ids"], expected["token_type_ids"]):
+                wrong += 1
+                if wrong <= 2:
+                    print(f"   differs: {one!r:.200}\n   theirs {expected['input_ids']!r:.200}\n   ours   {ours[n]!r:.200}")
+    print(f"{name:50} {2 * len(texts) - 1:6} inputs  {wrong} differences", flush=True)
+    return wrong
+
+
+def roberta_differences(program, texts):
+    model = train_bpe(texts, 3_000, pre_tokenizers.ByteLevel(add_prefix_space=False))["model"]
+    merges = "#version: 0.2\n" + "".join(" ".join(merge) + "\n" for merge in model["merges"])
+    total = 0
+    for name, files in ROBERTA_CASES.items():
+        with tempfile.TemporaryDirectory() as folder:
+            folder = pathlib.Path(folder)
+            (folder / "merges.txt").write_text(merges, encoding="utf-8")
+            for file, content in {"vocab.json": model["vocab"], **files}.items():
+                (folder / file).write_text(json.dumps(content), encoding="utf-8")
+            total += compare(name, program, folder, RobertaTokenizer, texts)
+    return total
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("program")
@@ -81,18 +123,8 @@ def main():
             for file, content in files.items():
                 if file != "vocab.txt":
                     (folder / file).write_text(json.dumps(content), encoding="utf-8")
-            theirs = BertTokenizer.from_pretrained(folder)
-            wrong = 0
-            for inputs, length in (([(t,) for t in texts], 128), (list(zip(texts, texts[1:])), 20)):
-                ours, _ = run_ours(arguments.program, folder, inputs, length)
-                for n, one in enumerate(inputs):
-                    expected = theirs(*one, truncation=True, max_length=length)
-                    if ours[n][:2] != (expected["input_ids"], expected["token_type_ids"]):
-                        wrong += 1
-                        if wrong <= 2:
-                            print(f"   differs: {one!r:.200}\n   theirs {expected['input_ids']!r:.200}\n   ours   {ours[n]!r:.200}")
-            print(f"{name:50} {2 * len(texts) - 1:6} inputs  {wrong} differences", flush=True)
-            total += wrong
+            total += compare(name, arguments.program, folder, BertTokenizer, texts)
+    total += roberta_differences(arguments.program, texts + list(mixture_texts(1_000, BPE_SPECIALS + ["<b>", "<c>", "<m>", "<z>", "<e1>"])))
     print(total, "differences")
     return 1 if total else 0
 
