@@ -34,14 +34,16 @@ void AddExport(CLI::App& app) {
   CLI::App* command = app.add_subcommand("export", "Write a model as standard ONNX");
   command->add_option("MODEL", flags->model, "Model directory")->required();
   flags->output.AddOutput(command, "File to write", true);
-  command->add_option("--format", flags->options.format, "float or dynamic (default: as the model is)");
+  command->add_option("--format", flags->options.format,
+                      "float or dynamic; of static models qdq or qoperator (default: as the model is)");
   command->add_option("--opset", flags->options.opset, "ONNX operator set, 14 to 23")->capture_default_str();
   command->add_flag("--external-data", flags->options.external_data,
                     "Keep the tensors in FILE.data beside the file: for models over 2 GB");
   flags->output.AddForce(command);
   command->footer(R"(Examples:
   laconic export my-bert-int8 -o my-bert-int8.onnx
-  laconic export my-bert -o my-bert.onnx --format float --opset 14)");
+  laconic export my-bert -o my-bert.onnx --format float --opset 14
+  laconic export my-bert-static -o my-bert-static.onnx --format qoperator)");
   command->callback([flags] { RunExport(*flags); });
 }
 

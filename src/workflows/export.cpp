@@ -1,5 +1,10 @@
 #include "laconic/export.h"
 
+#include <algorithm>
+#include <array>
+
+#include <fmt/format.h>
+
 #include "formats/onnx/onnx.h"
 #include "graph/graph.h"
 #include "laconic/error.h"
@@ -7,26 +12,44 @@
 
 namespace laconic {
 
-void ExportModel(const Model& model, const std::filesystem::path& file, const ExportOptions& options) {
+namespace {
+
+constexpr std::array<std::string_view, 4> kFormats = {"float", "dynamic", "qdq", "qoperator"};
+
+// Errors: kInvalidArgument for a format that the model cannot have.
+void CheckFormat(const Model& model, const std::string& format) {
   const std::string& method = model.info().method;
-  const bool is_dynamic = method == "dynamic";
-  if (!options.format.empty() && options.format != "float" && options.format != "dynamic") {
-    Fail(ErrorCode::kInvalidArgument, "unknown format '", options.format, "'; known: float, dynamic");
+  if (!format.empty() && std::ranges::find(kFormats, format) == kFormats.end()) {
+    Fail(ErrorCode::kInvalidArgument, "unknown format '", format,
+         "'; known: ", fmt::format("{}", fmt::join(kFormats, ", ")));
   }
-  if (options.format == "float" && is_dynamic) {
-    Fail(ErrorCode::kInvalidArgument, "'", model.info().path.string(),
-         "' is quantized (dynamic); export its original as float");
+  const bool is_int8 = method == "dynamic" || method == "static";
+  if (is_int8 && (format == "float" || (format == "dynamic" && method == "static"))) {
+    Fail(ErrorCode::kInvalidArgument, "'", model.info().path.string(), "' is quantized (", method,
+         "); export its original as ", format);
   }
-  if (options.format == "dynamic" && !is_dynamic) {
+  if ((format == "qdq" || format == "qoperator") && method != "static") {
+    Fail(ErrorCode::kInvalidArgument, "format '", format, "' is for models quantized statically, and '",
+         model.info().path.string(), "' is ", method);
+  }
+}
+
+}  // namespace
+
+void ExportModel(const Model& model, const std::filesystem::path& file, const ExportOptions& options) {
+  CheckFormat(model, options.format);
+  if (options.format == "dynamic" && model.info().method != "dynamic") {
     ExportModel(QuantizeModel(model, {.method = "dynamic"}), file,
                 {.opset = options.opset, .external_data = options.external_data, .force = options.force});
     return;
   }
+  const bool integers = options.format == "qoperator";
   WriteOnnx(model.graph(), file,
             {.opset = options.opset,
+             .quantization = integers ? OnnxQuantization::kQOperator : OnnxQuantization::kQdq,
              .external_data = options.external_data,
              .force = options.force,
-             .metadata = {{"laconic.method", method}}});
+             .metadata = {{"laconic.method", model.info().method}}});
 }
 
 }  // namespace laconic

@@ -4,7 +4,7 @@
 EXAMPLES_PROGRAM (laconic_export_examples) writes small models into DIRECTORY, at each opset, with each graph's text and
 weights. Here NumPy computes every node of the text once more, from the inputs that ONNX Runtime gave that node:
  - float values agree within 1e-5 (f32 rounding of sums of 24 products; largest value about 10),
- - codes of a dynamic quantization, and linears on them, agree exactly: integer sums, then single f32 operations,
+ - codes of a quantization, and linears on them, agree exactly: integer sums, then single f32 operations,
  - with token_type_ids left out the answers are those of zeros,
  - with ONNX Runtime's optimizations, which fuse and reorder float operations, logits stay within the bounds below,
  - a text that is masked throughout gives finite numbers.
@@ -21,10 +21,11 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 
-DTYPES = {"f32": np.float32, "f16": np.float16, "bf16": ml_dtypes.bfloat16, "s64": np.int64, "s8": np.int8}
+DTYPES = {"f32": np.float32, "f16": np.float16, "bf16": ml_dtypes.bfloat16, "s64": np.int64, "s8": np.int8,
+          "u8": np.uint8}
 F32 = np.float32
 # Rounding differences upstream can move a code by one step, about 1/255 of a row's range.
-OPTIMIZED_BOUND = {"dynamic": 5e-2, "other": 2e-5}
+OPTIMIZED_BOUND = {"dynamic": 5e-2, "tensor": 5e-2, "static": 5e-2, "other": 2e-5}
 
 
 class Graph:
@@ -62,6 +63,20 @@ def quantize(x):
     return codes.astype(np.uint8), scale, zero.astype(np.int32)
 
 
+def quantize_linear(x, scale, zero):
+    """ONNX's QuantizeLinear, as whole numbers."""
+    info = np.iinfo(zero.dtype)
+    return np.clip(np.rint(x / scale) + F32(zero), F32(info.min), F32(info.max)).astype(np.int32)
+
+
+def quantize_tensor(x):
+    """ONNX's DynamicQuantizeLinear: codes, scale, zero point."""
+    low, high = np.minimum(x.min(), F32(0)), np.maximum(x.max(), F32(0))
+    scale = (high - low) / F32(255)
+    zero = np.rint(np.clip(F32(0) - low / scale, F32(0), F32(255))).astype(np.uint8)
+    return quantize_linear(x, scale, zero), scale, zero.astype(np.int32)
+
+
 erf = np.vectorize(math.erf)
 
 
@@ -82,12 +97,14 @@ def linear(x, w, bias):
         return y if bias is None else y + bias
     codes, scale, zero = x
     sums = codes.astype(np.int32) @ w[0].astype(np.int32) - zero * w[0].astype(np.int32).sum(0, dtype=np.int32)
-    y = sums.astype(F32) * scale * w[1]
+    # One scale for all rows is multiplied with the weight's first.
+    y = sums.astype(F32) * (scale * w[1]) if scale.ndim == 0 else sums.astype(F32) * scale * w[1]
     return y if bias is None else y + bias
 
 
 def compute(op, args, attributes):
-    """The meaning of one node of the graph; DequantizeLinear stays (codes, scales), for whoever reads it."""
+    """The meaning of one node of the graph. DequantizeLinear stays integers for whoever reads it: a constant (codes
+    less zero points, scales), rows (codes, scale, zero point)."""
     x = args[0]
     if op == "Add":
         return x + args[1]
@@ -95,8 +112,15 @@ def compute(op, args, attributes):
         return x.astype(F32)
     if op == "DequantizeLinear" and "block_size" in attributes:
         return x, np.repeat(args[1], int(attributes["block_size"]), 1)
+    if op == "DequantizeLinear" and x.dtype == np.int32:
+        return x, args[1], args[2].astype(np.int32)
     if op == "DequantizeLinear":
-        return x, args[1] if attributes.get("axis") != "0" else args[1][:, None]
+        codes = x if len(args) < 3 else x.astype(np.int32) - args[2].astype(np.int32)
+        return codes, args[1] if attributes.get("axis") != "0" else args[1][:, None]
+    if op == "QuantizeLinear":
+        return quantize_linear(*args)
+    if op == "Mul":
+        return x * args[1]
     if op == "Gather":
         if isinstance(x, tuple):
             return x[0][args[1]].astype(F32) * x[1][args[1]]
@@ -114,7 +138,7 @@ def compute(op, args, attributes):
     if op == "laconic.Linear":
         return linear(x, args[1], args[2] if len(args) > 2 else None)
     if op == "laconic.DynamicQuantize":
-        return quantize(x)
+        return quantize_tensor(x) if attributes.get("granularity") == "tensor" else quantize(x)
     if op == "laconic.Positions":
         return np.arange(x.shape[1])[None] + int(attributes.get("offset", 0))
     if op == "laconic.KeyMask":
@@ -149,13 +173,16 @@ def check_nodes(graph, path, feeds):
         wanted = compute(op, [values[i] for i in inputs], attributes)
         got = values.get(name)
         values.setdefault(name, wanted)
-        exact = op in ("laconic.DynamicQuantize", "laconic.Positions", "laconic.KeyMask", "Cast")
-        if op == "laconic.DynamicQuantize":
+        exact = op in ("laconic.DynamicQuantize", "laconic.Positions", "laconic.KeyMask", "Cast", "QuantizeLinear", "Mul")
+        if op == "QuantizeLinear":
+            values[name] = wanted
+        elif op == "laconic.DynamicQuantize":
             values[name], wanted = wanted, wanted[0]
         elif op == "laconic.Linear":
             exact = isinstance(values[inputs[0]], tuple)
         elif op == "DequantizeLinear" and got is not None:
-            wanted = wanted[0].astype(F32) * wanted[1]
+            codes = wanted[0] if len(wanted) == 2 else wanted[0] - wanted[2]
+            wanted = codes.astype(F32) * wanted[1]
         if got is None:
             continue
         error = np.abs(got.astype(np.float64) - wanted).max() if got.shape == np.shape(wanted) else np.inf
@@ -201,7 +228,8 @@ def main():
     num_files = num_problems = 0
     for text in sorted(directory.glob("*.graph")):
         graph = Graph(text.with_suffix(""))
-        for path in sorted(directory.glob(f"{text.stem}_[0-9][0-9].onnx")):
+        for path in sorted([*directory.glob(f"{text.stem}_[0-9][0-9].onnx"),
+                            *directory.glob(f"{text.stem}_[0-9][0-9]_qoperator.onnx")]):
             num_files += 1
             for problem in check_model(graph, path, text.stem.split("_")[0]):
                 num_problems += 1

@@ -1,7 +1,7 @@
 // Writes small exported models for tools/onnx/check_export.py: laconic_export_examples DIRECTORY
 //
-// For each example: NAME_OPSET.onnx at each opset; NAME.graph, the graph's text; NAME.weights, the elements of its
-// constants in the text's order.
+// For each example: NAME_OPSET.onnx at each opset, and NAME_OPSET_qoperator.onnx where that differs; NAME.graph, the
+// graph's text; NAME.weights, the elements of its constants in the text's order.
 #include <filesystem>
 #include <iostream>
 #include <set>
@@ -46,6 +46,17 @@ void WriteExamples(const std::filesystem::path& directory) {
       {"dynamic_mean", {.weights = Weights::kDynamic, .is_mean_pooled = true, .approximate = "tanh"}},
       {"dynamic_blocks", {.weights = Weights::kDynamic, .num_layers = 1, .embedding_block = 4}},
       {"weight_only", {.weights = Weights::kWeightOnly}},
+      {"dynamic_u8", {.weights = Weights::kDynamic, .num_layers = 1, .codes_dtype = DType::kU8, .is_smoothed = true}},
+      {"dynamic_weight", {.weights = Weights::kDynamic, .num_layers = 1, .per_channel = false}},
+      {"tensor", {.weights = Weights::kDynamicTensor, .num_layers = 1}},
+      {"tensor_u8",
+       {.weights = Weights::kDynamicTensor, .num_layers = 1, .codes_dtype = DType::kU8, .per_channel = false}},
+      {"static", {.weights = Weights::kStatic}},
+      {"static_mean",
+       {.weights = Weights::kStatic, .is_mean_pooled = true, .codes_dtype = DType::kU8, .is_smoothed = true}},
+      {"static_s8", {.weights = Weights::kStatic, .num_layers = 1, .rows_dtype = DType::kS8, .per_channel = false}},
+      {"static_s8_u8",
+       {.weights = Weights::kStatic, .num_layers = 1, .rows_dtype = DType::kS8, .codes_dtype = DType::kU8}},
       {"roberta", {.has_token_types = false, .position_offset = 2, .has_type_row = true}},
       {"albert", {.shares_layers = true}},
       {"dynamic_albert", {.weights = Weights::kDynamic, .shares_layers = true}},
@@ -56,8 +67,12 @@ void WriteExamples(const std::filesystem::path& directory) {
     WriteReference(graph, directory / name);
     for (int opset = kMinOnnxOpset; opset <= kMaxOnnxOpset; ++opset) {
       const bool external = opset == 21;
-      WriteOnnx(graph, directory / (name + "_" + std::to_string(opset) + ".onnx"),
-                {.opset = opset, .external_data = external, .force = true});
+      const std::string stem = name + "_" + std::to_string(opset);
+      WriteOnnx(graph, directory / (stem + ".onnx"), {.opset = opset, .external_data = external, .force = true});
+      if (options.weights == Weights::kStatic) {
+        WriteOnnx(graph, directory / (stem + "_qoperator.onnx"),
+                  {.opset = opset, .quantization = OnnxQuantization::kQOperator, .force = true});
+      }
     }
   }
 }

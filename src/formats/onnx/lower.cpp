@@ -23,7 +23,11 @@ Attributes AllAttributes(const Node& node) {
 
 class Lowerer {
  public:
-  Lowerer(const Graph& graph, int opset) : graph_(graph), patterns_(MakePatterns(opset)) {
+  Lowerer(const Graph& graph, int opset, OnnxQuantization quantization)
+      : graph_(graph), quantization_(quantization), patterns_(MakePatterns(opset)) {
+    for (const Node& node : graph.nodes()) {
+      num_dequantizers_[node.inputs.empty() ? kNoValue : node.inputs[0]] += node.op == "DequantizeLinear" ? 1 : 0;
+    }
     plain_.opset = opset;
     for (const Value& value : graph.values()) {
       names_.insert(value.name);
@@ -117,11 +121,14 @@ class Lowerer {
       case InputKind::kConstant:
         return static_cast<int>(graph_.value(input).type.shape.size()) == wanted.rank;
       case InputKind::kRows:
-        return producer != nullptr && producer->op == "laconic.DynamicQuantize";
+        return producer != nullptr && producer->op == "laconic.DynamicQuantize" &&
+               StringAttribute(*producer, kGranularity) == kPerToken;
+      case InputKind::kScalarRows:
+        return producer != nullptr && IsScalarRows(*producer);
       case InputKind::kCodes:
-        return producer != nullptr && IsCodes(*producer, wanted.axis, 1) && IntAttribute(*producer, kBlockSize) == 0;
+        return producer != nullptr && IsCodes(*producer, wanted) && IntAttribute(*producer, kBlockSize) == 0;
       case InputKind::kBlocks:
-        return producer != nullptr && IsCodes(*producer, wanted.axis, 2) && IsWholeBlocks(*producer);
+        return producer != nullptr && IsCodes(*producer, wanted) && IsWholeBlocks(*producer);
     }
     return false;
   }
@@ -131,14 +138,33 @@ class Lowerer {
     return block > 0 && graph_.FindInitializer(node.inputs[0])->shape()[1] % block == 0;
   }
 
-  bool IsCodes(const Node& node, std::int64_t axis, std::size_t scale_rank) const {
-    if (node.op != "DequantizeLinear" || node.inputs.size() != 2 || IntAttribute(node, "axis") != axis) {
+  bool IsScalarRows(const Node& node) const {
+    if (node.op == "laconic.DynamicQuantize") {
+      return StringAttribute(node, kGranularity) == kPerTensor;
+    }
+    const bool is_asked_for = quantization_ == OnnxQuantization::kQOperator && node.op == "DequantizeLinear";
+    const Node* quantize = is_asked_for ? graph_.FindProducer(node.inputs[0]) : nullptr;
+    return quantize != nullptr && quantize->op == "QuantizeLinear" && quantize->inputs.size() == 3 &&
+           node.inputs.size() == 3 &&
+           std::ranges::equal(std::span(quantize->inputs).subspan(1), std::span(node.inputs).subspan(1)) &&
+           IsScalar(node.inputs[1]) && IsScalar(node.inputs[2]) && node.attributes.empty() &&
+           num_dequantizers_.at(node.inputs[0]) == 1;
+  }
+
+  bool IsScalar(ValueId value) const {
+    const Tensor* constant = graph_.FindInitializer(value);
+    return constant != nullptr && constant->shape().empty();
+  }
+
+  bool IsCodes(const Node& node, const PatternInput& wanted) const {
+    if (node.op != "DequantizeLinear" || node.inputs.size() != wanted.refs.size() ||
+        IntAttribute(node, "axis") != wanted.axis) {
       return false;
     }
-    const Tensor* codes = graph_.FindInitializer(node.inputs[0]);
-    const Tensor* scales = graph_.FindInitializer(node.inputs[1]);
-    return codes != nullptr && scales != nullptr && codes->dtype() == DType::kS8 && codes->shape().size() == 2 &&
-           scales->shape().size() == scale_rank;
+    std::vector<const Tensor*> constants;
+    std::ranges::transform(node.inputs, std::back_inserter(constants),
+                           [this](ValueId input) { return graph_.FindInitializer(input); });
+    return std::ranges::find(constants, nullptr) == constants.end() && AreCodes(wanted, constants);
   }
 
   void NoteUses(const Node& node, const Pattern* pattern) {
@@ -229,15 +255,22 @@ class Lowerer {
       if (const auto* constant = std::get_if<PatternConstant>(&value)) {
         bound[ref] = Constant(MakeConstant(*constant, attributes));
       } else if (const auto* sums = std::get_if<ColumnSums>(&value)) {
-        bound[ref] = SumsOf(bound[static_cast<std::size_t>(sums->matrix)]);
+        const Ref zero = sums->zero_point;
+        bound[ref] = SumsOf(bound[static_cast<std::size_t>(sums->matrix)],
+                            zero == kAbsent ? kNoValue : bound[static_cast<std::size_t>(zero)]);
       } else if (const auto* computed = std::get_if<Computed>(&value)) {
         const PatternNode& inner = pattern.nodes()[static_cast<std::size_t>(computed->node)];
+        if (computed->output != 0) {
+          bound[ref] = plain_.AddValue({UniqueName(graph_.name(node) + "/" + inner.op)});
+          plain_.nodes.back().outputs.push_back(bound[ref]);
+          continue;
+        }
         const bool is_last = static_cast<Ref>(ref) == pattern.output();
         const std::string name = is_last ? graph_.name(node) : UniqueName(graph_.name(node) + "/" + inner.op);
         bound[ref] = plain_.AddValue({name});
         PlainNode plain{inner.op, name, {}, {bound[ref]}, inner.attributes, plain_.opset};
         for (const Ref input : inner.inputs) {
-          plain.inputs.push_back(bound[static_cast<std::size_t>(input)]);
+          plain.inputs.push_back(input == kAbsent ? kNoValue : bound[static_cast<std::size_t>(input)]);
         }
         plain_.nodes.push_back(std::move(plain));
       }
@@ -250,13 +283,15 @@ class Lowerer {
 
   void BindInput(const PatternInput& wanted, ValueId input, std::vector<ValueId>* bound) {
     std::vector<ValueId> values = {};
-    if (wanted.kind == InputKind::kCodes || wanted.kind == InputKind::kBlocks) {
-      const Node& dequantize = *graph_.FindProducer(input);
-      values = {PlainOf(dequantize.inputs[0]), PlainOf(dequantize.inputs[1])};
-      plain_.value(values[0]).doc = graph_.value(input).name;
+    const Node* producer = graph_.FindProducer(input);
+    const bool is_constant = wanted.kind == InputKind::kCodes || wanted.kind == InputKind::kBlocks;
+    if (is_constant || (wanted.kind == InputKind::kScalarRows && producer->op == "DequantizeLinear")) {
+      std::ranges::transform(producer->inputs, std::back_inserter(values), [this](ValueId id) { return PlainOf(id); });
+      // Who reads the file makes the DequantizeLinear again, under its name.
+      (is_constant ? plain_.value(values[0]).doc : PlainProducer(values[0]).doc) = graph_.value(input).name;
     } else {
       values = {PlainOf(input)};
-      if (wanted.kind == InputKind::kRows) {
+      if (wanted.kind == InputKind::kRows || wanted.kind == InputKind::kScalarRows) {
         const std::vector<ValueId>& more = more_of_.at(input);
         values.insert(values.end(), more.begin(), more.end());
       }
@@ -264,6 +299,10 @@ class Lowerer {
     for (std::size_t i = 0; i < values.size(); ++i) {
       (*bound)[static_cast<std::size_t>(wanted.refs[i])] = values[i];
     }
+  }
+
+  PlainNode& PlainProducer(ValueId id) {
+    return *std::ranges::find_if(plain_.nodes, [id](const PlainNode& node) { return node.outputs[0] == id; });
   }
 
   ValueId PlainOf(ValueId id) {
@@ -285,11 +324,12 @@ class Lowerer {
     return found->second;
   }
 
-  ValueId SumsOf(ValueId matrix) {
-    const auto [found, is_new] = sums_of_.emplace(matrix, kNoValue);
+  ValueId SumsOf(ValueId matrix, ValueId zero_points) {
+    const auto [found, is_new] = sums_of_.emplace(std::pair(matrix, zero_points), kNoValue);
     if (is_new) {
       const PlainValue& value = plain_.value(matrix);
-      Tensor sums = MakeColumnSums(*value.constant);
+      Tensor sums =
+          MakeColumnSums(*value.constant, zero_points == kNoValue ? nullptr : &*plain_.value(zero_points).constant);
       found->second = plain_.AddValue({UniqueName(value.name + "/column_sums"), std::move(sums)});
     }
     return found->second;
@@ -304,19 +344,23 @@ class Lowerer {
   }
 
   const Graph& graph_;
+  const OnnxQuantization quantization_;
   const std::vector<Pattern> patterns_;
   PlainGraph plain_;
+  std::unordered_map<ValueId, int> num_dequantizers_;  // of each value: DequantizeLinears that read it
   std::unordered_set<std::string> names_;
   std::unordered_set<ValueId> used_as_value_;
   std::unordered_set<ValueId> used_as_integers_;
   std::unordered_map<ValueId, ValueId> plain_of_;
   std::unordered_map<ValueId, std::vector<ValueId>> more_of_;  // of a laconic.DynamicQuantize: scales, zero points
   std::map<std::tuple<DType, Shape, std::string>, ValueId> constants_;
-  std::unordered_map<ValueId, ValueId> sums_of_;
+  std::map<std::pair<ValueId, ValueId>, ValueId> sums_of_;  // of codes and zero points
 };
 
 }  // namespace
 
-PlainGraph Lower(const Graph& graph, int opset) { return Lowerer(graph, opset).Run(); }
+PlainGraph Lower(const Graph& graph, int opset, OnnxQuantization quantization) {
+  return Lowerer(graph, opset, quantization).Run();
+}
 
 }  // namespace laconic::onnx_file

@@ -1,6 +1,7 @@
 // Our graph -> the plain operators of an opset.
 #pragma once
 
+#include "formats/onnx/onnx.h"
 #include "formats/onnx/plain_graph.h"
 
 namespace laconic::onnx_file {
@@ -12,6 +13,6 @@ inline constexpr char kOptionalInput[] = "token_type_ids";
 inline constexpr char kOptionalSuffix[] = "_or_1";
 
 // Errors: kUnsupported for a node that the opset cannot say.
-PlainGraph Lower(const Graph& graph, int opset);
+PlainGraph Lower(const Graph& graph, int opset, OnnxQuantization quantization = OnnxQuantization::kQdq);
 
 }  // namespace laconic::onnx_file

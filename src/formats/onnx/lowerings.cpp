@@ -5,6 +5,7 @@
 
 #include "formats/onnx/op_versions.h"
 #include "formats/onnx/proto_types.h"
+#include "graph/ops.h"
 
 namespace laconic::onnx_file {
 namespace {
@@ -37,17 +38,46 @@ Pattern Linear(bool has_bias) {
   return p;
 }
 
-Pattern IntegerLinear(bool has_bias) {
+Pattern IntegerLinear(bool has_bias, bool has_zero_points) {
   Pattern p("laconic.Linear");
   const std::vector<Ref> rows = p.RowsInput();
-  const std::vector<Ref> weight = p.CodesInput(1);
-  const Ref products = p.Node("MatMulInteger", {rows[0], weight[0]});
-  const Ref shift = p.Node("Mul", {Cast(&p, rows[2], DType::kS32), p.Sums(weight[0])});
+  const std::vector<Ref> weight = p.CodesInput(1, has_zero_points);
+  std::vector<Ref> factors = {rows[0], weight[0]};
+  if (has_zero_points) {
+    factors.insert(factors.end(), {kAbsent, weight[2]});
+  }
+  const Ref products = p.Node("MatMulInteger", factors);
+  const Ref sums = p.Sums(weight[0], has_zero_points ? weight[2] : kAbsent);
+  const Ref shift = p.Node("Mul", {Cast(&p, rows[2], DType::kS32), sums});
   const Ref real = Cast(&p, p.Node("Sub", {products, shift}), DType::kF32);
   const Ref y = p.Node("Mul", {p.Node("Mul", {real, rows[1]}), weight[1]});
   if (has_bias) {
     p.Node("Add", {y, p.ConstantInput(1)});
   }
+  return p;
+}
+
+// On rows of one scale. The scales are multiplied first, as ONNX Runtime's own tools write it and its kernels want it.
+Pattern ScalarLinear(bool has_bias, bool has_zero_points) {
+  Pattern p("laconic.Linear");
+  const std::vector<Ref> rows = p.ScalarRowsInput();
+  const std::vector<Ref> weight = p.CodesInput(1, has_zero_points);
+  std::vector<Ref> factors = {rows[0], weight[0], rows[2]};
+  if (has_zero_points) {
+    factors.push_back(weight[2]);
+  }
+  const Ref real = Cast(&p, p.Node("MatMulInteger", factors), DType::kF32);
+  const Ref y = p.Node("Mul", {real, p.Node("Mul", {rows[1], weight[1]})});
+  if (has_bias) {
+    p.Node("Add", {y, p.ConstantInput(1)});
+  }
+  return p;
+}
+
+Pattern DynamicQuantizeTensor() {
+  Pattern p("laconic.DynamicQuantize", {{std::string(kGranularity), std::string(kPerTensor)}});
+  const std::vector<Ref> outputs = p.NodeWithOutputs("DynamicQuantizeLinear", {p.Input()}, 3);
+  p.AlsoOutput({outputs[1], outputs[2]});
   return p;
 }
 
@@ -180,13 +210,18 @@ Pattern MeanPool() {
 }  // namespace
 
 std::vector<Pattern> MakePatterns(int opset) {
-  std::vector<Pattern> patterns = {
-      IntegerLinear(true), IntegerLinear(false),   Linear(true),
-      Linear(false),       DynamicQuantize(opset), IntegerGather(),
-      BlockGather(),       Attention(true),        Attention(false),
-      Positions(false),    Positions(true),        KeyMask(),
-      MeanPool(),
-  };
+  std::vector<Pattern> patterns;
+  for (const bool has_bias : {true, false}) {
+    for (const bool has_zero_points : {true, false}) {
+      patterns.push_back(IntegerLinear(has_bias, has_zero_points));
+      patterns.push_back(ScalarLinear(has_bias, has_zero_points));
+    }
+  }
+  for (Pattern pattern :
+       {Linear(true), Linear(false), DynamicQuantize(opset), DynamicQuantizeTensor(), IntegerGather(), BlockGather(),
+        Attention(true), Attention(false), Positions(false), Positions(true), KeyMask(), MeanPool()}) {
+    patterns.push_back(std::move(pattern));
+  }
   if (!IsPlainOp("LayerNormalization", opset)) {
     patterns.push_back(LayerNormalization(opset));
   }

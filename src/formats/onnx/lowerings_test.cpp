@@ -164,6 +164,7 @@ TEST(LoweringTest, EachOperatorComesBackAtEachOpset) {
     for (int opset = kMinOnnxOpset; opset <= kMaxOnnxOpset; ++opset) {
       SCOPED_TRACE(name + ", opset " + std::to_string(opset));
       EXPECT_EQ(PrintGraph(Recognise(Lower(graph, opset))), PrintGraph(graph));
+      EXPECT_EQ(PrintGraph(Recognise(Lower(graph, opset, OnnxQuantization::kQOperator))), PrintGraph(graph));
     }
   }
 }
@@ -186,6 +187,36 @@ TEST(LoweringTest, KeepsInt8WeightsOutOfFloat) {
   EXPECT_THAT(OpsOf(Lower(MakeTestGraph({.weights = Weights::kWeightOnly}), 17)), Contains("DequantizeLinear"));
 }
 
+TEST(LoweringTest, SaysStaticLayersAsAskedFor) {
+  const Graph graph = MakeTestGraph({.weights = Weights::kStatic});
+  const std::vector<std::string> qdq = OpsOf(Lower(graph, 17));
+  EXPECT_THAT(qdq, AllOf(Contains("QuantizeLinear"), Contains("DequantizeLinear"), Not(Contains("MatMulInteger"))));
+  const std::vector<std::string> integers = OpsOf(Lower(graph, 17, OnnxQuantization::kQOperator));
+  EXPECT_THAT(integers,
+              AllOf(Contains("QuantizeLinear"), Not(Contains("DequantizeLinear")), Contains("MatMulInteger")));
+}
+
+// A second DequantizeLinear of the same codes could not be told from the first.
+TEST(LoweringTest, LeavesRowsThatAreDequantizedTwiceAsTheyAre) {
+  Graph graph;
+  const ValueId x = graph.AddInput("x", Hidden());
+  const std::vector<std::uint8_t> zero = {7};
+  const std::vector<float> scale = {0.5F};
+  const ValueId scales = graph.AddInitializer("s", Tensor::FromValues<float>({}, scale));
+  const ValueId zeros = graph.AddInitializer("z", Tensor::FromValues<std::uint8_t>({}, zero));
+  const ValueId q = graph.AddNode("QuantizeLinear", "q", {x, scales, zeros});
+  const ValueId weight =
+      graph.AddNode("DequantizeLinear", "weight",
+                    {graph.AddInitializer("codes", Codes({4, 3})), graph.AddInitializer("t", Floats({3}))});
+  for (const char* name : {"a", "b"}) {
+    const ValueId rows = graph.AddNode("DequantizeLinear", std::string(name) + "_rows", {q, scales, zeros});
+    graph.AddOutput(graph.AddNode("laconic.Linear", name, {rows, weight}));
+  }
+  const PlainGraph plain = Lower(graph, 17, OnnxQuantization::kQOperator);
+  EXPECT_THAT(OpsOf(plain), Not(Contains("MatMulInteger")));
+  EXPECT_EQ(PrintGraph(Recognise(plain)), PrintGraph(graph));
+}
+
 std::string RecognisedText(const PlainGraph& plain) {
   try {
     return PrintGraph(Recognise(plain));
@@ -204,7 +235,7 @@ Tensor WithOneElementChanged(const Tensor& tensor) {
 // Each smallest change of the plain operators must show in what is recognised (or be refused): nothing that differs
 // from a pattern passes for it.
 void ExpectChangesToShow(const Graph& graph, int opset) {
-  const PlainGraph plain = Lower(graph, opset);
+  const PlainGraph plain = Lower(graph, opset, OnnxQuantization::kQOperator);
   const std::string text = PrintGraph(graph);
   ASSERT_EQ(RecognisedText(plain), text);
   for (std::size_t i = 0; i < plain.values.size(); ++i) {
@@ -242,6 +273,14 @@ TEST(RecogniseTest, TakesNothingElseForAPattern) {
     SCOPED_TRACE(opset);
     ExpectChangesToShow(MakeTestGraph({.weights = Weights::kDynamic, .num_layers = 1}), opset);
     ExpectChangesToShow(GatherOfBlocks(), opset);
+    ExpectChangesToShow(
+        MakeTestGraph({.weights = Weights::kStatic, .num_layers = 1, .codes_dtype = DType::kU8, .is_smoothed = true}),
+        opset);
+    ExpectChangesToShow(MakeTestGraph({.weights = Weights::kDynamicTensor, .num_layers = 1, .per_channel = false}),
+                        opset);
+    ExpectChangesToShow(
+        MakeTestGraph({.weights = Weights::kDynamic, .num_layers = 1, .codes_dtype = DType::kU8, .per_channel = false}),
+        opset);
     ExpectChangesToShow(MakeTestGraph({.is_mean_pooled = true, .approximate = "tanh", .num_layers = 1}), opset);
     ExpectChangesToShow(
         MakeTestGraph({.has_token_types = false, .num_layers = 1, .position_offset = 2, .has_type_row = true}), opset);
@@ -347,6 +386,9 @@ TEST(ColumnSumsTest, AddUpTheRows) {
   const Tensor matrix = Tensor::FromValues<std::int8_t>({3, 2}, codes);
   EXPECT_THAT(MakeColumnSums(matrix).values<std::int32_t>(), ::testing::ElementsAre(133, -31));
   EXPECT_THAT(MakeColumnSums(matrix.Transposed()).values<std::int32_t>(), ::testing::ElementsAre(-127, 124, 105));
+  const std::vector<std::int8_t> zeros = {3, -1};
+  const Tensor zero_points = Tensor::FromValues<std::int8_t>({2}, zeros);
+  EXPECT_THAT(MakeColumnSums(matrix, &zero_points).values<std::int32_t>(), ::testing::ElementsAre(133 - 9, -31 + 3));
 }
 
 }  // namespace

@@ -2,7 +2,7 @@
 //
 // The logical operators (laconic.Linear, laconic.DynamicQuantize, …) and those that are newer than the opset become
 // patterns of plain operators (lowering.h); the reader recognises exactly these patterns again, whatever the nodes are
-// called. So PrintGraph(ReadOnnx(WriteOnnx(graph)).graph) == PrintGraph(graph) at each opset.
+// called. So PrintGraph(ReadOnnx(WriteOnnx(graph)).graph) == PrintGraph(graph) at each opset, whatever the options.
 #pragma once
 
 #include <filesystem>
@@ -18,8 +18,15 @@ inline constexpr int kMaxOnnxOpset = 23;
 inline constexpr int kMinReadOnnxOpset = 11;  // that is read
 inline constexpr int kMaxReadOnnxOpset = 28;
 
+// How linear layers with static scales are said. What is quantized dynamically is always said by its integers.
+enum class OnnxQuantization {
+  kQdq,        // QuantizeLinear, DequantizeLinear, then MatMul of real numbers: a runtime finds the integers itself
+  kQOperator,  // QuantizeLinear, then MatMulInteger
+};
+
 struct OnnxWriteOptions {
   int opset = 17;
+  OnnxQuantization quantization = OnnxQuantization::kQdq;
   bool external_data = false;  // the tensors go to `<file>.data` beside the file, 64-byte aligned
   bool force = false;          // replace files that exist
   std::string graph_name = "laconic";

@@ -87,6 +87,18 @@ std::vector<Case> Cases() {
       {"bfloat16", {.weights = Weights::kBFloat16}},
       {"dynamic", {.weights = Weights::kDynamic}},
       {"dynamic, mean pool", {.weights = Weights::kDynamic, .is_mean_pooled = true}},
+      {"dynamic, a scale a text", {.weights = Weights::kDynamicTensor}},
+      {"dynamic, smoothed, u8 weights", {.weights = Weights::kDynamic, .codes_dtype = DType::kU8, .is_smoothed = true}},
+      {"dynamic, a scale a weight", {.weights = Weights::kDynamic, .per_channel = false}},
+      {"dynamic, a scale a text and a u8 weight",
+       {.weights = Weights::kDynamicTensor, .codes_dtype = DType::kU8, .per_channel = false, .is_smoothed = true}},
+      {"static", {.weights = Weights::kStatic}},
+      {"static, mean pool, u8 weights",
+       {.weights = Weights::kStatic, .is_mean_pooled = true, .codes_dtype = DType::kU8}},
+      {"static, s8 rows, smoothed",
+       {.weights = Weights::kStatic, .rows_dtype = DType::kS8, .per_channel = false, .is_smoothed = true}},
+      {"static, tables in blocks, shared layers",
+       {.weights = Weights::kStatic, .embedding_block = 4, .shares_layers = true}},
       {"weight-only", {.weights = Weights::kWeightOnly}},
   };
 }
@@ -97,10 +109,16 @@ TEST_F(OnnxTest, ComesBackTheSame) {
     const std::string text = PrintGraph(graph);
     for (int opset = kMinOnnxOpset; opset <= kMaxOnnxOpset; ++opset) {
       for (const bool external : {false, true}) {
-        SCOPED_TRACE(std::string(test.name) + ", opset " + std::to_string(opset) + (external ? ", external" : ""));
-        const std::map<std::string, std::string> metadata = {{"laconic.recipe", "{}"}};
-        ASSERT_EQ(RoundTrip(graph, {.opset = opset, .external_data = external, .force = true, .metadata = metadata}),
-                  text);
+        for (const OnnxQuantization quantization : {OnnxQuantization::kQdq, OnnxQuantization::kQOperator}) {
+          SCOPED_TRACE(std::string(test.name) + ", opset " + std::to_string(opset) + (external ? ", external" : "") +
+                       (quantization == OnnxQuantization::kQdq ? ", QDQ" : ", QOperator"));
+          const OnnxWriteOptions options = {.opset = opset,
+                                            .quantization = quantization,
+                                            .external_data = external,
+                                            .force = true,
+                                            .metadata = {{"laconic.recipe", "{}"}}};
+          ASSERT_EQ(RoundTrip(graph, options), text);
+        }
       }
     }
   }

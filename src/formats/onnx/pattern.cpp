@@ -36,6 +36,24 @@ bool MatchTyped(const PatternConstant& constant, const Tensor& tensor, Attribute
   return true;
 }
 
+template <typename T>
+std::vector<std::int32_t> SumTyped(const Tensor& matrix, const Tensor* zero_points) {
+  const std::int64_t num_columns = matrix.shape()[1];
+  const Tensor flat = matrix.Contiguous();
+  const T* codes = flat.data_as<T>();
+  std::vector<std::int32_t> sums(static_cast<std::size_t>(num_columns));
+  for (std::int64_t k = 0; k < matrix.shape()[0]; ++k) {
+    for (std::int64_t n = 0; n < num_columns; ++n) {
+      sums[static_cast<std::size_t>(n)] += codes[k * num_columns + n];
+    }
+  }
+  for (std::size_t n = 0; zero_points != nullptr && n < sums.size(); ++n) {
+    const T zero_point = zero_points->values<T>()[zero_points->num_elements() == 1 ? 0 : n];
+    sums[n] -= static_cast<std::int32_t>(matrix.shape()[0]) * zero_point;
+  }
+  return sums;
+}
+
 }  // namespace
 
 Ref Pattern::AddConstant(PatternConstant constant) {
@@ -64,9 +82,19 @@ std::vector<Ref> Pattern::RowsInput() {
   return inputs_.back().refs;
 }
 
-std::vector<Ref> Pattern::CodesInput(std::int64_t axis) {
+std::vector<Ref> Pattern::ScalarRowsInput() {
+  const Ref codes = AddValue(Hole());
+  const Ref scale = AddValue(Hole());
+  inputs_.push_back({InputKind::kScalarRows, {codes, scale, AddValue(Hole())}});
+  return inputs_.back().refs;
+}
+
+std::vector<Ref> Pattern::CodesInput(std::int64_t axis, bool has_zero_points) {
   const Ref codes = AddValue(Hole());
   inputs_.push_back({InputKind::kCodes, {codes, AddValue(Hole())}, 0, axis});
+  if (has_zero_points) {
+    inputs_.back().refs.push_back(AddValue(Hole()));
+  }
   return inputs_.back().refs;
 }
 
@@ -76,7 +104,7 @@ std::vector<Ref> Pattern::BlocksInput() {
   return inputs_.back().refs;
 }
 
-Ref Pattern::Sums(Ref matrix) { return AddValue(ColumnSums{matrix}); }
+Ref Pattern::Sums(Ref matrix, Ref zero_point) { return AddValue(ColumnSums{matrix, zero_point}); }
 
 Ref Pattern::Scalar(std::variant<float, Parameter> value) {
   return AddConstant({DType::kF32, {}, {std::visit([](auto v) { return Element(std::move(v)); }, std::move(value))}});
@@ -100,6 +128,15 @@ Ref Pattern::Node(std::string op, std::vector<Ref> inputs, Attributes attributes
   return output_;
 }
 
+std::vector<Ref> Pattern::NodeWithOutputs(std::string op, std::vector<Ref> inputs, int num_outputs) {
+  std::vector<Ref> outputs = {Node(std::move(op), std::move(inputs))};
+  nodes_.back().num_outputs = num_outputs;
+  for (int i = 1; i < num_outputs; ++i) {
+    outputs.push_back(AddValue(Computed{static_cast<int>(nodes_.size()) - 1, i}));
+  }
+  return outputs;
+}
+
 void Pattern::RequireEqual(std::string first, std::string second) {
   equal_.emplace_back(std::move(first), std::move(second));
 }
@@ -111,6 +148,22 @@ bool Pattern::Admits(const Attributes& attributes) const {
     }
   }
   return true;
+}
+
+bool AreCodes(const PatternInput& wanted, std::span<const Tensor* const> constants) {
+  const Tensor& codes = *constants[0];
+  const Tensor& scales = *constants[1];
+  const bool is_byte = codes.dtype() == DType::kS8 || (codes.dtype() == DType::kU8 && wanted.axis == 1);
+  if (!is_byte || codes.shape().size() != 2 || scales.dtype() != DType::kF32) {
+    return false;
+  }
+  if (wanted.kind == InputKind::kBlocks) {
+    return codes.dtype() == DType::kS8 && scales.shape().size() == 2;
+  }
+  const bool fits = scales.shape() == Shape{codes.shape()[static_cast<std::size_t>(wanted.axis)]} ||
+                    (wanted.axis == 1 && scales.shape().empty());
+  return fits &&
+         (constants.size() < 3 || (constants[2]->dtype() == codes.dtype() && constants[2]->shape() == scales.shape()));
 }
 
 Tensor MakeConstant(const PatternConstant& constant, const Attributes& parameters) {
@@ -126,23 +179,15 @@ bool MatchConstant(const PatternConstant& constant, const Tensor& tensor, Attrib
                                        : MatchTyped<std::int64_t>(constant, tensor, parameters);
 }
 
-Tensor MakeColumnSums(const Tensor& matrix) {
-  constexpr std::int64_t kMaxRows = std::int64_t{1} << 24;
-  const std::int64_t num_rows = matrix.shape()[0];
-  const std::int64_t num_columns = matrix.shape()[1];
-  if (num_rows >= kMaxRows) {
-    Fail(ErrorCode::kUnsupported, "a matrix of ", num_rows, " rows: their sums may not fit 32 bits");
+Tensor MakeColumnSums(const Tensor& matrix, const Tensor* zero_points) {
+  constexpr std::int64_t kMaxRows = std::int64_t{1} << 23;
+  if (matrix.shape()[0] >= kMaxRows) {
+    Fail(ErrorCode::kUnsupported, "a matrix of ", matrix.shape()[0], " rows: their sums may not fit 32 bits");
   }
-  const Tensor flat = matrix.Contiguous();
-  std::vector<std::int32_t> sums(static_cast<std::size_t>(num_columns));
-  const auto* codes = flat.data_as<std::int8_t>();
-  for (std::int64_t k = 0; k < num_rows; ++k) {
-    for (std::int64_t n = 0; n < num_columns; ++n) {
-      sums[static_cast<std::size_t>(n)] += codes[k * num_columns + n];
-    }
-  }
+  const std::vector<std::int32_t> sums = matrix.dtype() == DType::kS8 ? SumTyped<std::int8_t>(matrix, zero_points)
+                                                                      : SumTyped<std::uint8_t>(matrix, zero_points);
   matrix.ReleasePages();
-  return Tensor::FromValues<std::int32_t>({num_columns}, sums);
+  return Tensor::FromValues<std::int32_t>({matrix.shape()[1]}, sums);
 }
 
 }  // namespace laconic::onnx_file

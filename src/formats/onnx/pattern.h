@@ -15,6 +15,7 @@ namespace laconic::onnx_file {
 
 // Index of a value of a pattern.
 using Ref = int;
+inline constexpr Ref kAbsent = -1;  // an optional input that is left out
 
 // In place of a constant's element: the value of the logical node's attribute.
 struct Parameter {
@@ -31,10 +32,12 @@ struct PatternConstant {
 // A value that the pattern gets from outside, or that its nodes compute.
 struct Hole {};
 struct ColumnSums {
-  Ref matrix = 0;  // a hole for an s8 matrix [K, N]; its sums over K as s32 [N]
+  Ref matrix = 0;            // a hole for an s8 or u8 matrix [K, N]; its sums over K as s32 [N]
+  Ref zero_point = kAbsent;  // a hole for what is subtracted from each element: [N] or a scalar of the same type
 };
 struct Computed {
   int node = 0;
+  int output = 0;
 };
 using PatternValue = std::variant<Hole, PatternConstant, ColumnSums, Computed>;
 
@@ -42,6 +45,7 @@ struct PatternNode {
   std::string op;
   std::vector<Ref> inputs;
   Attributes attributes;
+  int num_outputs = 1;
 };
 
 // The parameter of a pattern that reads kBlocks, besides the logical node's attributes.
@@ -49,11 +53,14 @@ inline constexpr char kBlockSize[] = "block_size";
 
 // How the logical node's input enters the pattern.
 enum class InputKind {
-  kAny,       // as a value; of `rank` dimensions unless that is 0
-  kConstant,  // as a value that is a constant of `rank` dimensions, possibly behind Cast or DequantizeLinear
-  kRows,      // a laconic.DynamicQuantize: as its codes u8, scales f32 and zero points f32 (integers)
-  kCodes,     // a DequantizeLinear of constants along `axis`: as its codes s8 and scales f32
-  kBlocks,    // the same with a scale a block of columns; the parameter kBlockSize is that many
+  kAny,         // as a value; of `rank` dimensions unless that is 0
+  kConstant,    // as a value that is a constant of `rank` dimensions, possibly behind Cast or DequantizeLinear
+  kRows,        // a laconic.DynamicQuantize per token: as its codes u8, scales f32 and zero points f32 (integers)
+  kScalarRows,  // a laconic.DynamicQuantize per tensor, or the DequantizeLinear of what a QuantizeLinear gives: as
+                // codes s8 or u8, one scale f32 and one zero point
+  kCodes,       // a DequantizeLinear of constants [K, N] along `axis`: as codes, scales f32 and (where there are three
+                // refs) zero points. Along axis 0: s8, a scale a row. Along axis 1: s8 or u8, a scale a column or one
+  kBlocks,      // s8 with a scale a block of columns; the parameter kBlockSize is that many
 };
 
 struct PatternInput {
@@ -72,19 +79,22 @@ class Pattern {
   Ref Input(int rank = 0);
   Ref ConstantInput(int rank);
   std::vector<Ref> RowsInput();
-  std::vector<Ref> CodesInput(std::int64_t axis);
+  std::vector<Ref> ScalarRowsInput();
+  std::vector<Ref> CodesInput(std::int64_t axis, bool has_zero_points = false);
   std::vector<Ref> BlocksInput();
 
-  Ref Sums(Ref matrix);
+  Ref Sums(Ref matrix, Ref zero_point = kAbsent);
   Ref Scalar(std::variant<float, Parameter> value);
   Ref Integers(std::vector<std::variant<std::int64_t, Parameter>> values);
   Ref Integer(std::variant<std::int64_t, Parameter> value);
   Ref Node(std::string op, std::vector<Ref> inputs, Attributes attributes = {});
+  std::vector<Ref> NodeWithOutputs(std::string op, std::vector<Ref> inputs, int num_outputs);
 
   // Only where these two attributes are equal.
   void RequireEqual(std::string first, std::string second);
 
-  // What leaves the pattern besides the last node's output, which does anyway.
+  // What leaves the pattern besides the last node's first output, which does anyway: then all that reads either must
+  // be part of patterns, too, that take it as one input of kRows or kScalarRows.
   void AlsoOutput(std::initializer_list<Ref> values) { more_outputs_ = values; }
 
   const std::string& op() const noexcept { return op_; }
@@ -119,6 +129,9 @@ class Pattern {
   std::vector<Ref> more_outputs_;
 };
 
+// Whether these constants are what an input of kCodes or kBlocks takes (but for the blocks' size).
+bool AreCodes(const PatternInput& wanted, std::span<const Tensor* const> constants);
+
 // The constant with its parameters' values put in.
 Tensor MakeConstant(const PatternConstant& constant, const Attributes& parameters);
 
@@ -126,7 +139,8 @@ Tensor MakeConstant(const PatternConstant& constant, const Attributes& parameter
 // met again.
 bool MatchConstant(const PatternConstant& constant, const Tensor& tensor, Attributes* parameters);
 
-// Sums over the rows of an s8 matrix [K, N]: s32 [N]. K < 2^24, so that they fit.
-Tensor MakeColumnSums(const Tensor& matrix);
+// Sums over the rows of an s8 or u8 matrix [K, N], less its zero points (null: 0): s32 [N]. Errors: kUnsupported for a
+// K of 2^23 or more: they may not fit.
+Tensor MakeColumnSums(const Tensor& matrix, const Tensor* zero_points = nullptr);
 
 }  // namespace laconic::onnx_file

@@ -27,7 +27,8 @@ struct PlainNode {
   std::vector<ValueId> inputs;  // kNoValue where an optional input or output is absent
   std::vector<ValueId> outputs;
   Attributes attributes;
-  int opset = 0;  // whose operator this is: the graph's, unless a function brought the node
+  int opset = 0;         // whose operator this is: the graph's, unless a function brought the node
+  std::string doc = {};  // its doc_string
 };
 
 // A graph's input or output.

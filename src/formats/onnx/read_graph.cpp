@@ -357,7 +357,7 @@ class GraphReader {
 
   void AddPlainNode(const std::string& op, const ::onnx::NodeProto& proto, const NamedAttributes& attributes,
                     const Context& context) {
-    PlainNode node{op, proto.name(), InputsOf(proto, context), {}, {}, context.opset};
+    PlainNode node{op, proto.name(), InputsOf(proto, context), {}, {}, context.opset, proto.doc_string()};
     if (op == "ConstantOfShape") {
       node.op = "Expand";
       node.inputs.insert(node.inputs.begin(), Filling(attributes, proto));

@@ -13,7 +13,8 @@ constexpr std::int32_t kNone = -1;
 
 // Where a plain graph's values come from and go to.
 struct Links {
-  explicit Links(const PlainGraph& plain) : producer(plain.values.size(), kNone), num_uses(plain.values.size()) {
+  explicit Links(const PlainGraph& plain)
+      : producer(plain.values.size(), kNone), num_uses(plain.values.size()), num_taken_uses(plain.values.size()) {
     for (std::size_t i = 0; i < plain.nodes.size(); ++i) {
       for (const ValueId output : plain.nodes[i].outputs) {
         if (output != kNoValue) producer[static_cast<std::size_t>(output)] = static_cast<std::int32_t>(i);
@@ -29,6 +30,7 @@ struct Links {
 
   std::vector<std::int32_t> producer;  // index of the node, or kNone
   std::vector<int> num_uses;           // by nodes and as outputs
+  std::vector<int> num_taken_uses;     // by nodes that are part of a pattern
 };
 
 // What a pattern was found to stand for.
@@ -86,28 +88,63 @@ class Matcher {
     }
     match_.nodes.push_back(index);
     const PlainNode& node = plain_.nodes[static_cast<std::size_t>(index)];
-    if (node.op != wanted.op || node.attributes != wanted.attributes || node.outputs.size() != 1 ||
-        node.inputs.size() != wanted.inputs.size()) {
+    if (node.op != wanted.op || node.attributes != wanted.attributes ||
+        static_cast<int>(node.outputs.size()) != wanted.num_outputs || node.inputs.size() != wanted.inputs.size()) {
       return false;
     }
+    BindOutputs(wanted, node);
     for (std::size_t i = 0; i < node.inputs.size(); ++i) {
-      if (!MatchValue(wanted.inputs[i], node.inputs[i])) return false;
+      const bool matches =
+          wanted.inputs[i] == kAbsent ? node.inputs[i] == kNoValue : MatchValue(wanted.inputs[i], node.inputs[i]);
+      if (!matches) return false;
     }
     return true;
+  }
+
+  void BindOutputs(const PatternNode& wanted, const PlainNode& node) {
+    const std::vector<PatternValue>& values = match_.pattern->values();
+    for (std::size_t ref = 0; wanted.num_outputs > 1 && ref < values.size(); ++ref) {
+      const auto* computed = std::get_if<Computed>(&values[ref]);
+      if (computed != nullptr && &match_.pattern->nodes()[static_cast<std::size_t>(computed->node)] == &wanted) {
+        match_.bound[ref] = node.outputs[static_cast<std::size_t>(computed->output)];
+      }
+    }
   }
 
   bool FitsInput(const PatternInput& input) const {
     if (input.kind == InputKind::kConstant) {
       return ConstantRank(Bound(input.refs[0])) == input.rank;
     }
+    if (input.kind == InputKind::kScalarRows) {
+      return IsScalarRows(Bound(input.refs[0]), Bound(input.refs[1]), Bound(input.refs[2]));
+    }
     if (input.kind == InputKind::kCodes || input.kind == InputKind::kBlocks) {
-      const std::size_t scale_rank = input.kind == InputKind::kCodes ? 1 : 2;
-      return std::ranges::all_of(input.refs, [this](Ref ref) { return plain_.value(Bound(ref)).is_constant(); }) &&
-             ConstantOf(input.refs[0]).dtype() == DType::kS8 && ConstantOf(input.refs[0]).shape().size() == 2 &&
-             ConstantOf(input.refs[1]).shape().size() == scale_rank &&
-             (input.kind == InputKind::kCodes || AreWholeBlocks(input));
+      if (!std::ranges::all_of(input.refs, [this](Ref ref) { return plain_.value(Bound(ref)).is_constant(); })) {
+        return false;
+      }
+      std::vector<const Tensor*> constants;
+      std::ranges::transform(input.refs, std::back_inserter(constants), [this](Ref ref) { return &ConstantOf(ref); });
+      return AreCodes(input, constants) && (input.kind == InputKind::kCodes || AreWholeBlocks(input));
     }
     return true;
+  }
+
+  bool IsScalarRows(ValueId codes, ValueId scale, ValueId zero_point) const {
+    const std::int32_t index = links_.producer[static_cast<std::size_t>(codes)];
+    if (index == kNone) {
+      return false;
+    }
+    const PlainNode& node = plain_.nodes[static_cast<std::size_t>(index)];
+    const std::vector<ValueId> params = {scale, zero_point};
+    const auto is_scalar = [this](ValueId id) {
+      return plain_.value(id).is_constant() && plain_.value(id).constant->shape().empty();
+    };
+    if (node.op == "QuantizeLinear") {
+      return node.inputs.size() == 3 && node.attributes.empty() &&
+             std::ranges::equal(std::span(node.inputs).subspan(1), params) && std::ranges::all_of(params, is_scalar);
+    }
+    return node.op == "DynamicQuantizeLinear" && node.outputs.size() == 3 && node.outputs[0] == codes &&
+           std::ranges::equal(std::span(node.outputs).subspan(1), params);
   }
 
   bool AreWholeBlocks(const PatternInput& input) const {
@@ -134,20 +171,24 @@ class Matcher {
     return static_cast<int>(plain_.value(id).constant->shape().size());
   }
 
-  // Nobody else reads what the pattern computes inside.
+  // Nobody else reads what the pattern computes inside. What leaves it together with more outputs, the integers of
+  // rows, is read by patterns alone; they were looked at before, since they come later in the graph.
   bool IsClosed() const {
     const Pattern& pattern = *match_.pattern;
     std::vector<int> uses(pattern.values().size());
     for (const PatternNode& node : pattern.nodes()) {
       for (const Ref input : node.inputs) {
-        ++uses[static_cast<std::size_t>(input)];
+        uses[static_cast<std::size_t>(std::max(input, 0))] += input == kAbsent ? 0 : 1;
       }
     }
     for (std::size_t ref = 0; ref < uses.size(); ++ref) {
-      const bool leaves = static_cast<Ref>(ref) == pattern.output() ||
-                          std::ranges::count(pattern.more_outputs(), static_cast<Ref>(ref)) != 0;
-      if (!leaves && std::holds_alternative<Computed>(pattern.values()[ref]) &&
-          links_.num_uses[static_cast<std::size_t>(match_.bound[ref])] != uses[ref]) {
+      const bool is_output = static_cast<Ref>(ref) == pattern.output();
+      const bool leaves = is_output || std::ranges::count(pattern.more_outputs(), static_cast<Ref>(ref)) != 0;
+      if (!std::holds_alternative<Computed>(pattern.values()[ref]) || (is_output && pattern.more_outputs().empty())) {
+        continue;
+      }
+      const auto id = static_cast<std::size_t>(match_.bound[ref]);
+      if (links_.num_uses[id] != uses[ref] + (leaves ? links_.num_taken_uses[id] : 0)) {
         return false;
       }
     }
@@ -166,7 +207,8 @@ class Matcher {
       if (stated.dtype() != DType::kS32 || stated.shape() != Shape{matrix.shape()[1]} || matrix.num_elements() == 0) {
         return false;
       }
-      const Tensor right = MakeColumnSums(matrix);
+      const Tensor* zero_points = sums->zero_point == kAbsent ? nullptr : &ConstantOf(sums->zero_point);
+      const Tensor right = MakeColumnSums(matrix, zero_points);
       if (!std::ranges::equal(stated.values<std::int32_t>(), right.values<std::int32_t>())) {
         return false;
       }
@@ -226,6 +268,9 @@ class Recogniser {
       if (match) {
         for (const std::int32_t node : match->nodes) {
           taken_[static_cast<std::size_t>(node)] = true;
+          for (const ValueId input : plain_.nodes[static_cast<std::size_t>(node)].inputs) {
+            links_.num_taken_uses[static_cast<std::size_t>(std::max(input, 0))] += input == kNoValue ? 0 : 1;
+          }
         }
         return match;
       }
@@ -273,31 +318,34 @@ class Recogniser {
   }
 
   ValueId LogicalInput(const PatternInput& input, const std::vector<ValueId>& plain, std::int64_t block) {
-    if (input.kind == InputKind::kCodes) {
-      return Dequantized(plain[0], plain[1], input.axis, 0);
+    if (input.kind == InputKind::kCodes || input.kind == InputKind::kBlocks) {
+      return Dequantized(plain, input.axis, input.kind == InputKind::kBlocks ? block : 0);
     }
-    if (input.kind == InputKind::kBlocks) {
-      return Dequantized(plain[0], plain[1], input.axis, block);
-    }
-    if (input.kind != InputKind::kRows) {
+    if (input.kind != InputKind::kRows && input.kind != InputKind::kScalarRows) {
       return import_.Widened(import_.ValueOf(plain[0]));
     }
     const auto rows = rows_.find(plain[0]);
+    if (rows == rows_.end() && input.kind == InputKind::kScalarRows) {
+      return Dequantized(plain, 1, 0);
+    }
     if (rows == rows_.end() || !std::ranges::equal(rows->second.also, std::span(plain).subspan(1))) {
       Fail(ErrorCode::kUnsupported, "its integers do not come from one dynamic quantization");
     }
     return rows->second.quantized;
   }
 
-  // The DequantizeLinear that was left out for its codes. They carry its name.
-  ValueId Dequantized(ValueId codes, ValueId scales, std::int64_t axis, std::int64_t block) {
-    const std::vector<ValueId> inputs = {import_.ValueOf(codes), import_.ValueOf(scales)};
+  // The DequantizeLinear that was left out for its codes. They, or the node that makes them, carry its name.
+  ValueId Dequantized(const std::vector<ValueId>& plain, std::int64_t axis, std::int64_t block) {
+    std::vector<ValueId> inputs;
+    std::ranges::transform(plain, std::back_inserter(inputs), [this](ValueId id) { return import_.ValueOf(id); });
     const auto [found, is_new] = dequantized_.emplace(std::tuple(inputs, axis, block), kNoValue);
     if (!is_new) {
       return found->second;
     }
-    const PlainValue& value = plain_.value(codes);
-    const std::string name = value.doc.empty() ? value.name + ".dequantized" : value.doc;
+    const PlainValue& value = plain_.value(plain[0]);
+    const std::int32_t producer = links_.producer[static_cast<std::size_t>(plain[0])];
+    const std::string& doc = producer == kNone ? value.doc : plain_.nodes[static_cast<std::size_t>(producer)].doc;
+    const std::string name = doc.empty() ? value.name + ".dequantized" : doc;
     const std::optional<ValueId> same = import_.graph().FindValue(name);  // written too, for others that read it
     const Node* node = same ? import_.graph().FindProducer(*same) : nullptr;
     if (node != nullptr && node->op == "DequantizeLinear" && node->inputs == inputs &&
@@ -309,7 +357,7 @@ class Recogniser {
   }
 
   const PlainGraph& plain_;
-  const Links links_;
+  Links links_;
   const std::vector<Pattern> patterns_;
   std::vector<bool> taken_;  // of each node: part of a pattern
   GraphImport import_;

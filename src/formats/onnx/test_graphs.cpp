@@ -1,9 +1,12 @@
 #include "formats/onnx/test_graphs.h"
 
+#include <algorithm>
 #include <cmath>
 #include <functional>
 #include <optional>
 #include <random>
+
+#include "graph/ops.h"
 
 namespace laconic::onnx_file {
 namespace {
@@ -30,6 +33,13 @@ std::pair<Tensor, Tensor> Quantize(const Tensor& tensor, std::size_t axis) {
   }
   return {Tensor::FromValues<std::int8_t>(tensor.shape(), codes),
           Tensor::FromValues<float>({tensor.shape()[axis]}, scales)};
+}
+
+Tensor ShiftedToU8(const Tensor& codes) {
+  return Tensor::Make(DType::kU8, codes.shape(), [&](std::byte* data) {
+    std::ranges::transform(codes.values<std::int8_t>(), reinterpret_cast<std::uint8_t*>(data),
+                           [](std::int8_t code) { return static_cast<std::uint8_t>(code + 128); });
+  });
 }
 
 Tensor ToHalf(const Tensor& tensor, DType dtype) {
@@ -107,11 +117,25 @@ class Builder {
         return graph_.AddNode("Cast", name, {half}, {{"to", std::string("f32")}});
       }
       case Weights::kDynamic:
+      case Weights::kDynamicTensor:
+      case Weights::kStatic:
       case Weights::kWeightOnly: {
-        const auto [codes, scales] = Quantize(tensor, axis);
-        const ValueId stored = graph_.AddInitializer(name + "_quantized", codes);
-        const ValueId scale = graph_.AddInitializer(name + "_scale", scales);
-        return graph_.AddNode("DequantizeLinear", name, {stored, scale}, {{"axis", static_cast<std::int64_t>(axis)}});
+        const bool one_scale = axis == 1 && !options_.per_channel;
+        const Shape flat = {1, tensor.num_elements()};
+        auto [codes, scales] = one_scale ? Quantize(tensor.Reshaped(flat), 0) : Quantize(tensor, axis);
+        if (one_scale) {
+          codes = codes.Reshaped(tensor.shape());
+          scales = scales.Reshaped({});
+        }
+        const bool shifts = axis == 1 && options_.codes_dtype == DType::kU8;
+        std::vector<ValueId> inputs = {graph_.AddInitializer(name + "_quantized", shifts ? ShiftedToU8(codes) : codes),
+                                       graph_.AddInitializer(name + "_scale", scales)};
+        if (shifts) {
+          const std::vector<std::uint8_t> zeros(static_cast<std::size_t>(scales.num_elements()), 128);
+          inputs.push_back(
+              graph_.AddInitializer(name + "_zero_point", Tensor::FromValues<std::uint8_t>(scales.shape(), zeros)));
+        }
+        return graph_.AddNode("DequantizeLinear", name, inputs, {{"axis", static_cast<std::int64_t>(axis)}});
       }
       case Weights::kFloat:
         break;
@@ -148,12 +172,37 @@ class Builder {
     return graph_.AddNode("LayerNormalization", name, {x, gamma, beta}, {{"epsilon", 1e-12F}});
   }
 
+  ValueId Quantized(ValueId x) {
+    const std::string name = graph_.value(x).name;
+    if (options_.is_smoothed) {
+      const ValueId factors =
+          graph_.AddInitializer(name + "_factors", Random({graph_.value(x).type.shape.back().size}, 1, 0.1F));
+      x = graph_.AddNode("Mul", name + "_smoothed", {x, factors});
+    }
+    if (options_.weights != Weights::kStatic) {
+      const std::string granularity(options_.weights == Weights::kDynamic ? kPerToken : kPerTensor);
+      return graph_.AddNode("laconic.DynamicQuantize", name + "_quantized", {x}, {{"granularity", granularity}});
+    }
+    const std::vector<float> scale = {0.03F};  // a normal value over four deviations saturates
+    const std::vector<std::int8_t> signed_zero = {-3};
+    const std::vector<std::uint8_t> zero = {125};
+    std::vector<ValueId> inputs = {
+        x, graph_.AddInitializer(name + "_scale", Tensor::FromValues<float>({}, scale)),
+        graph_.AddInitializer(name + "_zero_point", options_.rows_dtype == DType::kS8
+                                                        ? Tensor::FromValues<std::int8_t>({}, signed_zero)
+                                                        : Tensor::FromValues<std::uint8_t>({}, zero))};
+    inputs[0] = graph_.AddNode("QuantizeLinear", name + "_QuantizeLinear_Output", inputs);
+    return graph_.AddNode("DequantizeLinear", name + "_DequantizeLinear_Output", inputs);
+  }
+
   ValueId Linear(const std::string& name, const std::string& weights, ValueId x, std::int64_t width, bool has_bias) {
     const std::int64_t rows = graph_.value(x).type.shape.back().size;
-    if (options_.weights == Weights::kDynamic) {
+    const bool quantizes = options_.weights == Weights::kDynamic || options_.weights == Weights::kDynamicTensor ||
+                           options_.weights == Weights::kStatic;
+    if (quantizes) {
       ValueId& quantized = quantized_.try_emplace(x, kNoValue).first->second;
       if (quantized == kNoValue) {
-        quantized = graph_.AddNode("laconic.DynamicQuantize", graph_.value(x).name + "_quantized", {x});
+        quantized = Quantized(x);
       }
       x = quantized;
     }

@@ -7,7 +7,7 @@
 
 namespace laconic::onnx_file {
 
-enum class Weights { kFloat, kHalf, kBFloat16, kDynamic, kWeightOnly };
+enum class Weights { kFloat, kHalf, kBFloat16, kDynamic, kDynamicTensor, kStatic, kWeightOnly };
 
 struct TestGraphOptions {
   Weights weights = Weights::kFloat;
@@ -19,6 +19,10 @@ struct TestGraphOptions {
   std::int64_t embedding_block = 0;  // kDynamic: columns of a table that share a scale; 0: a row
   std::int64_t position_offset = 0;  // RoBERTa's positions begin behind that of the padding token
   bool has_type_row = false;         // one row for all tokens in place of token types
+  DType rows_dtype = DType::kU8;     // kStatic: of the inputs' codes
+  DType codes_dtype = DType::kS8;    // of linear layers' weights in 8 bits; kU8: with zero points
+  bool per_channel = true;           // their scales; else one a weight
+  bool is_smoothed = false;          // inputs that are quantized are multiplied by a factor a column first
   bool shares_layers = false;        // all layers have the first one's weights, as ALBERT's
 };
 

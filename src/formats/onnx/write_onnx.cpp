@@ -49,6 +49,9 @@ void SetAttribute(const Attribute& value, ::onnx::AttributeProto* proto) {
 void SetNode(const PlainGraph& graph, const PlainNode& node, ::onnx::NodeProto* proto) {
   proto->set_op_type(node.op);
   proto->set_name(node.name);
+  if (!node.doc.empty()) {
+    proto->set_doc_string(node.doc);
+  }
   for (const ValueId input : node.inputs) {
     proto->add_input(input == kNoValue ? "" : graph.value(input).name);
   }
@@ -195,7 +198,7 @@ void WriteOnnx(const Graph& graph, const fs::path& file, const OnnxWriteOptions&
     Fail(ErrorCode::kInvalidArgument, "expected an opset from ", kMinOnnxOpset, " to ", kMaxOnnxOpset, ", got ",
          options.opset);
   }
-  const PlainGraph plain = onnx_file::Lower(graph, options.opset);
+  const PlainGraph plain = onnx_file::Lower(graph, options.opset, options.quantization);
   std::optional<ExternalData> external;
   if (options.external_data) {
     external.emplace(file.string() + ".data", options.force);
