@@ -1,6 +1,7 @@
 #include "common.h"
 
 #include <cstdio>
+#include <memory>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -32,6 +33,19 @@ DatasetOptions DataFlags::Options() const {
   options.second_text_column = second_text_column;
   options.label_column = label_column;
   return options;
+}
+
+NextRowFn DataFlags::Rows(std::int64_t limit) const {
+  DatasetOptions options = Options();
+  options.read_labels = false;
+  auto reader = std::make_shared<DatasetReader>(Paths(), options);
+  return [reader, limit, num_read = std::int64_t{0}]() mutable -> std::optional<DatasetRow> {
+    if (limit > 0 && num_read == limit) {
+      return std::nullopt;
+    }
+    ++num_read;
+    return reader->Next();
+  };
 }
 
 void RunFlags::Add(CLI::App* app, std::int64_t default_batch) {

@@ -10,18 +10,23 @@
 #include <nlohmann/json_fwd.hpp>
 
 #include "laconic/evaluate.h"
+#include "laconic/predict.h"
 
 namespace laconic::cli {
 
 // One subcommand: declares its flags on `app` and sets what runs when it is chosen. One file each.
 void AddBench(CLI::App& app);
 void AddCompare(CLI::App& app);
+void AddDiff(CLI::App& app);
 void AddEval(CLI::App& app);
 void AddExport(CLI::App& app);
 void AddFitHead(CLI::App& app);
 void AddInspect(CLI::App& app);
 void AddPredict(CLI::App& app);
 void AddQuantize(CLI::App& app);
+
+// The exit status of a command that found what it was told to look for; main's footer lists all.
+inline constexpr int kLimitExceeded = 8;
 
 // Where texts and labels are.
 struct DataFlags {
@@ -31,6 +36,8 @@ struct DataFlags {
   // `flag`: the one that names the files.
   void Add(CLI::App* app, bool required, const std::string& flag = "--data");
   DatasetOptions Options() const;
+  // The texts alone, one after another; the first `limit` of them (0: all).
+  NextRowFn Rows(std::int64_t limit = 0) const;
   std::vector<std::filesystem::path> Paths() const { return {paths.begin(), paths.end()}; }
 };
 

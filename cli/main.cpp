@@ -26,6 +26,7 @@ constexpr const char* kFooter = R"(Exit statuses:
   2  wrong usage or argument   7  out of memory or disk space
   3  a malformed file          130  interrupted
   4  something named is not there
+  8  done, but a limit that was asked for is exceeded (diff --fail-over)
 
 Try:
   laconic quantize my-bert -o my-bert-int8
@@ -86,6 +87,7 @@ int Run(int argc, char** argv) {
   app.footer(kFooter);
   AddQuantize(app);
   AddCompare(app);
+  AddDiff(app);
   AddEval(app);
   AddPredict(app);
   AddBench(app);
@@ -98,6 +100,8 @@ int Run(int argc, char** argv) {
     if (app.get_subcommands().empty()) {
       Fail(ErrorCode::kInvalidArgument, "expected a command; see laconic --help");
     }
+  } catch (const CLI::RuntimeError& error) {
+    status = error.get_exit_code();  // of a command that did its work: kLimitExceeded
   } catch (const CLI::ParseError& error) {
     status = app.exit(error) == 0 ? 0 : StatusOf(ErrorCode::kInvalidArgument);
   }

@@ -33,10 +33,7 @@ NextRowFn RowsOf(const Flags& flags) {
       return DatasetRow{flags.texts[(*next)++], std::nullopt, {}};
     };
   }
-  DatasetOptions options = flags.data.Options();
-  options.read_labels = false;
-  auto reader = std::make_shared<DatasetReader>(flags.data.Paths(), options);
-  return [reader] { return reader->Next(); };
+  return flags.data.Rows();
 }
 
 std::string Line(const Prediction& prediction, const std::vector<std::string>& labels) {

@@ -45,6 +45,15 @@ LayerKind ParseLayerKind(std::string_view name) {
   Fail(ErrorCode::kInvalidArgument, "unknown layer kind '", name, "'; known: linear, embedding");
 }
 
+std::string LayerName(const Graph& graph, ValueId weight) {
+  constexpr std::string_view kSuffix = ".weight";
+  std::string name = graph.value(weight).name;
+  if (name.ends_with(kSuffix)) {
+    name.resize(name.size() - kSuffix.size());
+  }
+  return name;
+}
+
 bool FindLayer(const Graph& graph, const Node& node, Layer* layer) {
   const bool linear = node.op == "laconic.Linear";
   const bool embedding = node.op == "Gather" && IntAttribute(node, "axis") == 0;
@@ -56,12 +65,7 @@ bool FindLayer(const Graph& graph, const Node& node, Layer* layer) {
   if (tensor == nullptr || tensor->dtype() != DType::kF32 || tensor->shape().size() != 2) {
     return false;
   }
-  constexpr std::string_view kSuffix = ".weight";
-  std::string name = graph.value(weight).name;
-  if (name.ends_with(kSuffix)) {
-    name.resize(name.size() - kSuffix.size());
-  }
-  *layer = {linear ? LayerKind::kLinear : LayerKind::kEmbedding, std::move(name), weight};
+  *layer = {linear ? LayerKind::kLinear : LayerKind::kEmbedding, LayerName(graph, weight), weight};
   return true;
 }
 

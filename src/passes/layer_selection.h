@@ -26,6 +26,9 @@ struct Layer {
   ValueId weight = kNoValue;  // linear: [in, out]; embedding: [rows, width]
 };
 
+// What a layer with this weight is called.
+std::string LayerName(const Graph& graph, ValueId weight);
+
 // The layer that `node` is, if it is one and its weight is f32.
 bool FindLayer(const Graph& graph, const Node& node, Layer* layer);
 

@@ -11,6 +11,7 @@
 #include "passes/quantize/dynamic_int8.h"
 #include "passes/quantize/int8.h"
 #include "passes/quantize/linear_groups.h"
+#include "passes/quantized_layers.h"
 #include "quant/weight_range.h"
 #include "quant/weights.h"
 
@@ -244,6 +245,35 @@ TEST(Int8Test, WeightsInTheFormAskedFor) {
                 expected[i]);
     }
   }
+}
+
+TEST(QuantizedLayersTest, FindsWhatIsRoundedHow) {
+  const Graph before = Example();
+  const std::vector<float> inv_smooth = {1, 2, 4, 8};
+  CalibratedRounding rounding;
+  rounding.inv_smooth[*before.FindValue("words")] = Tensor::FromValues<float>({4}, inv_smooth);
+  const std::set<std::string> layers = {"query", "key"};
+  const ActivationConfig fixed = {Activations::kStatic, {{"words", {0.5F, 7, DType::kS8}}}};
+  for (const ActivationConfig& config : {fixed, ActivationConfig{}, ActivationConfig{Activations::kPerTensor, {}}}) {
+    for (const bool smooth : {false, true}) {
+      const Int8Options options = {.weights = {.dtype = DType::kU8}, .rounding = smooth ? &rounding : nullptr};
+      const Graph graph = QuantizeInt8(before, layers, config, options, {});
+      const std::vector<QuantizedLinear> found = FindQuantizedLinears(graph);
+      ASSERT_EQ(found.size(), 2U) << PrintGraph(graph);
+      EXPECT_EQ(found[0].name, "query");
+      EXPECT_EQ(found[0].input.rounded, found[1].input.rounded);
+      EXPECT_EQ(found[1].codes->dtype(), DType::kU8);
+      EXPECT_EQ(found[1].zero_point->num_elements(), 6);
+      const InputQuantizer& input = found[1].input;
+      EXPECT_EQ(graph.value(input.source).name, "words");
+      EXPECT_EQ(input.quantizer.inv_smooth, smooth ? inv_smooth : std::vector<float>());
+      EXPECT_EQ(input.per_text, config.kind == Activations::kPerTensor);
+      const bool is_static = config.kind == Activations::kStatic;
+      EXPECT_EQ(input.quantizer.fixed,
+                is_static ? std::optional(quant::QuantParams{0.5F, 7, DType::kS8}) : std::nullopt);
+    }
+  }
+  EXPECT_TRUE(FindQuantizedLinears(before).empty());
 }
 
 TEST(HalfTest, StoresWeightsHalfAndKeepsTheLayout) {

@@ -10,6 +10,7 @@ namespace laconic::quant {
 struct RowParams {
   float scale = 0;
   std::int32_t zero_point = 0;  // 0..255
+  bool operator==(const RowParams&) const = default;
 };
 
 // The least scale: what a row of zeros gets.

@@ -20,6 +20,17 @@ using kernels::Activation;
 
 constexpr std::int64_t kCodesAlignment = 64;  // rows of codes start on a cache line
 
+bool IsTappable(const Graph& graph, ValueId value) {
+  const Node* producer = graph.FindProducer(value);
+  const ValueType& type = graph.value(value).type;
+  if (producer == nullptr || type.dtype != DType::kF32 || !(type.has_rank(2) || type.has_rank(3))) {
+    return false;
+  }
+  const bool is_stored_weight = (producer->op == "DequantizeLinear" || producer->op == "Cast") &&
+                                graph.FindInitializer(producer->inputs[0]) != nullptr;
+  return !is_stored_weight;
+}
+
 class Planner {
  public:
   Planner(const Graph& graph, kernels::Isa isa, std::span<const std::string> taps, TapSink* sink)
@@ -92,18 +103,11 @@ class Planner {
     if (!value) {
       Fail(ErrorCode::kInvalidArgument, "the graph has no value '", name, "'");
     }
-    const Node* producer = graph_.FindProducer(*value);
-    const ValueType& type = graph_.value(*value).type;
-    const bool is_rows = type.dtype == DType::kF32 && (type.shape.size() == 2 || type.shape.size() == 3);
-    if (producer == nullptr || !is_rows || IsStoredWeight(*producer)) {
-      Fail(ErrorCode::kInvalidArgument, "'", name, "' of type ", laconic::ToString(type),
+    if (!IsTappable(graph_, *value)) {
+      Fail(ErrorCode::kInvalidArgument, "'", name, "' of type ", laconic::ToString(graph_.value(*value).type),
            " cannot be tapped: expected rows of f32 that the graph computes");
     }
     return *value;
-  }
-
-  bool IsStoredWeight(const Node& node) const {
-    return (node.op == "DequantizeLinear" || node.op == "Cast") && graph_.FindInitializer(node.inputs[0]) != nullptr;
   }
 
   void EmitTaps(const Node& node) {
@@ -709,6 +713,18 @@ class Planner {
 };
 
 }  // namespace
+
+std::vector<std::string> TappableValues(const Graph& graph) {
+  std::vector<std::string> names;
+  for (const Node& node : graph.nodes()) {
+    for (const ValueId output : node.outputs) {
+      if (output != kNoValue && IsTappable(graph, output)) {
+        names.push_back(graph.value(output).name);
+      }
+    }
+  }
+  return names;
+}
 
 Plan MakePlan(const Graph& graph, kernels::Isa isa, std::span<const std::string> taps, TapSink* sink) {
   return Planner(graph, isa, taps, sink).Run();

@@ -7,6 +7,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "graph/graph.h"
 #include "laconic/session.h"
@@ -47,5 +48,8 @@ class TapSink {
 // f32 (a constant, integers, 8-bit codes, a mask), naming it.
 std::shared_ptr<const CompiledModel> CompileTapped(const Graph& graph, std::span<const std::string> values,
                                                    TapSink* sink, const CompileOptions& options = {});
+
+// The names of the values that CompileTapped takes, in the graph's order.
+std::vector<std::string> TappableValues(const Graph& graph);
 
 }  // namespace laconic::runtime

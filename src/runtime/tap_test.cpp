@@ -5,7 +5,6 @@
 #include <cstring>
 #include <mutex>
 #include <random>
-#include <set>
 
 #include <gtest/gtest.h>
 
@@ -62,17 +61,6 @@ std::vector<Encoding> RandomTexts(int count, std::uint64_t seed) {
     }
   }
   return texts;
-}
-
-std::vector<std::string> TappableValues(const Graph& graph) {
-  const std::set<std::string_view> others = {"DequantizeLinear", "laconic.KeyMask", "laconic.Positions"};
-  std::vector<std::string> names;
-  for (const Node& node : graph.nodes()) {
-    if (!others.contains(node.op)) {
-      names.push_back(graph.name(node));
-    }
-  }
-  return names;
 }
 
 // The value of each text, from a graph that ends there; of a value of tokens, the mean over them, and the first.

@@ -63,7 +63,8 @@ class Options(CliTest):
 
     def test_what_must_be_given(self):
         for arguments, says in ((("quantize", TINY_BERT), "--output"), (("quantize", "-o", "x"), "MODEL"),
-                                (("eval", TINY_BERT), "--data"), (("compare", TINY_BERT, "--data", "x.csv"), "CANDIDATE"),
+                                (("eval", TINY_BERT), "--data"), (("diff", TINY_BERT, TINY_BERT), "--data"),
+                                (("compare", TINY_BERT, "--data", "x.csv"), "CANDIDATE"),
                                 (("predict", TINY_BERT), "give either --data or --text"),
                                 (("predict", TINY_BERT, "--text", "a", "--data", "x.csv"), "give either --data or --text")):
             self.fails(USAGE, *arguments, says=says)
@@ -76,13 +77,14 @@ class Options(CliTest):
         path = self.folder / "model.onnx"
         self.ok("export", TINY_BERT, "-o", path)
         self.fails(USAGE, "predict", path, "--text", "a", says="brings no tokenizer")
+        self.fails(USAGE, "diff", path, path, "--data", self.texts(), says="brings no tokenizer")
 
     def test_help_documents_the_exit_statuses(self):
         text = self.ok("--help")
         for line in ("2  wrong usage", "3  a malformed file", "4  something named is not there", "5  unsupported",
-                     "6  the system refused", "7  out of memory or disk", "130  interrupted"):
+                     "6  the system refused", "7  out of memory or disk", "8  done, but a limit", "130  interrupted"):
             self.assertIn(line, text)
-        for command in ("quantize", "compare", "eval", "predict", "bench", "export", "fit-head", "inspect"):
+        for command in ("quantize", "compare", "eval", "predict", "bench", "diff", "export", "fit-head", "inspect"):
             self.assertIn(f"laconic {command} ", self.ok(command, "--help"), "an example")
 
 
