@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "formats/onnx/lower.h"
+#include "formats/onnx/microsoft_ops.h"
 #include "graph/ops.h"
 #include "laconic/error.h"
 
@@ -65,7 +66,7 @@ void GraphImport::AddNode(const PlainNode& plain) {
   WithFrame([&] { return "node '" + plain.name + "' (" + plain.op + ")"; },
             [&] {
               NodeImport node(this, plain);
-              if (Upgrade(&node)) {
+              if (Upgrade(&node) || ImportMicrosoftOp(&node)) {
                 return;
               }
               if (plain.op.starts_with("laconic.") || FindOpSchema(plain.op) == nullptr) {
@@ -256,16 +257,25 @@ void NodeImport::Expect(std::string_view name, std::int64_t value) {
   }
 }
 
-ValueId NodeImport::Add(const std::string& op, std::vector<ValueId> inputs, Attributes attributes) {
+std::string NodeImport::InnerName(const std::string& suffix) {
   const ValueId first = *std::ranges::find_if(node_.outputs, [](ValueId output) { return output != kNoValue; });
-  const std::string name = graph_.UniqueName(graph_.plain().value(first).name + "/" + op);
-  return graph_.Add(op, {name}, std::move(inputs), std::move(attributes))[0];
+  return graph_.UniqueName(graph_.plain().value(first).name + "/" + suffix);
+}
+
+ValueId NodeImport::Add(const std::string& op, std::vector<ValueId> inputs, Attributes attributes) {
+  return graph_.Add(op, {InnerName(op)}, std::move(inputs), std::move(attributes))[0];
+}
+
+std::vector<ValueId> NodeImport::AddSeveral(const std::string& op, int num_outputs, std::vector<ValueId> inputs) {
+  std::vector<std::string> names;
+  for (int i = 0; i < num_outputs; ++i) {
+    names.push_back(InnerName(op));
+  }
+  return graph_.Add(op, names, std::move(inputs), {});
 }
 
 ValueId NodeImport::AddConstant(const std::string& suffix, Tensor tensor) {
-  const ValueId first = *std::ranges::find_if(node_.outputs, [](ValueId output) { return output != kNoValue; });
-  const std::string name = graph_.UniqueName(graph_.plain().value(first).name + "/" + suffix);
-  return graph_.graph().AddInitializer(name, std::move(tensor));
+  return graph_.graph().AddInitializer(InnerName(suffix), std::move(tensor));
 }
 
 ValueId NodeImport::Scalar(float value) {

@@ -80,9 +80,10 @@ class NodeImport {
   std::vector<ValueId> Inputs();
   // The input's elements where it is an initializer; null otherwise.
   const Tensor* Constant(std::size_t input);
+  const Tensor* ConstantOf(ValueId value) const { return graph_.graph().FindInitializer(value); }
+  const Node* Producer(ValueId value) const { return graph_.graph().FindProducer(value); }
   const ValueType& TypeOf(ValueId value) const { return graph_.graph().value(value).type; }
   int RankOf(ValueId value) const { return graph_.RankOf(value); }
-  bool IsComputed(ValueId value) const { return graph_.graph().FindProducer(value) != nullptr; }
 
   // Attributes leave the node as they are asked for. Errors: kInvalidFile for one of another type.
   std::int64_t TakeInt(std::string_view name, std::int64_t by_default);
@@ -95,6 +96,7 @@ class NodeImport {
   bool HasAttribute(std::string_view name) const { return attributes_.contains(name); }
 
   ValueId Add(const std::string& op, std::vector<ValueId> inputs, Attributes attributes = {});
+  std::vector<ValueId> AddSeveral(const std::string& op, int num_outputs, std::vector<ValueId> inputs);
   ValueId AddConstant(const std::string& suffix, Tensor tensor);
   ValueId Scalar(float value);
   ValueId Integers(std::vector<std::int64_t> values);
@@ -108,10 +110,17 @@ class NodeImport {
   void CheckAllTaken() const;
 
  private:
+  std::string InnerName(const std::string& suffix);  // "output/suffix"
+
   GraphImport& graph_;
   const PlainNode& node_;
   Attributes attributes_;
 };
+
+// softmax(query · keyᵀ · scale + mask?) · value as MatMuls, by which the fusion passes tell masks; the node's last.
+// Query, key and value are [B, S, heads · width], or [B, heads, S, width] where `heads` is 0.
+void AttentionOfMatMuls(NodeImport* node, std::vector<ValueId> query_key_value, std::int64_t heads, float scale,
+                        ValueId mask);
 
 // Rewrites older forms and operators that have a plain equivalent; false for an operator that it knows nothing of.
 bool Upgrade(NodeImport* node);

@@ -136,7 +136,7 @@ bool HasPlainForm(NodeImport* node) {
       !is("is_causal", 0) || !is("left_window_size", -1) || !is("right_window_size", -1)) {
     return false;
   }
-  if (node->Has(3) && node->TypeOf(node->Input(3)).dtype == DType::kBool && !node->IsComputed(node->Input(3))) {
+  if (node->Has(3) && node->TypeOf(node->Input(3)).dtype == DType::kBool && node->Producer(node->Input(3)) == nullptr) {
     return false;
   }
   const ValueType& query = node->TypeOf(node->Input(0));
@@ -182,27 +182,7 @@ void Attention(NodeImport* node) {
     const std::int64_t width = node->TypeOf(inputs[0]).shape.back().size;
     scale = 1 / std::sqrt(static_cast<float>(q_heads > 0 ? width / q_heads : width));
   }
-  const bool is_split = q_heads <= 0;
-  for (ValueId& input : inputs) {
-    input = is_split ? input : SplitHeads(node, input, q_heads);
-  }
-  const ValueId key = node->Add("Transpose", {inputs[1]}, {{"perm", Integers{0, 1, 3, 2}}});
-  ValueId scores = node->Add("Mul", {node->Add("MatMul", {inputs[0], key}), node->Scalar(scale)});
-  if (node->Has(3)) {
-    ValueId mask = node->Input(3);
-    if (node->TypeOf(mask).dtype == DType::kBool) {
-      mask = node->Add("Where", {mask, node->Scalar(0), node->Scalar(std::numeric_limits<float>::lowest())});
-    }
-    scores = node->Add("Add", {scores, mask});
-  }
-  const ValueId weights = node->Add("Softmax", {scores});
-  if (is_split) {
-    node->Result("MatMul", {weights, inputs[2]});
-    return;
-  }
-  const ValueId context =
-      node->Add("Transpose", {node->Add("MatMul", {weights, inputs[2]})}, {{"perm", Integers{0, 2, 1, 3}}});
-  node->Result("Reshape", {context, node->Integers({0, 0, -1})});
+  AttentionOfMatMuls(node, std::move(inputs), q_heads, scale, node->Input(3));
 }
 
 // Our graph's operator as it is: no part that the file's may have besides.
@@ -225,6 +205,29 @@ void MoveAttribute(NodeImport* node, const MovedAttribute& moved) {
 }
 
 }  // namespace
+
+void AttentionOfMatMuls(NodeImport* node, std::vector<ValueId> inputs, std::int64_t heads, float scale, ValueId mask) {
+  const bool is_split = heads <= 0;
+  for (ValueId& input : inputs) {
+    input = is_split ? input : SplitHeads(node, input, heads);
+  }
+  const ValueId key = node->Add("Transpose", {inputs[1]}, {{"perm", Integers{0, 1, 3, 2}}});
+  ValueId scores = node->Add("Mul", {node->Add("MatMul", {inputs[0], key}), node->Scalar(scale)});
+  if (mask != kNoValue) {
+    if (node->TypeOf(mask).dtype == DType::kBool) {
+      mask = node->Add("Where", {mask, node->Scalar(0), node->Scalar(std::numeric_limits<float>::lowest())});
+    }
+    scores = node->Add("Add", {scores, mask});
+  }
+  const ValueId weights = node->Add("Softmax", {scores});
+  if (is_split) {
+    node->Result("MatMul", {weights, inputs[2]});
+    return;
+  }
+  const ValueId context =
+      node->Add("Transpose", {node->Add("MatMul", {weights, inputs[2]})}, {{"perm", Integers{0, 2, 1, 3}}});
+  node->Result("Reshape", {context, node->Integers({0, 0, -1})});
+}
 
 bool Upgrade(NodeImport* node) {
   static const std::map<std::string_view, void (*)(NodeImport*)> rewrites = {

@@ -1,6 +1,7 @@
 // Equal nodes become one, and so do matrices that a file stores twice: a shared weight is quantized and packed once.
 #include <algorithm>
 #include <cstring>
+#include <optional>
 #include <string>
 #include <unordered_map>
 
@@ -92,21 +93,44 @@ bool ShareNodes(Draft* draft) {
   return changed;
 }
 
-// Elements in the order in which they lie; a matrix may be seen transposed.
-const std::byte* RowMajorBytes(const Tensor& tensor) {
-  return tensor.is_contiguous() || (tensor.shape().size() == 2 && tensor.Transposed().is_contiguous()) ? tensor.data()
-                                                                                                       : nullptr;
+// Where a matrix's elements lie: lines of neighbours, its rows or, seen transposed, its columns. A part of a packed
+// matrix has gaps between them.
+struct Lines {
+  const std::byte* data = nullptr;
+  std::int64_t count = 0, bytes = 0, step = 0;
+};
+
+std::optional<Lines> LinesOf(const Tensor& tensor) {
+  if (tensor.shape().size() != 2) {
+    return tensor.shape().size() > 2 && tensor.is_contiguous()
+               ? std::optional(Lines{tensor.data(), 1, tensor.size_bytes(), 0})
+               : std::nullopt;
+  }
+  const std::size_t along = tensor.strides()[1] == 1 ? 1 : 0;
+  if (tensor.strides()[along] != 1 || tensor.num_elements() == 0) return std::nullopt;
+  const std::int64_t size = tensor.size_bytes() / tensor.num_elements();
+  return Lines{tensor.data(), tensor.shape()[1 - along], tensor.shape()[along] * size,
+               tensor.strides()[1 - along] * size};
+}
+
+bool SameElements(const Lines& a, const Lines& b) {
+  for (std::int64_t i = 0; i < a.count; ++i) {
+    if (std::memcmp(a.data + i * a.step, b.data + i * b.step, static_cast<std::size_t>(a.bytes)) != 0) return false;
+  }
+  return true;
 }
 
 // What tells most different matrices apart without reading them whole: a file's pages stay on the disk.
-std::string SampleOf(const Tensor& tensor, const std::byte* bytes) {
+std::string SampleOf(const Tensor& tensor, const Lines& lines) {
   std::string key;
   AppendType(&key, tensor);
-  AppendNumber(&key, tensor.strides().back());
-  const std::int64_t size = tensor.size_bytes();
+  AppendNumber(&key, tensor.strides().back() == 1 ? 1 : 0);
   constexpr std::int64_t kSamples = 16;
-  for (std::int64_t i = 0; i < kSamples && size >= 8; ++i) {
-    AppendBytes(&key, bytes + (size - 8) * i / (kSamples - 1), 8);
+  const std::int64_t size = std::min<std::int64_t>(lines.bytes, 8);
+  for (std::int64_t i = 0; i < kSamples; ++i) {
+    const std::int64_t line = (lines.count - 1) * i / (kSamples - 1);
+    AppendBytes(&key, lines.data + line * lines.step + (lines.bytes - size) * i / (kSamples - 1),
+                static_cast<std::size_t>(size));
   }
   return key;
 }
@@ -119,14 +143,11 @@ bool ShareMatrices(Draft* draft) {
     if (node == nullptr) continue;
     for (const ValueId input : std::vector<ValueId>(node->inputs)) {
       const Tensor* tensor = draft->Constant(input);
-      const std::byte* bytes = tensor == nullptr || tensor->shape().size() < 2 ? nullptr : RowMajorBytes(*tensor);
-      if (bytes == nullptr) continue;
+      const auto lines = tensor == nullptr ? std::nullopt : LinesOf(*tensor);
+      if (!lines) continue;
       // Only the first of a sample's kind is compared with: linear, even in a file made of near-copies.
-      const ValueId first = seen.try_emplace(SampleOf(*tensor, bytes), input).first->second;
-      const Tensor& other = *draft->Constant(first);
-      if (first == input || std::memcmp(other.data(), bytes, static_cast<std::size_t>(tensor->size_bytes())) != 0) {
-        continue;
-      }
+      const ValueId first = seen.try_emplace(SampleOf(*tensor, *lines), input).first->second;
+      if (first == input || !SameElements(*LinesOf(*draft->Constant(first)), *lines)) continue;
       draft->Replace(input, first);
       changed = true;
     }
