@@ -22,10 +22,31 @@ struct Flags {
   DataFlags calibration;
   RunFlags run;
   std::int64_t calibration_batches = 0;
+  std::string smooth_quant = "auto";
+  std::string gptq = "on";
+  std::string bias_correction = "on";
+  std::string weight_range = "absmax";
   OutputFlags output;
 };
 
-Model QuantizeStatic(const Model& model, const Flags& flags, const QuantizeOptions& options) {
+CalibratedOptions CalibratedOf(const Flags& flags) {
+  CalibratedOptions options = flags.options.calibrated;
+  if (flags.smooth_quant == "off") {
+    options.smooth_quant = SmoothQuant::kOff;
+  } else if (flags.smooth_quant != "auto") {
+    options.smooth_quant = SmoothQuant::kFixed;
+    if (!CLI::detail::lexical_cast(flags.smooth_quant, options.smooth_alpha)) {
+      Fail(ErrorCode::kInvalidArgument, "--smooth-quant: expected auto, off or a number, got '", flags.smooth_quant,
+           "'");
+    }
+  }
+  options.gptq = flags.gptq == "on";
+  options.bias_correction = flags.bias_correction == "on";
+  options.mse_weight_range = flags.weight_range == "mse";
+  return options;
+}
+
+Model QuantizeCalibrated(const Model& model, const Flags& flags, const QuantizeOptions& options) {
   DatasetOptions data = flags.calibration.Options();
   data.read_labels = false;
   DatasetReader reader(flags.calibration.Paths(), data);
@@ -45,12 +66,12 @@ void RunQuantize(const Flags& flags) {
   options.progress = MakeTerminalProgress();
   const Model model = Model::Load(flags.model);
   const std::int64_t before = DiskBytes(model.info().path);
-  const bool is_static = options.method == "static";
-  if (is_static == flags.calibration.paths.empty()) {
-    Fail(ErrorCode::kInvalidArgument,
-         is_static ? "--method static needs --calibration" : "--calibration is for --method static");
+  options.calibrated = CalibratedOf(flags);
+  const bool is_calibrated = !flags.calibration.paths.empty();
+  if (!is_calibrated && options.method == "static") {
+    Fail(ErrorCode::kInvalidArgument, "--method static needs --calibration");
   }
-  const Model quantized = is_static ? QuantizeStatic(model, flags, options) : QuantizeModel(model, options);
+  const Model quantized = is_calibrated ? QuantizeCalibrated(model, flags, options) : QuantizeModel(model, options);
   quantized.Save(flags.output.output, flags.output.force);
   const std::int64_t after = DiskBytes(flags.output.output);
   const double ratio =
@@ -63,6 +84,27 @@ void RunQuantize(const Flags& flags) {
                           {"disk_bytes", after},
                           {"base_disk_bytes", before},
                           {"compression_ratio", ratio}});
+}
+
+// What only --calibration makes possible.
+void AddCalibratedFlags(CLI::App* command, Flags* flags) {
+  const auto with_texts = [&](const std::string& name, std::string* value, const std::string& help) {
+    return command->add_option(name, *value, help)->capture_default_str()->needs("--calibration");
+  };
+  const CLI::IsMember on_or_off({"on", "off"});
+  with_texts(
+      "--smooth-quant", &flags->smooth_quant,
+      "Move outliers from activations into weights: auto (how far, is chosen per layer), off, or alpha in (0, 1]");
+  with_texts("--gptq", &flags->gptq, "Round weights with error feedback: on, off")->check(on_or_off);
+  with_texts("--bias-correction", &flags->bias_correction, "Keep each output's mean: on, off")->check(on_or_off);
+  with_texts("--weight-range", &flags->weight_range, "absmax, or mse: the least squared error")
+      ->check(CLI::IsMember({"absmax", "mse"}));
+  command
+      ->add_option("--embedding-block", flags->options.calibrated.embedding_block,
+                   "Columns of an embedding that share a scale: a multiple of 16; 0: a row's")
+      ->capture_default_str()
+      ->check(CLI::IsMember({0, 16, 32, 64, 128}))
+      ->needs("--calibration");
 }
 
 }  // namespace
@@ -78,6 +120,7 @@ void AddQuantize(CLI::App& app) {
   flags->run.Add(command, 32);
   command->add_option("--calibration-batches", flags->calibration_batches, "Use the first N batches only (0: all)")
       ->check(CLI::NonNegativeNumber);
+  AddCalibratedFlags(command, flags.get());
   command->add_option("--layers", flags->options.kinds, "Kinds of layers: linear, embedding (default: both)")
       ->delimiter(',');
   command->add_option("--include", flags->options.include, "Only layers of these names (patterns: * and ?)")
@@ -89,6 +132,7 @@ void AddQuantize(CLI::App& app) {
   command->footer(R"(Examples:
   laconic quantize my-bert -o my-bert-int8
   laconic quantize my-bert -o out --method static --calibration train.csv --calibration-batches 8
+  laconic quantize my-bert -o out --calibration train.csv --calibration-batches 8
   laconic quantize my-bert -o out --exclude 'classifier*,*pooler*'
   laconic quantize my-bert -o out --method bf16 --layers embedding)");
   command->callback([flags] { RunQuantize(*flags); });

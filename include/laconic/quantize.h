@@ -1,19 +1,32 @@
 // Compressing a model.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "laconic/model.h"
 #include "laconic/progress.h"
+#include "laconic/qconfig.h"
 
 namespace laconic {
 
+// What INT8 does with calibration texts (Prepare, Calibrate, Convert); each can be switched off. docs/numerics.md,
+// "Weights: better than rounding to nearest". The defaults are what measured best on validation data.
+struct CalibratedOptions {
+  SmoothQuant smooth_quant = SmoothQuant::kAuto;
+  double smooth_alpha = 0;            // kFixed: 0 < alpha <= 1
+  bool gptq = true;                   // rounds with error feedback
+  bool bias_correction = true;        // keeps each output's mean
+  bool mse_weight_range = false;      // else up to the largest weight
+  std::int64_t embedding_block = 32;  // columns of an embedding's row that share a scale; 0: the whole row
+};
+
 struct QuantizeOptions {
-  // "dynamic": INT8, activations quantized token by token as the model runs.
-  // "static": INT8 with scales known before; needs texts, see static.h.
-  // "fp16", "bf16": weights of half the width, computed with in f32.
+  // "dynamic": INT8, activations quantized token by token as the model runs; with texts (static_quantization.h) the
+  // better. "static": INT8 with scales known before; needs texts, see static_quantization.h. "fp16", "bf16": weights of
+  // half the width, computed with in f32.
   std::string method = "dynamic";
   // Which layers: of these kinds ("linear", "embedding"; empty: all), of these names (shell patterns; `include` empty:
   // all but embeddings of up to four rows, i.e. token types; `exclude` wins). Names are those of the checkpoint's
@@ -21,6 +34,7 @@ struct QuantizeOptions {
   std::vector<std::string> kinds;
   std::vector<std::string> include;
   std::vector<std::string> exclude;
+  CalibratedOptions calibrated;
   ProgressFn progress;
 };
 

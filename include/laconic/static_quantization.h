@@ -1,5 +1,6 @@
-// Static INT8 in three steps: Prepare plants observers where linear layers read, Calibrate shows them texts, Convert
-// writes the model whose scales are known before it runs.
+// INT8 with calibration texts, in three steps: Prepare plants observers where linear layers read, Calibrate shows them
+// texts, Convert writes the model: static, whose scales are known before it runs, or dynamic, which is only rounded
+// better.
 #pragma once
 
 #include <memory>
@@ -25,16 +26,19 @@ class PreparedModel {
   std::unique_ptr<Impl> impl_;
 };
 
-// `options`: which layers (`method` is not looked at).
-// Errors: as QuantizeModel's for layers and for a model that is already compressed.
+// `options.method`: "static" or "dynamic".
+// Errors: as QuantizeModel's for layers and for a model that is already compressed; kInvalidArgument for another method
+// or an alpha out of range.
 PreparedModel Prepare(const Model& model, const QuantizeOptions& options = {});
 
-// Runs the texts through the float model, `options.batch` at a time; may be called again with more. Returns how many.
+// Takes the texts, `options.batch` at a time; may be called again with more. Returns how many. Where Convert smooths,
+// feeds errors back or corrects biases, up to 512 of all texts, chosen evenly, are kept for it, and ranges are those of
+// these texts; else all run through the float model here.
 // Errors: those of the reader, the tokenizer and the session; kInvalidArgument for a value that is not finite, naming
 // it.
 std::int64_t Calibrate(PreparedModel* prepared, const NextRowFn& next, const RunOptions& options = {});
 
-// Errors: kInvalidArgument where nothing was observed, or for a weight that is not finite; kCancelled.
+// Errors: kInvalidArgument where nothing was observed, or for a weight or activation that is not finite; kCancelled.
 Model Convert(const PreparedModel& prepared, const ProgressFn& progress = {});
 
 }  // namespace laconic

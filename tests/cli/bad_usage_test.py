@@ -15,8 +15,18 @@ class Options(CliTest):
     def test_unknown_method_lists_the_known_ones(self):
         self.fails(USAGE, "quantize", TINY_BERT, "-o", self.folder / "out", "--method", "int3",
                    says="unknown method 'int3'; known: dynamic, static, fp16, bf16")
-        self.fails(USAGE, "quantize", TINY_BERT, "-o", self.folder / "out", "--method", "static",
-                   says="--method static needs --calibration")
+
+    def test_what_calibration_needs(self):
+        texts = ("--calibration", self.texts())
+        for arguments, says in (
+                (("--method", "static"), "--method static needs --calibration"),
+                (("--gptq", "off"), "--gptq"),
+                ((*texts, "--method", "fp16"), "calibration is for methods static and dynamic, got 'fp16'"),
+                ((*texts, "--gptq", "perhaps"), "--gptq"),
+                ((*texts, "--smooth-quant", "1.5"), "expected above 0 and at most 1, got 1.5"),
+                ((*texts, "--smooth-quant", "x"), "expected auto, off or a number, got 'x'"),
+                ((*texts, "--embedding-block", "33"), "--embedding-block")):
+            self.fails(USAGE, "quantize", TINY_BERT, "-o", self.folder / "out", *arguments, says=says)
 
     def test_unknown_names(self):
         out = ("-o", self.folder / "out")

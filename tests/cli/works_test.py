@@ -309,6 +309,26 @@ class Artifacts(CliTest):
         for path in (self.folder / "one").iterdir():
             self.assertEqual(path.read_bytes(), (self.folder / "two" / path.name).read_bytes(), path.name)
 
+    def test_each_part_of_calibration_can_be_switched_off(self):
+        texts = support.write_jsonl(self.folder / "texts.jsonl", [{"text": f"the {word} is fine"} for word in "abcdefgh"])
+        off = ("--smooth-quant", "off", "--gptq", "off", "--bias-correction", "off", "--embedding-block", "0")
+        for method in ("static", "dynamic"):
+            graphs = set()
+            for i, flags in enumerate(((), ("--smooth-quant", "0.5"), off[:2], off[2:4], off[4:6], off[6:],
+                                       ("--weight-range", "mse"), off)):
+                path = self.folder / f"{method}{i}"
+                self.ok("quantize", TINY_BERT, "-o", path, "--method", method, "--calibration", texts, *flags)
+                graph = self.ok("inspect", path, "--graph")
+                graphs.add(graph)
+                self.assertEqual("_smoothed" in graph, "off" not in flags[:2] or flags[0] != "--smooth-quant")
+                self.assertEqual("_corrected" in graph, flags != off and flags != off[4:6])
+                self.assertEqual("block_size" in graph, "--embedding-block" not in flags)
+                self.predictions(path)
+            self.assertEqual(len(graphs), 8)
+        # All off, dynamic INT8 is what it is without texts.
+        self.ok("quantize", TINY_BERT, "-o", self.folder / "plain")
+        self.assertEqual(graph, self.ok("inspect", self.folder / "plain", "--graph"))
+
     def test_layers_can_be_chosen(self):
         layers = self.ok("inspect", TINY_BERT, "--layers").split()
         self.assertIn("classifier", layers)
