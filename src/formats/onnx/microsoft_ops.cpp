@@ -16,6 +16,8 @@ namespace {
 constexpr float kEpsilon = 1e-12F;  // of the layer normalizations that leave it out
 constexpr float kFiltered = -1e4F;  // added to a score, leaves no weight: attention's default
 
+constexpr std::size_t kNoInput = ~std::size_t{0};
+
 ValueId Needed(NodeImport* node, std::size_t input) {
   const ValueId value = node->Input(input);
   if (value == kNoValue) {
@@ -66,25 +68,38 @@ void SkipLayerNormalization(NodeImport* node) {
   node->Output(3, "Identity", {sum});
 }
 
-// ids, types?, words, positions, table of types?, gamma, beta, mask?, position ids? -> normalized, length of each
-// text?, the sum that was normalized?
-void EmbedLayerNormalization(NodeImport* node) {
+// What the two embedding operators share: ids, types?, words, positions, table of types?, gamma, beta, mask? ->
+// normalized, length of each text?, the sum that was normalized?
+// `places` are position ids or kNoValue; `table(i)` is input i.
+template <typename Table>
+void AddEmbeddings(NodeImport* node, ValueId places, Table&& table) {
   const Attributes attributes = {{"epsilon", node->TakeFloat("epsilon", kEpsilon)}};
   node->TakeInt("mask_index_type", 1);  // says what output 1 is to those who do not look
   node->CheckAllTaken();
   const ValueId ids = Uncast(node, Needed(node, 0));
-  const ValueId places = node->Has(8) ? Uncast(node, node->Input(8)) : node->Add("laconic.Positions", {ids});
-  ValueId sum =
-      node->Add("Add", {node->Add("Gather", {node->Input(2), ids}), node->Add("Gather", {node->Input(3), places})});
+  places = places == kNoValue ? node->Add("laconic.Positions", {ids}) : Uncast(node, places);
+  ValueId sum = node->Add("Add", {node->Add("Gather", {table(2), ids}), node->Add("Gather", {table(3), places})});
   if (node->Has(1)) {
-    const ValueId types = Uncast(node, node->Input(1));
-    sum = node->Add("Add", {sum, node->Add("Gather", {node->Input(4), types})});
+    sum = node->Add("Add", {sum, node->Add("Gather", {table(4), Uncast(node, node->Input(1))})});
   }
-  node->Output(0, "LayerNormalization", {sum, node->Input(5), node->Input(6)}, attributes);
+  node->Output(0, "LayerNormalization", {sum, table(5), table(6)}, attributes);
   if (node->Has(7)) {
     node->Output(1, "ReduceSum", {node->Input(7), node->Integers({1})}, {{"keepdims", std::int64_t{0}}});
   }
   node->Output(2, "Identity", {sum});
+}
+
+// …, position ids?
+void EmbedLayerNormalization(NodeImport* node) {
+  AddEmbeddings(node, node->Input(8), [&](std::size_t i) { return node->Input(i); });
+}
+
+// …, five scales, five zero points; codes in the five tables' places
+void QEmbedLayerNormalization(NodeImport* node) {
+  AddEmbeddings(node, kNoValue, [&](std::size_t i) {
+    const std::size_t scale = i + 6;
+    return node->Add("DequantizeLinear", {node->Input(i), node->ScalarOf(scale), node->ScalarOf(scale + 5)});
+  });
 }
 
 // Columns from `begin` to `end` of the last axis.
@@ -172,9 +187,8 @@ void AddAttention(NodeImport* node, const AttentionParts& parts) {
   AttentionOfMatMuls(node, parts.qkv, heads, scale, mask);
 }
 
-// input, weight of q, k and v side by side, bias?, mask?, past?, added to scores?, length of the past?
-void Attention(NodeImport* node) {
-  ExpectAbsent(node, {{4, "a past"}, {6, "a past's length"}});
+// Query, key and value side by side in `packed`, the product of an input and the weights, input 1.
+void AddPackedAttention(NodeImport* node, ValueId packed, std::size_t mask, std::size_t bias) {
   node->Expect("do_rotary", 0);
   node->Expect("past_present_share_buffer", 0);
   node->TakeInt("rotary_embedding_dim", 0);
@@ -192,14 +206,19 @@ void Attention(NodeImport* node) {
     Fail(ErrorCode::kInvalidFile, "the ", width,
          " columns of the weights do not split into a query's, a key's and a value's");
   }
-  const ValueId packed = node->Add("laconic.Linear", {Needed(node, 0), node->Input(1), node->Input(2)});
-  AttentionParts parts{{}, widths[0], 3, 5};
+  AttentionParts parts{{}, widths[0], mask, bias};
   std::int64_t begin = 0;
   for (const std::int64_t columns : widths) {
     parts.qkv.push_back(Columns(node, packed, begin, begin + columns));
     begin += columns;
   }
   AddAttention(node, parts);
+}
+
+// input, weights, bias?, mask?, past?, added to scores?, length of the past?
+void Attention(NodeImport* node) {
+  ExpectAbsent(node, {{4, "a past"}, {6, "a past's length"}});
+  AddPackedAttention(node, node->Add("laconic.Linear", {node->Input(0), node->Input(1), node->Input(2)}), 3, 5);
 }
 
 // query, key, value, bias of all three?, mask?, added to scores?, past …?
@@ -272,29 +291,35 @@ void FusedGemm(NodeImport* node) {
   node->Result(activation, {product});
 }
 
-// Integers a·b -> real, times both scales, plus a bias.
-void ScaledProduct(NodeImport* node, ValueId product, ValueId scale_a, ValueId scale_b, std::size_t bias) {
+// Integers a·b -> real numbers, times both scales.
+ValueId Scaled(NodeImport* node, ValueId product, ValueId scale_a, ValueId scale_b) {
   const ValueId real = node->Add("Cast", {product}, {{"to", std::string("f32")}});
-  const ValueId scales = node->Add("Mul", {scale_a, scale_b});
-  if (node->Has(bias)) {
-    node->Result("Add", {node->Add("Mul", {real, scales}), node->Input(bias)});
-  } else {
-    node->Result("Mul", {real, scales});
-  }
+  return node->Add("Mul", {real, node->Add("Mul", {scale_a, scale_b})});
 }
 
 // a, b, scale of a, scale of b, zero points?, bias?
 void MatMulIntegerToFloat(NodeImport* node) {
+  node->CheckAllTaken();
   const ValueId product =
       node->Add("MatMulInteger", {node->Input(0), node->Input(1), node->ScalarOf(4), node->ScalarOf(5)});
-  ScaledProduct(node, product, node->ScalarOf(2), node->ScalarOf(3), 6);
+  node->ResultIs(PlusIfGiven(node, Scaled(node, product, node->ScalarOf(2), node->ScalarOf(3)), 6));
 }
 
 // a, codes of b, scale of b, zero point of b?, bias?
 void DynamicQuantizeMatMul(NodeImport* node) {
+  node->CheckAllTaken();
   const std::vector<ValueId> a = node->AddSeveral("DynamicQuantizeLinear", 3, {node->Input(0)});
   const ValueId product = node->Add("MatMulInteger", {a[0], node->Input(1), a[2], node->ScalarOf(3)});
-  ScaledProduct(node, product, a[1], node->ScalarOf(2), 4);
+  node->ResultIs(PlusIfGiven(node, Scaled(node, product, a[1], node->ScalarOf(2)), 4));
+}
+
+// codes of the input, codes of the weights, bias, scales of both, mask?, zero points of both?, past?
+void QAttention(NodeImport* node) {
+  ExpectAbsent(node, {{8, "a past"}});
+  const ValueId product =
+      node->Add("MatMulInteger", {node->Input(0), node->Input(1), node->ScalarOf(6), node->ScalarOf(7)});
+  const ValueId real = Scaled(node, product, node->ScalarOf(3), node->ScalarOf(4));
+  AddPackedAttention(node, node->Add("Add", {real, node->Input(2)}), 5, kNoInput);
 }
 
 // The real numbers behind input `first`, whose scale and zero point follow it.
@@ -364,6 +389,8 @@ bool ImportMicrosoftOp(NodeImport* node) {
       {"Gelu", Gelu},
       {"MatMulIntegerToFloat", MatMulIntegerToFloat},
       {"MultiHeadAttention", MultiHeadAttention},
+      {"QAttention", QAttention},
+      {"QEmbedLayerNormalization", QEmbedLayerNormalization},
       {"QGemm", QGemm},
       {"QLinearAdd", QLinearAdd},
       {"QLinearMul", QLinearMul},
