@@ -270,6 +270,52 @@ class Planner {
     return true;
   }
 
+  // A table of 8-bit codes with one scale for all rows, as ONNX Runtime writes it. Codes less their zero point stay 8
+  // bits wide where they fit; otherwise the table is held in f32.
+  bool FindCodes(ValueId value, Table* table) const {
+    const Node* node = graph_.FindProducer(value);
+    if (node == nullptr || node->op != "DequantizeLinear") {
+      return false;
+    }
+    const Tensor* stored = graph_.FindInitializer(node->inputs[0]);
+    const Tensor* scale = graph_.FindInitializer(node->inputs[1]);
+    const bool has_zero_point = node->inputs.size() > 2;
+    const Tensor* zero = has_zero_point ? graph_.FindInitializer(node->inputs[2]) : nullptr;
+    if (stored == nullptr || stored->shape().size() != 2 || scale == nullptr || scale->num_elements() != 1 ||
+        (has_zero_point && zero == nullptr) || (stored->dtype() != DType::kS8 && stored->dtype() != DType::kU8)) {
+      return false;
+    }
+    const Tensor codes = stored->Contiguous();
+    const bool is_signed = codes.dtype() == DType::kS8;
+    const auto number = [&](const Tensor& tensor, std::int64_t i) {
+      return is_signed ? int{tensor.data_as<std::int8_t>()[i]} : int{tensor.data_as<std::uint8_t>()[i]};
+    };
+    const int zero_point = zero == nullptr ? 0 : number(*zero, 0);
+    bool fits = true;
+    for (std::int64_t i = 0; i < codes.num_elements(); ++i) {
+      const int difference = number(codes, i) - zero_point;
+      fits = fits && difference >= -128 && difference <= 127;
+    }
+    const float factor = scale->values<float>()[0];
+    const auto fill = [&](auto* out, auto&& convert) {
+      for (std::int64_t i = 0; i < codes.num_elements(); ++i) {
+        out[i] = convert(number(codes, i) - zero_point);
+      }
+    };
+    if (!fits) {
+      table->data = Tensor::Make(DType::kF32, codes.shape(), [&](std::byte* bytes) {
+        fill(reinterpret_cast<float*>(bytes), [&](int difference) { return static_cast<float>(difference) * factor; });
+      });
+      return true;
+    }
+    table->data = is_signed && zero_point == 0 ? codes : Tensor::Make(DType::kS8, codes.shape(), [&](std::byte* bytes) {
+      fill(reinterpret_cast<std::int8_t*>(bytes), [](int difference) { return static_cast<std::int8_t>(difference); });
+    });
+    const std::vector<float> scales(static_cast<std::size_t>(codes.shape()[0]), factor);
+    table->scale = Tensor::FromValues<float>({codes.shape()[0]}, scales);
+    return true;
+  }
+
   Tensor Constant(ValueId value) const {
     const Tensor* tensor = graph_.FindInitializer(value);
     if (tensor == nullptr || tensor->dtype() != DType::kF32) {
@@ -287,7 +333,7 @@ class Planner {
       return;
     }
     Table table;
-    if (!FindBlockCodes(node.inputs[0], &table)) {
+    if (!FindBlockCodes(node.inputs[0], &table) && !FindCodes(node.inputs[0], &table)) {
       std::tie(table.data, table.scale) = StoredWeight(node.inputs[0], 0);
     }
     table.data = table.data.Contiguous();
