@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <unordered_map>
 
+#include "interpreter/interpreter.h"
 #include "passes/fusion/match.h"
 #include "passes/fusion/passes.h"
 #include "passes/fusion/probe.h"
@@ -69,14 +70,30 @@ class Embeddings {
       return true;
     }
     const std::string why = prober_.reason();
-    const Tensor* table = draft_.Constant(node.inputs[0]);
-    if (table == nullptr || !prober_.IsZero(index) || draft_.IsOutput(value)) {
+    const std::optional<Tensor> row =
+        prober_.IsZero(index) && !draft_.IsOutput(value) ? FirstRow(node.inputs[0]) : std::nullopt;
+    if (!row) {
       draft_.Note(value, "its index is neither an input nor positions: " + why);
       return false;
     }
-    const Tensor row = table->Slice(0, 1).Contiguous().Reshaped({table->shape()[1]});
-    draft_.Replace(value, draft_.AddConstant(draft_.name(node.inputs[0]), row));
+    draft_.Replace(value, draft_.AddConstant(draft_.name(node.inputs[0]), *row));
     return true;
+  }
+
+  // Of a matrix, or of codes with one scale for all rows.
+  std::optional<Tensor> FirstRow(ValueId table) const {
+    const Node* scaled = draft_.Producer(table, "DequantizeLinear");
+    const Tensor* stored = draft_.Constant(scaled == nullptr ? table : scaled->inputs[0]);
+    if (stored == nullptr || stored->shape().size() != 2 || stored->shape()[0] == 0) return std::nullopt;
+    const Tensor row = stored->Slice(0, 1).Contiguous().Reshaped({stored->shape()[1]});
+    if (scaled == nullptr) return row;
+    if (IntOr(*scaled, "block_size", 0) != 0) return std::nullopt;
+    std::vector<const Tensor*> inputs = {&row};
+    for (const ValueId input : std::span(scaled->inputs).subspan(1)) {
+      inputs.push_back(draft_.Constant(input));
+      if (inputs.back() == nullptr || inputs.back()->num_elements() != 1) return std::nullopt;
+    }
+    return Evaluate(*scaled, inputs)[0];
   }
 
   // table[begin : begin + sequence], perhaps with an axis of size 1 before.
