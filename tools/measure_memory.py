@@ -64,7 +64,7 @@ def measure_large(laconic, folder):
     print(f"ELECTRA-base of {words} words as ONNX with external data: {float_bytes / 1e6:.1f} MB")
     assert float_bytes > 1 << 31
     peaks = [("exporting float with external data", exporting)]
-    for method, flags in (("dynamic", []),):
+    for method, flags in (("dynamic", []), ("static", ["--calibration", texts])):
         quantizing = peak_bytes([laconic, "quantize", home, "-o", quantized, "--force", "--method", method, *flags])
         peaks.append((f"quantizing, {method}", quantizing))
         peaks.append((f"exporting {method} INT8 in one file",
