@@ -26,7 +26,8 @@ constexpr const char* kFooter = R"(Exit statuses:
   2  wrong usage or argument   7  out of memory or disk space
   3  a malformed file          130  interrupted
   4  something named is not there
-  8  done, but a limit that was asked for is exceeded (diff --fail-over)
+  8  done, but a limit that was asked for is exceeded (diff --fail-over,
+     certify --strict)
 
 Try:
   laconic quantize my-bert -o my-bert-int8
@@ -87,6 +88,7 @@ int Run(int argc, char** argv) {
   app.footer(kFooter);
   AddQuantize(app);
   AddCompare(app);
+  AddCertify(app);
   AddDiff(app);
   AddEval(app);
   AddPredict(app);

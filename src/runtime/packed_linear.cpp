@@ -156,14 +156,14 @@ LinearPart Dequantized(const LinearPart& part) {
 std::int64_t PackedS8::size_bytes() const noexcept { return weights.size_bytes() + BytesOf(scale) + BytesOf(bias); }
 std::int64_t PackedF32::size_bytes() const noexcept { return weights.size_bytes() + BytesOf(bias); }
 
-PackedS8 PackS8(std::span<const LinearPart> parts, kernels::Isa isa) {
+PackedS8 PackS8(std::span<const LinearPart> parts, const kernels::GemmU8S8Kernels& kernels) {
   PackedS8 packed;
-  packed.kernels = &kernels::GetGemmU8S8(isa);
+  packed.kernels = &kernels;
   packed.k = parts[0].weight.shape()[0];
   packed.n = TotalColumns(parts);
-  if (packed.k > kernels::kMaxGemmU8S8K) {
+  if (packed.k > laconic::kernels::kMaxGemmU8S8K) {
     Fail(ErrorCode::kUnsupported, "an INT8 layer of ", packed.k, " inputs; s32 sums are exact up to ",
-         kernels::kMaxGemmU8S8K);
+         laconic::kernels::kMaxGemmU8S8K);
   }
   packed.bias = JoinBias(parts);
   std::vector<LinearPart> centred(parts.begin(), parts.end());

@@ -55,7 +55,7 @@ bool FitsS8(const LinearPart& part);
 LinearPart Dequantized(const LinearPart& part);
 
 // Preconditions: parts of one k; PackS8: FitsS8 of each; PackF32: of one dtype, without codes.
-PackedS8 PackS8(std::span<const LinearPart> parts, kernels::Isa isa);
+PackedS8 PackS8(std::span<const LinearPart> parts, const kernels::GemmU8S8Kernels& kernels);
 PackedF32 PackF32(std::span<const LinearPart> parts, kernels::Isa isa);
 
 }  // namespace laconic::runtime

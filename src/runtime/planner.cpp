@@ -33,8 +33,8 @@ bool IsTappable(const Graph& graph, ValueId value) {
 
 class Planner {
  public:
-  Planner(const Graph& graph, kernels::Isa isa, std::span<const std::string> taps, TapSink* sink)
-      : graph_(graph), isa_(isa) {
+  Planner(const Graph& graph, kernels::Isa isa, std::span<const std::string> taps, TapSink* sink, bool saturating)
+      : graph_(graph), isa_(isa), saturating_(saturating) {
     plan_.tap_sink = sink;
     for (std::size_t i = 0; i < taps.size(); ++i) {
       taps_[TappedValue(taps[i])].push_back(i);
@@ -642,10 +642,16 @@ class Planner {
     }
   }
 
+  // u8 weights are widened before they are multiplied.
+  bool Saturates(const std::vector<LinearPart>& parts) const {
+    return saturating_ &&
+           std::ranges::all_of(parts, [](const LinearPart& part) { return part.weight.dtype() == DType::kS8; });
+  }
+
   void EmitLinear(const Node& node, LinearSpec spec, const std::vector<LinearPart>& parts) {
     const ValueId x = node.inputs[0];
     if (RunType(parts[0], x) == DType::kS8) {
-      PackedS8 packed = PackS8(parts, isa_);
+      PackedS8 packed = PackS8(parts, Saturates(parts) ? kernels::GetSaturatingGemmU8S8() : kernels::GetGemmU8S8(isa_));
       plan_.memory_bytes += packed.size_bytes();
       Emit<LinearU8S8Step>(std::move(spec), quantized_.at(x), std::move(packed));
       return;
@@ -746,6 +752,7 @@ class Planner {
 
   const Graph& graph_;
   kernels::Isa isa_;
+  bool saturating_;  // CompileOptions
   mutable Plan plan_;
   std::unordered_map<ValueId, std::vector<const Node*>> consumers_;
   std::unordered_map<ValueId, Matrix> places_;
@@ -772,8 +779,8 @@ std::vector<std::string> TappableValues(const Graph& graph) {
   return names;
 }
 
-Plan MakePlan(const Graph& graph, kernels::Isa isa, std::span<const std::string> taps, TapSink* sink) {
-  return Planner(graph, isa, taps, sink).Run();
+Plan MakePlan(const Graph& graph, kernels::Isa isa, std::span<const std::string> taps, TapSink* sink, bool saturating) {
+  return Planner(graph, isa, taps, sink, saturating).Run();
 }
 
 }  // namespace laconic::runtime

@@ -11,7 +11,9 @@
 namespace laconic::runtime {
 
 // Packs the weights on the way, and releases the mapped pages of those it has packed.
+// `saturating`: CompileOptions.
 // Errors: kUnsupported for a graph that has no such plan, naming the node; tap.h's for `taps`.
-Plan MakePlan(const Graph& graph, kernels::Isa isa, std::span<const std::string> taps = {}, TapSink* sink = nullptr);
+Plan MakePlan(const Graph& graph, kernels::Isa isa, std::span<const std::string> taps = {}, TapSink* sink = nullptr,
+              bool saturating = false);
 
 }  // namespace laconic::runtime

@@ -56,7 +56,7 @@ std::shared_ptr<const CompiledModel> runtime::CompileTapped(const Graph& graph, 
   auto impl = std::make_unique<CompiledModel::Impl>();
   impl->isa = isa;
   try {
-    impl->plan = runtime::MakePlan(graph, isa, values, sink);
+    impl->plan = runtime::MakePlan(graph, isa, values, sink, options.saturating);
   } catch (const Error& error) {
     if (error.code() != ErrorCode::kUnsupported || !values.empty()) {
       throw;

@@ -32,7 +32,7 @@ class RowGatherer final : private runtime::TapSink {
   RowGatherer(const RowGatherer&) = delete;
   RowGatherer& operator=(const RowGatherer&) = delete;
 
-  void Run(std::span<const Encoding> batch) { session_->Run(batch); }
+  std::vector<float> Run(std::span<const Encoding> batch) { return session_->Run(batch); }
   quant::MatrixView rows(std::size_t value) const;  // of the last batch
   const RowsShape& shape(std::size_t value) const { return shapes_[value]; }
   std::int64_t bytes_per_token() const;

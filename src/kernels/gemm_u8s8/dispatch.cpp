@@ -41,4 +41,9 @@ const GemmU8S8Kernels& GetGemmU8S8(Isa isa) noexcept {
   return PickLevel(kLevels, isa);
 }
 
+const GemmU8S8Kernels& GetSaturatingGemmU8S8() noexcept {
+  static constexpr GemmU8S8Kernels kKernels = Level<OneColumn, 1, 1>(Isa::kScalar, &GemmU8S8Saturating);
+  return kKernels;
+}
+
 }  // namespace laconic::kernels

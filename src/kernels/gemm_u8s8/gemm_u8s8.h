@@ -49,9 +49,12 @@ struct GemmU8S8Kernels {
 
 // Precondition: IsaSupported(isa).
 const GemmU8S8Kernels& GetGemmU8S8(Isa isa) noexcept;
+// Sums as x86 without VNNI saturates them in other runtimes: neighbours along k in pairs (docs/numerics.md). Slow.
+const GemmU8S8Kernels& GetSaturatingGemmU8S8() noexcept;
 
 // Each lives in its own file, compiled with its own flags.
 void GemmU8S8Scalar(const GemmU8S8Args& args) noexcept;
+void GemmU8S8Saturating(const GemmU8S8Args& args) noexcept;
 void GemmU8S8Avx2(const GemmU8S8Args& args) noexcept;
 void GemmU8S8Avx512Vnni(const GemmU8S8Args& args) noexcept;
 void GemmU8S8AmxInt8(const GemmU8S8Args& args) noexcept;

@@ -1,11 +1,13 @@
 #include "kernels/gemm_u8s8/gemm_u8s8.h"
 
 #include <algorithm>
+#include <memory>
 
 #include <gtest/gtest.h>
 
 #include "kernels/elementwise/elementwise.h"
 #include "kernels/testing.h"
+#include "quant/overflow.h"
 #include "quant/weights.h"
 
 namespace laconic::kernels {
@@ -206,6 +208,35 @@ TEST(GemmU8S8, ActivationsEqualElementwiseBitForBit) {
     args.activation = activation;
     GetGemmU8S8(ActiveIsa()).run(args);
     EXPECT_TRUE(SameBits(problem.out.span(), want)) << static_cast<int>(activation);
+  }
+}
+
+TEST(GemmU8S8, SaturatesAsDefined) {
+  std::mt19937 rng(9);
+  const GemmU8S8Kernels& kernels = GetSaturatingGemmU8S8();
+  for (const std::int64_t k : {1, 2, 33, 130}) {
+    Problem problem(7, 50, k, rng);
+    std::vector<std::byte> bytes(static_cast<std::size_t>(kernels.packed_bytes(k, 50)) + 64);
+    void* packed = bytes.data();
+    std::size_t space = bytes.size();
+    ASSERT_NE(std::align(64, space - 64, packed, space), nullptr);
+    kernels.pack(k, 50, problem.w.data(), 1, k, packed);
+    GemmU8S8Args args = problem.Args();
+    args.packed = packed;
+    kernels.run(args);
+    for (std::int64_t i = 0; i < 7; ++i) {
+      for (std::int64_t j = 0; j < 50; ++j) {
+        const std::span<const std::int8_t> w(problem.w.data() + j * k, static_cast<std::size_t>(k));
+        const std::int32_t sum = quant::DotSaturated({problem.a.data() + i * problem.a_stride, w.size()}, w);
+        std::int32_t total = 0;
+        for (const std::int8_t code : w) {
+          total += code;
+        }
+        const auto bracket = static_cast<float>(sum - problem.a_zero[i] * total);
+        const float want = bracket * problem.a_scale[i] * problem.w_scale[j] + problem.bias[j];
+        EXPECT_EQ(problem.out[i * problem.out_stride + j], want) << k << ' ' << i << ' ' << j;
+      }
+    }
   }
 }
 
