@@ -65,10 +65,10 @@ std::set<std::string> SelectedLayers(const Model& model, const QuantizeOptions& 
   return {names.begin(), names.end()};
 }
 
-Model QuantizedModel(const Model& model, const std::string& method, const std::set<std::string>& layers, Graph graph) {
+Model QuantizedModel(const Model& model, const std::string& method, const nlohmann::json& recipe, Graph graph) {
   ModelInfo info = model.info();
   info.method = method;
-  info.recipe = nlohmann::json{{"layers", layers}}.dump();
+  info.recipe = recipe.dump();
   info.stored_bytes = hf::CountWeights(graph).bytes;
   return {std::move(info), std::make_shared<const Graph>(std::move(graph)),
           model.has_tokenizer() ? std::optional(model.tokenizer()) : std::nullopt};
@@ -86,7 +86,8 @@ Model QuantizeModel(const Model& model, const QuantizeOptions& options) {
     Fail(ErrorCode::kInvalidArgument, "method '", options.method, "' needs texts to calibrate with");
   }
   const LayerNames layers = SelectedLayers(model, options);
-  return QuantizedModel(model, options.method, layers, method.apply(model.graph(), layers, options.progress));
+  return QuantizedModel(model, options.method, {{"layers", layers}},
+                        method.apply(model.graph(), layers, options.progress));
 }
 
 }  // namespace laconic

@@ -4,6 +4,8 @@
 #include <set>
 #include <string>
 
+#include <nlohmann/json_fwd.hpp>
+
 #include "graph/graph.h"
 #include "laconic/model.h"
 #include "laconic/quantize.h"
@@ -14,7 +16,7 @@ namespace laconic {
 // that are unknown, match nothing, or select nothing.
 std::set<std::string> SelectedLayers(const Model& model, const QuantizeOptions& options);
 
-// `model` with `graph` in place of its own.
-Model QuantizedModel(const Model& model, const std::string& method, const std::set<std::string>& layers, Graph graph);
+// `model` with `graph` in place of its own. `recipe`: the settings that made it, as laconic.json keeps them.
+Model QuantizedModel(const Model& model, const std::string& method, const nlohmann::json& recipe, Graph graph);
 
 }  // namespace laconic

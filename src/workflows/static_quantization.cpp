@@ -7,6 +7,8 @@
 #include <random>
 #include <vector>
 
+#include <nlohmann/json.hpp>
+
 #include "base/cancel.h"
 #include "base/progress.h"
 #include "laconic/error.h"
@@ -194,6 +196,24 @@ std::int64_t Calibrate(PreparedModel* prepared, const NextRowFn& next, const Run
   return num_texts;
 }
 
+namespace {
+
+nlohmann::json RecipeOf(const PreparedModel::Impl& impl) {
+  const CalibratedOptions& options = impl.options.calibrated;
+  const bool fixed = options.smooth_quant == SmoothQuant::kFixed;
+  return {{"layers", impl.layers},
+          {"calibration_texts", impl.num_texts},
+          {"smooth_quant", fixed                                        ? nlohmann::json(options.smooth_alpha)
+                           : options.smooth_quant == SmoothQuant::kAuto ? nlohmann::json("auto")
+                                                                        : nlohmann::json("off")},
+          {"gptq", options.gptq},
+          {"bias_correction", options.bias_correction},
+          {"weight_range", options.mse_weight_range ? "mse" : "absmax"},
+          {"embedding_block", options.embedding_block}};
+}
+
+}  // namespace
+
 Model Convert(const PreparedModel& prepared, const ProgressFn& progress) {
   const PreparedModel::Impl& impl = prepared.impl();
   if (impl.num_texts == 0) {
@@ -214,7 +234,7 @@ Model Convert(const PreparedModel& prepared, const ProgressFn& progress) {
     }
   }
   Graph graph = passes::QuantizeInt8(impl.model.graph(), impl.layers, activations, int8, progress);
-  return QuantizedModel(impl.model, impl.options.method, impl.layers, std::move(graph));
+  return QuantizedModel(impl.model, impl.options.method, RecipeOf(impl), std::move(graph));
 }
 
 }  // namespace laconic
