@@ -10,8 +10,8 @@
 namespace laconic {
 namespace {
 
-constexpr std::int64_t kMaxElements = std::int64_t{1} << 62;
-constexpr std::size_t kMaxRank = 32;  // far above any model's; bounds recursion over the axes
+constexpr std::int64_t kMaxElements = std::int64_t{1} << 59;  // their bytes can be counted, whatever the dtype
+constexpr std::size_t kMaxRank = 32;                          // far above any model's; bounds recursion over the axes
 
 std::vector<std::int64_t> RowMajorStrides(const Shape& shape) {
   std::vector<std::int64_t> strides(shape.size());
@@ -72,11 +72,7 @@ Tensor Tensor::Allocate(DType dtype, Shape shape) {
   tensor.num_elements_ = NumElements(shape);
   tensor.strides_ = RowMajorStrides(shape);
   tensor.shape_ = std::move(shape);
-  std::int64_t size_bytes = 0;
-  if (__builtin_mul_overflow(tensor.num_elements_, SizeOf(dtype), &size_bytes)) {
-    Fail(ErrorCode::kResource, "no memory for a tensor of shape ", ToString(tensor.shape_));
-  }
-  const auto block = std::make_shared<const AlignedBytes>(size_bytes);
+  const auto block = std::make_shared<const AlignedBytes>(tensor.size_bytes());
   tensor.owner_ = block;
   tensor.data_ = block->data();
   return tensor;

@@ -108,6 +108,33 @@ class Safetensors(BadModelTest):
         for method in ("dynamic", "fp16", "bf16"):
             self.fails(USAGE, "quantize", self.model, "-o", self.folder / "out", "--method", method, says=("nan",))
 
+    def test_calibration_that_is_empty_or_not_finite(self):
+        texts = self.folder / "texts.csv"
+
+        def refused(status, *says):
+            self.fails(status, "quantize", self.model, "-o", self.folder / "out", "--method", "static", "--calibration",
+                       texts, says=says)
+
+        self.fails(USAGE, "quantize", self.model, "-o", self.folder / "out", "--method", "static",
+                   says=("--method static needs --calibration",))
+        refused(NOT_FOUND, str(texts))
+        for text in ("", "text,label\n"):
+            texts.write_text(text)
+            refused(MALFORMED, "no rows in", str(texts))
+        texts.write_text("text\nhello world\n")
+        for name, value in ((WORDS, "nan"), (WORDS, "inf")):
+            self.spoil(name, value)
+            refused(USAGE, f"expected finite weights, got {value}", "'bert.embeddings.word_embeddings'")
+        # No weight that is quantized, but what the layers behind it are given.
+        for layer, value in (("embeddings", "nan"), ("encoder.layer.0.attention.output", "-inf")):
+            self.spoil(f"bert.{layer}.LayerNorm.weight", value)
+            refused(USAGE, "expected finite activations, got", f"in value 'bert.{layer}.LayerNorm'")
+
+    def spoil(self, name, value):
+        """The model as it was, but for the first element of a tensor."""
+        dtype, shape, data = self.tensors[name]
+        write_tensors(self.path, self.tensors | {name: (dtype, shape, struct.pack("<f", float(value)) + data[4:])})
+
     def test_weights_that_half_precision_cannot_hold(self):
         dtype, shape, data = self.tensors[WORDS]
         self.tensors[WORDS] = (dtype, shape, struct.pack("<f", 70000) + data[4:])

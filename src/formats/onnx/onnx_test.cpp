@@ -291,6 +291,7 @@ TEST_F(HostileOnnxTest, ExternalDataIsChecked) {
       {ErrorCode::kInvalidFile, "expected a size", entry("offset", "0x0")},
       {ErrorCode::kInvalidFile, "expected 768 bytes, got the length 764", entry("length", "764")},
       {ErrorCode::kInvalidFile, "expected a size", entry("length", "")},
+      {ErrorCode::kInvalidFile, "too many elements", [](auto* m) { Weight(m)->set_dims(0, std::int64_t{1} << 60); }},
       {ErrorCode::kInvalidFile, "not a multiple of 4",
        [&](auto* m) {
          entry("offset", "1")(m);

@@ -16,7 +16,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr int kMaxNesting = 32;  // of function calls and branches
+constexpr int kMaxNesting = 32;      // of function calls and branches
+constexpr int kMaxAttributes = 256;  // of a node or function
 
 bool IsOnnxDomain(const std::string& domain) { return domain.empty() || domain == "ai.onnx"; }
 
@@ -330,7 +331,14 @@ class GraphReader {
     }
   }
 
+  static void CheckNumAttributes(int count) {
+    if (count > kMaxAttributes) {
+      Fail(ErrorCode::kResource, "expected at most ", kMaxAttributes, " attributes, got ", count);
+    }
+  }
+
   static NamedAttributes AttributesOf(const ::onnx::NodeProto& node, const Context& context) {
+    CheckNumAttributes(node.attribute_size());
     NamedAttributes attributes;
     for (const ::onnx::AttributeProto& attribute : node.attribute()) {
       if (FindAttribute(attributes, attribute.name()) != nullptr) {
@@ -438,6 +446,7 @@ class GraphReader {
       Fail(ErrorCode::kInvalidFile, "the function has ", function.input_size(), " inputs and ", function.output_size(),
            " outputs, the call ", proto.input_size(), " and ", proto.output_size());
     }
+    CheckNumAttributes(function.attribute_proto_size());
     for (const ::onnx::AttributeProto& by_default : function.attribute_proto()) {
       if (FindAttribute(attributes, by_default.name()) == nullptr) {
         attributes.push_back({by_default.name(), &by_default});

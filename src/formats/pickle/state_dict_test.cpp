@@ -105,7 +105,7 @@ TEST(StateDictTest, TensorsMayNotLeaveTheirStorage) {
   EXPECT_THAT(with("J\xff\xff\xff\xff", "K\2\x85", "K\1\x85"), HasSubstr("from element -1 leaves"));
   EXPECT_THAT(with("K\1", "K\2\x85", "J\xff\xff\xff\xff\x85"), HasSubstr("leaves"));
   EXPECT_THAT(with("K\1", "J\xff\xff\xff\xff\x85", "K\1\x85"), HasSubstr("negative size"));
-  EXPECT_THAT(with("K\1", "\x8a\x08" + std::string(7, '\0') + "\x40\x85", "K\1\x85"), HasSubstr("leaves"));
+  EXPECT_THAT(with("K\1", "\x8a\x08" + std::string(7, '\0') + "\x08\x85", "K\1\x85"), HasSubstr("leaves"));
   EXPECT_THAT(with("K\1", "K\2K\1\x86", "K\1\x85"), HasSubstr("leaves"));
   EXPECT_THAT(with("N", "K\2\x85", "K\1\x85"), HasSubstr("expected an offset, got a plain value"));
   EXPECT_THAT(with("K\1", "K\2", "K\1\x85"), HasSubstr("expected sizes, got an integer"));

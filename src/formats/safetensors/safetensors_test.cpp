@@ -103,7 +103,7 @@ TEST(SafetensorsHeaderTest, TensorsThatContradictThemselvesAreRefused) {
   EXPECT_THAT(ParseError(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,5]}})", 5), HasSubstr("1 elements of 4"));
   // 2^62 elements of 4 bytes are 0 bytes modulo 2^64.
   EXPECT_THAT(ParseError(R"({"a":{"dtype":"F32","shape":[4611686018427387904],"data_offsets":[0,0]}})", 0),
-              HasSubstr("got 'data_offsets' [0, 0]"));
+              HasSubstr("too many elements"));
   EXPECT_THAT(ParseError(R"({"a":{"dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,0]}})", 0),
               HasSubstr("too many elements"));
 }
