@@ -23,15 +23,18 @@ except ImportError as missing:
     sys.exit(77)
 
 SHARED = Path("../shared")
-# Name -> (test set, tokens a text is cut to)
-MODELS = {"minilm_sst2": (["sst2/test.jsonl"], 96),
-          "minilm_nlupp": (["nlupp/banking/fold18.json", "nlupp/banking/fold19.json"], 64),
-          "me5_bn5": (["bn_cyberbully5/test.csv"], 96)}
+# Name -> (test set, tokens a text is cut to, texts to calibrate with)
+MODELS = {"minilm_sst2": (["sst2/test.jsonl"], 96, ["sst2/train.jsonl"]),
+          "minilm_nlupp": (["nlupp/banking/fold18.json", "nlupp/banking/fold19.json"], 64,
+                           ["nlupp/banking/fold0.json", "nlupp/banking/fold1.json", "nlupp/banking/fold2.json"]),
+          "me5_bn5": (["bn_cyberbully5/test.csv"], 96, ["bn_cyberbully5/train.csv"])}
+FORMATS = ["float", "dynamic", "qdq", "qoperator"]
+CALIBRATION_BATCHES = 8  # of 32 texts
 
 
 def compare(laconic, name, kind, opsets, num_texts, runtime, folder):
     """The smallest share of same decisions over the opsets."""
-    files, max_length = MODELS[name]
+    files, max_length, calibration = MODELS[name]
     texts = [text for file in files for text in check_export.read_texts(SHARED / "data" / file)][:num_texts]
     data, predictions = folder / "texts.jsonl", folder / "predictions.jsonl"
     data.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts), encoding="utf-8")
@@ -42,6 +45,11 @@ def compare(laconic, name, kind, opsets, num_texts, runtime, folder):
     model = SHARED / "models" / name
     if kind == "dynamic":
         run("quantize", model, "-o", folder / name, "--force")
+        model = folder / name
+    elif kind in ("qdq", "qoperator"):
+        texts_of = [SHARED / "data" / file for file in calibration]
+        run("quantize", model, "-o", folder / name, "--force", "--method", "static", "--max-length", max_length,
+            "--calibration", *texts_of, "--calibration-batches", CALIBRATION_BATCHES)
         model = folder / name
     run("predict", model, "--data", data, "--max-length", max_length, "-o", predictions, "--force")
     agreements = []
@@ -57,7 +65,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("laconic", help="the executable")
     parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
-    parser.add_argument("--formats", nargs="+", choices=["float", "dynamic"], default=["float", "dynamic"])
+    parser.add_argument("--formats", nargs="+", choices=FORMATS, default=FORMATS)
     parser.add_argument("--opsets", nargs="+", type=int, default=[14, 17])
     parser.add_argument("--texts", type=int, help="only so many of each set")
     parser.add_argument("--runtime", choices=check_export.RUNTIMES, default="onnxruntime")
