@@ -16,6 +16,7 @@ namespace laconic::cli {
 
 // One subcommand: declares its flags on `app` and sets what runs when it is chosen. One file each.
 void AddBench(CLI::App& app);
+void AddCalibrate(CLI::App& app);
 void AddCertify(CLI::App& app);
 void AddCompare(CLI::App& app);
 void AddDiff(CLI::App& app);

@@ -87,6 +87,7 @@ int Run(int argc, char** argv) {
   app.set_version_flag("--version", "laconic " + std::string(kVersion));
   app.footer(kFooter);
   AddQuantize(app);
+  AddCalibrate(app);
   AddCompare(app);
   AddCertify(app);
   AddDiff(app);

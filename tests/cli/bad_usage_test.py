@@ -334,5 +334,64 @@ class Interruption(CliTest):
         self.assertTrue(self.interrupt(process))
 
 
+class Calibration(CliTest):
+    def test_bad_calibrations(self):
+        data, out = self.texts(), ("-o", self.folder / "out")
+        made = (TINY_BERT, "--data", data)
+        (self.folder / "bad.json").write_text('{"activations": {"observer": "mode"}}')
+        (self.folder / "table").write_text("{}")
+        empty = self.folder / "empty.jsonl"
+        empty.write_text("")
+        for status, arguments, says in (
+                (USAGE, (), "expected MODEL and --data, or --merge"),
+                (USAGE, (TINY_BERT,), "expected MODEL and --data, or --merge"),
+                (USAGE, (*made, "--merge", self.folder / "table"), "neither MODEL nor --data"),
+                (USAGE, (*made, "--shard", "2/2"), "expected a shard from 0 to 1, got 2"),
+                (USAGE, (*made, "--shard", "1"), "expected i/n"),
+                (USAGE, (*made, "--shard", "1/0"), "expected i/n"),
+                (USAGE, (*made, "--shard", "21/22"), "no text to calibrate with: shard 21/22 of 20 texts"),
+                (USAGE, (*made, "--shard", "0/2", "--qconfig", "fbgemm"), "cannot be sharded"),
+                (USAGE, (*made, "--include", "*lstm*"), "no layer matches '*lstm*'"),
+                (MALFORMED, (TINY_BERT, "--data", empty), "empty.jsonl"),
+                (NOT_FOUND, (*made, "--qconfig", "tflite"), "tflite"),
+                (MALFORMED, (*made, "--qconfig", self.folder / "bad.json"), "expected one of minmax, percentile"),
+                (MALFORMED, ("--merge", self.folder / "table"), "schema_version")):
+            self.fails(status, "calibrate", *arguments, *out, says=says)
+
+    def test_activations_that_are_not_finite(self):
+        model = self.copy_model()
+        path = model / "model.safetensors"
+        tensors = read_tensors(path)
+        name = "bert.embeddings.word_embeddings.weight"
+        dtype, shape, values = tensors[name]
+        word = 20  # of the vocabulary
+        row = len(values) // shape[0]
+        nan = b"\x00\x00\xc0\x7f" * shape[1]
+        tensors[name] = (dtype, shape, values[:word * row] + nan + values[(word + 1) * row:])
+        write_tensors(path, tensors)
+        token = (model / "vocab.txt").read_text(encoding="utf-8").split("\n")[word]
+        fine = (model / "vocab.txt").read_text(encoding="utf-8").split("\n")[word + 1]
+        data = write_jsonl(self.folder / "texts.jsonl", [{"text": fine}, {"text": fine}, {"text": token}, {"text": fine}])
+        self.fails(USAGE, "calibrate", model, "--data", data, "-o", self.folder / "out",
+                   says=("'bert.embeddings", "is not finite on text 3"))
+
+    def test_an_interrupted_calibration_goes_on(self):
+        data = write_jsonl(self.folder / "texts.jsonl", [{"text": f"{i} ba to mu be {i * i}"} for i in range(20000)])
+        out, whole = self.folder / "out", self.folder / "whole"
+        self.ok("calibrate", TINY_BERT, "--data", data, "-o", whole)
+        process = subprocess.Popen([support.LACONIC, "calibrate", TINY_BERT, "--data", data, "-o", out],
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        time.sleep(0.3)
+        process.send_signal(signal.SIGINT)
+        process.communicate()
+        if process.returncode == 0:
+            self.skipTest("this machine was too fast")
+        self.assertEqual(process.returncode, INTERRUPTED)
+        self.assertFalse(out.exists())
+        self.ok("calibrate", TINY_BERT, "--data", data, "-o", out)
+        self.assertEqual(out.read_bytes(), whole.read_bytes())
+        self.assertEqual(sorted(path.name for path in self.folder.iterdir()), ["out", "texts.jsonl", "whole"])
+
+
 if __name__ == "__main__":
     support.main()

@@ -405,5 +405,36 @@ class Reports(CliTest):
         self.assertEqual(self.stderr, "")
 
 
+class Calibrate(CliTest):
+    def calibrate(self, name, *arguments):
+        """The table that `laconic calibrate` writes, as bytes."""
+        self.ok("calibrate", *arguments, "-o", self.folder / name)
+        return (self.folder / name).read_bytes()
+
+    def test_tables(self):
+        data = self.texts(50)
+        whole = self.calibrate("whole", TINY_BERT, "--data", data)
+        self.assertEqual(self.calibrate("batches", TINY_BERT, "--data", data, "--batch", 3, "--threads", 2), whole)
+        shards = [self.folder / f"{i}.json" for i in range(3)]
+        for i, shard in enumerate(shards):
+            self.ok("calibrate", TINY_BERT, "--data", data, "--shard", f"{i}/3", "-o", shard)
+        self.assertEqual(self.calibrate("merged", "--merge", *reversed(shards)), whole)
+        self.assertEqual(json.loads(self.calibrate("few", TINY_BERT, "--data", data, "--calibration-batches", 2, "--batch", 5))
+                         ["parts"][0]["texts"], 10)
+        self.assertEqual(self.ok("calibrate", TINY_BERT, "--data", data, "-o", "-").encode(), whole)
+        report = self.folder / "report.json"
+        self.calibrate("again", TINY_BERT, "--data", data, "--json", report)
+        self.assertEqual(json.loads(report.read_text())["texts"], 50)
+
+    def test_qconfigs(self):
+        data = self.texts(20)
+        config = self.folder / "qconfig.json"
+        config.write_text('{"smooth_quant": "off", "activations": {"observer": "moving_average"}}')
+        table = json.loads(self.calibrate("moving", TINY_BERT, "--data", data, "--qconfig", config))
+        self.assertEqual({value["observer"]["kind"] for value in table["values"].values()}, {"moving_average"})
+        table = json.loads(self.calibrate("x86", TINY_BERT, "--data", data, "--qconfig", "x86"))
+        self.assertEqual({value["observer"]["kind"] for value in table["values"].values()}, {"histogram"})
+
+
 if __name__ == "__main__":
     support.main()

@@ -1,0 +1,128 @@
+#include "laconic/calibrate.h"
+
+#include <charconv>
+#include <limits>
+#include <memory>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "base/file.h"
+#include "common.h"
+#include "laconic/error.h"
+
+namespace laconic::cli {
+namespace {
+
+struct Flags {
+  std::string model;
+  std::vector<std::string> merge;
+  std::string qconfig = "laconic";
+  std::string shard;
+  std::int64_t batches = 0;
+  CalibrateOptions options;
+  DataFlags data;
+  RunFlags run;
+  OutputFlags output;
+};
+
+// A preset's name, or a file.
+QConfig ReadQConfig(const std::string& name) {
+  const std::vector<std::string_view> presets = KnownPresets();
+  if (std::ranges::find(presets, name) != presets.end()) {
+    return PresetQConfig(name);
+  }
+  constexpr std::int64_t kMaxBytes = std::int64_t{16} << 20;
+  return WithFrame([&] { return "file '" + name + "'"; }, [&] { return ParseQConfig(ReadFile(name, kMaxBytes)); });
+}
+
+void ParseShard(const std::string& text, CalibrateOptions* options) {
+  const char* const end = text.data() + text.size();
+  const auto shard = std::from_chars(text.data(), end, options->shard);
+  if (shard.ec != std::errc() || shard.ptr == end || *shard.ptr != '/' ||
+      std::from_chars(shard.ptr + 1, end, options->num_shards).ptr != end || options->num_shards < 1) {
+    Fail(ErrorCode::kInvalidArgument, "--shard: expected i/n with i from 0 to n - 1, got '", text, "'");
+  }
+}
+
+CalibrationTable Merge(const Flags& flags) {
+  if (!flags.model.empty() || !flags.data.paths.empty()) {
+    Fail(ErrorCode::kInvalidArgument, "--merge needs tables only, neither MODEL nor --data");
+  }
+  std::vector<CalibrationTable> tables;
+  for (const std::string& path : flags.merge) {
+    tables.push_back(CalibrationTable::Load(path));
+  }
+  return CalibrationTable::Merge(tables);
+}
+
+CalibrationTable Make(const Flags& flags) {
+  if (flags.model.empty() || flags.data.paths.empty()) {
+    Fail(ErrorCode::kInvalidArgument, "expected MODEL and --data, or --merge and tables");
+  }
+  CalibrateOptions options = flags.options;
+  options.qconfig = ReadQConfig(flags.qconfig);
+  options.run = flags.run.Options();
+  if (!flags.shard.empty()) {
+    ParseShard(flags.shard, &options);
+  }
+  if (flags.output.output != "-") {
+    options.checkpoint = flags.output.output + ".partial";
+  }
+  DatasetOptions columns = flags.data.Options();
+  columns.read_labels = false;
+  DatasetReader reader(flags.data.Paths(), columns);
+  std::int64_t left = flags.batches == 0 ? std::numeric_limits<std::int64_t>::max() : flags.batches * flags.run.batch;
+  return MakeCalibrationTable(
+      Model::Load(flags.model), [&] { return left-- > 0 ? reader.Next() : std::nullopt; }, options);
+}
+
+void RunCalibrate(const Flags& flags) {
+  flags.output.Check();
+  const CalibrationTable table = flags.merge.empty() ? Make(flags) : Merge(flags);
+  AtomicFile file(flags.output.output, flags.output.force);
+  file.Write(table.Print());
+  file.Commit();
+  flags.output.Print(fmt::format("{}: {} values observed on {} texts\n", flags.output.output,
+                                 table.value_names().size(), table.num_texts()));
+  flags.output.WriteJson({{"schema_version", 1},
+                          {"path", flags.output.output},
+                          {"texts", table.num_texts()},
+                          {"values", table.value_names()},
+                          {"elements", table.num_elements()}});
+}
+
+}  // namespace
+
+void AddCalibrate(CLI::App& app) {
+  auto flags = std::make_shared<Flags>();
+  CLI::App* command =
+      app.add_subcommand("calibrate", "Observe what a model's linear layers read, and keep it in a table");
+  command->add_option("MODEL", flags->model, "Float model directory");
+  flags->output.AddOutput(command,
+                          "Table to write; an interrupted run leaves it with .partial added, and goes on there", true);
+  flags->data.Add(command, false);
+  command->add_option("--merge", flags->merge, "Join tables of one model, as of all shards of a data set")
+      ->type_name("TABLE...");
+  command
+      ->add_option("--qconfig", flags->qconfig,
+                   "Whose observers: laconic, onnxruntime, fbgemm, qnnpack, x86, onednn, or a JSON file")
+      ->capture_default_str();
+  command->add_option("--include", flags->options.include, "Only layers of these names (patterns: * and ?)")
+      ->delimiter(',');
+  command->add_option("--exclude", flags->options.exclude, "Not the layers of these names; wins over --include")
+      ->delimiter(',');
+  command->add_option("--shard", flags->shard, "i/n: only texts i, i + n, i + 2n, ... (i from 0)");
+  command->add_option("--calibration-batches", flags->batches, "Use the first N batches of texts only (0: all)")
+      ->check(CLI::NonNegativeNumber);
+  flags->run.Add(command, 32);
+  flags->output.AddJson(command);
+  flags->output.AddForce(command);
+  command->footer(R"(Examples:
+  laconic calibrate my-bert --data train.csv -o table.json
+  laconic calibrate my-bert --data train.csv --shard 0/2 -o 0.json
+  laconic calibrate --merge 0.json 1.json -o table.json)");
+  command->callback([flags] { RunCalibrate(*flags); });
+}
+
+}  // namespace laconic::cli
