@@ -1,6 +1,6 @@
 #include "laconic/quantize.h"
 
-#include <limits>
+#include <algorithm>
 #include <memory>
 
 #include <fmt/format.h>
@@ -8,6 +8,7 @@
 
 #include "base/progress.h"
 #include "common.h"
+#include "laconic/certify.h"
 #include "laconic/compare.h"
 #include "laconic/error.h"
 #include "laconic/model.h"
@@ -26,6 +27,7 @@ struct Flags {
   std::string gptq = "on";
   std::string bias_correction = "on";
   std::string weight_range = "absmax";
+  std::string overflow = "none";
   OutputFlags output;
 };
 
@@ -46,18 +48,41 @@ CalibratedOptions CalibratedOf(const Flags& flags) {
   return options;
 }
 
+NextRowFn CalibrationTexts(const Flags& flags) {
+  return flags.calibration.Rows(flags.calibration_batches * flags.run.batch);
+}
+
 Model QuantizeCalibrated(const Model& model, const Flags& flags, const QuantizeOptions& options) {
-  DatasetOptions data = flags.calibration.Options();
-  data.read_labels = false;
-  DatasetReader reader(flags.calibration.Paths(), data);
   RunOptions run = flags.run.Options();
   run.progress = options.progress;
-  std::int64_t left =
-      flags.calibration_batches == 0 ? std::numeric_limits<std::int64_t>::max() : flags.calibration_batches * run.batch;
   PreparedModel prepared = Prepare(model, options);
-  Calibrate(
-      &prepared, [&] { return left-- > 0 ? reader.Next() : std::nullopt; }, run);
+  Calibrate(&prepared, CalibrationTexts(flags), run);
   return Convert(prepared, options.progress);
+}
+
+OverflowFix OverflowFixOf(const Flags& flags) {
+  if (flags.overflow == "none") {
+    return OverflowFix::kNone;
+  }
+  if (flags.options.method != "dynamic" && flags.options.method != "static") {
+    Fail(ErrorCode::kInvalidArgument, "--overflow is for methods dynamic and static, got '", flags.options.method, "'");
+  }
+  const std::vector<std::string>& paths = flags.calibration.paths;
+  if (flags.overflow == "auto" && std::ranges::find(paths, "-") != paths.end()) {
+    Fail(ErrorCode::kInvalidArgument, "--overflow auto reads the calibration texts again; give files");
+  }
+  return flags.overflow == "auto" ? OverflowFix::kAuto : OverflowFix::kReduceRange;
+}
+
+std::string OverflowNote(const Flags& flags, const FixedModel& fixed) {
+  if (flags.overflow == "none") {
+    return "";
+  }
+  const char* why = flags.overflow == "reduce-range" ? "all"
+                    : flags.calibration.paths.empty()
+                        ? "without --calibration, those that some activations could saturate"
+                        : "those that saturate on the calibration texts";
+  return fmt::format("codes up to 64 in {} linear layers: {}\n", fixed.reduced.size(), why);
 }
 
 void RunQuantize(const Flags& flags) {
@@ -71,19 +96,27 @@ void RunQuantize(const Flags& flags) {
   if (!is_calibrated && options.method == "static") {
     Fail(ErrorCode::kInvalidArgument, "--method static needs --calibration");
   }
-  const Model quantized = is_calibrated ? QuantizeCalibrated(model, flags, options) : QuantizeModel(model, options);
+  const auto quantize = [&](const std::set<std::string>& reduced) {
+    options.reduced_range = reduced;
+    return is_calibrated ? QuantizeCalibrated(model, flags, options) : QuantizeModel(model, options);
+  };
+  const auto texts = [&] { return is_calibrated ? CalibrationTexts(flags) : NextRowFn(); };
+  const FixedModel fixed = QuantizeWithoutOverflow(model, OverflowFixOf(flags), quantize, texts, flags.run.Options());
+  const Model& quantized = fixed.model;
   quantized.Save(flags.output.output, flags.output.force);
   const std::int64_t after = DiskBytes(flags.output.output);
   const double ratio =
       4.0 * static_cast<double>(model.info().base_parameters) / static_cast<double>(quantized.info().stored_bytes);
   flags.output.Print(fmt::format("{}: {} -> {} on disk; tensors {:.2f} times smaller than in float32\n",
                                  flags.output.output, Bytes(before), Bytes(after), ratio));
+  flags.output.Print(OverflowNote(flags, fixed));
   flags.output.WriteJson({{"schema_version", 1},
                           {"path", flags.output.output},
                           {"method", options.method},
                           {"disk_bytes", after},
                           {"base_disk_bytes", before},
-                          {"compression_ratio", ratio}});
+                          {"compression_ratio", ratio},
+                          {"reduced_range", fixed.reduced}});
 }
 
 // What only --calibration makes possible.
@@ -121,6 +154,13 @@ void AddQuantize(CLI::App& app) {
   command->add_option("--calibration-batches", flags->calibration_batches, "Use the first N batches only (0: all)")
       ->check(CLI::NonNegativeNumber);
   AddCalibratedFlags(command, flags.get());
+  command
+      ->add_option(
+          "--overflow", flags->overflow,
+          "INT8 sums that saturate on x86 without VNNI (see certify): none leaves them, reduce-range halves all "
+          "weights' codes, auto those of the layers that need it")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"none", "reduce-range", "auto"}));
   command->add_option("--layers", flags->options.kinds, "Kinds of layers: linear, embedding (default: both)")
       ->delimiter(',');
   command->add_option("--include", flags->options.include, "Only layers of these names (patterns: * and ?)")

@@ -3,8 +3,11 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
+#include <set>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "laconic/diff.h"
@@ -70,5 +73,28 @@ struct CertifyOptions {
 // Errors: kInvalidArgument for a model without quantized linear layers, or no text; those of the reader and the
 // session.
 Certificate Certify(const Model& model, const NextRowFn& next, const CertifyOptions& options = {});
+
+// What to do about sums that saturate.
+enum class OverflowFix : std::uint8_t {
+  kNone,         // nothing: Laconic's own kernels do not saturate
+  kReduceRange,  // QuantizeOptions.reduced_range for every layer
+  kAuto,         // for the layers that need it
+};
+
+// Makes a quantized model whose `reduced` layers have the reduced range; called again with more of them.
+using QuantizeFn = std::function<Model(const std::set<std::string>& reduced)>;
+// Texts from the first on; empty: none.
+using TextsFn = std::function<NextRowFn()>;
+
+struct FixedModel {
+  Model model;
+  std::set<std::string> reduced;
+};
+
+// The quantized `model` with as little reduced range as `fix` asks for. kAuto: layers that saturate on the texts, until
+// none does (a layer that was fixed changes what the next ones see); without texts, those that could.
+// Errors: those of `quantize` and Certify.
+FixedModel QuantizeWithoutOverflow(const Model& model, OverflowFix fix, const QuantizeFn& quantize,
+                                   const TextsFn& texts, const RunOptions& options = {});
 
 }  // namespace laconic

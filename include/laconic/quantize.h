@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -35,6 +36,9 @@ struct QuantizeOptions {
   std::vector<std::string> include;
   std::vector<std::string> exclude;
   CalibratedOptions calibrated;
+  // Linear layers whose weights get codes in [-64, 64], half the usual ones: their sums cannot saturate on any CPU
+  // (certify.h).
+  std::set<std::string> reduced_range;
   ProgressFn progress;
 };
 

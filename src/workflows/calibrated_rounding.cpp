@@ -211,8 +211,12 @@ class Rounder {
       }
       const std::int64_t width = group->linears->width;
       const MatrixView rows = {sample.data(), static_cast<std::int64_t>(sample.size()) / width, width};
-      quant::SmoothChoice choice = quant::ChooseSmoothing({range.min(), range.max(), views}, rows, options_.dynamic,
-                                                          options_.weights.max_code, alphas, &pool_);
+      int max_code = quant::kFullRange;  // one for the group: its weights share the choice
+      for (const std::string& layer : group->linears->layers) {
+        max_code = std::min(max_code, options_.weights.MaxCodeOf(layer));
+      }
+      quant::SmoothChoice choice =
+          quant::ChooseSmoothing({range.min(), range.max(), views}, rows, options_.dynamic, max_code, alphas, &pool_);
       if (choice.alpha > 0) {
         group->smooth = std::move(choice.smooth);
       }
@@ -254,9 +258,8 @@ class Rounder {
   }
 
   // Of each row; all the same where one is for all.
-  std::vector<float> ScalesOf(const MatrixView& weight) const {
+  std::vector<float> ScalesOf(const MatrixView& weight, int max_code) const {
     const auto fit = options_.mse_range ? quant::MseScale : quant::AbsMaxScale;
-    const int max_code = options_.weights.max_code;
     if (!options_.weights.per_channel) {
       const std::span<const float> all(weight.data, static_cast<std::size_t>(weight.size()));
       return std::vector<float>(static_cast<std::size_t>(weight.rows), fit(all, max_code));
@@ -278,13 +281,14 @@ class Rounder {
       smoothed[i] *= group.smooth[i % static_cast<std::size_t>(cols)];
     }
     const MatrixView view = {smoothed.data(), rows, cols};
-    const std::vector<float> scales = ScalesOf(view);
+    const int max_code = options_.weights.MaxCodeOf(passes::LayerName(graph_, id));
+    const std::vector<float> scales = ScalesOf(view, max_code);
     std::vector<std::int8_t> codes(smoothed.size());
     if (factor != nullptr) {
-      quant::GptqRows(view, *factor, scales, options_.weights.max_code, codes, &pool_);
+      quant::GptqRows(view, *factor, scales, max_code, codes, &pool_);
     } else {
       for (std::int64_t i = 0; i < rows; ++i) {
-        quant::RoundRow(view.row(i), scales[static_cast<std::size_t>(i)], options_.weights.max_code,
+        quant::RoundRow(view.row(i), scales[static_cast<std::size_t>(i)], max_code,
                         std::span(codes).subspan(static_cast<std::size_t>(i * cols), static_cast<std::size_t>(cols)));
       }
     }

@@ -9,6 +9,7 @@
 #include "base/thread_pool.h"
 #include "graph/graph.h"
 #include "laconic/error.h"
+#include "passes/layer_selection.h"
 #include "passes/quantized_layers.h"
 #include "passes/slow_patterns.h"
 #include "quant/overflow.h"
@@ -248,6 +249,31 @@ std::string_view ToString(Safety safety) noexcept {
 
 Certificate Certify(const Model& model, const NextRowFn& next, const CertifyOptions& options) {
   return Certifier(model).Run(next, options);
+}
+
+FixedModel QuantizeWithoutOverflow(const Model& model, OverflowFix fix, const QuantizeFn& quantize,
+                                   const TextsFn& texts, const RunOptions& options) {
+  std::set<std::string> reduced;
+  if (fix == OverflowFix::kReduceRange) {
+    const passes::LayerSelection all = {.kinds = {passes::LayerKind::kLinear}};
+    const std::vector<std::string> names = passes::SelectLayers(model.graph(), all);
+    reduced.insert(names.begin(), names.end());
+  }
+  for (;;) {
+    Model quantized = quantize(reduced);
+    std::set<std::string> unsafe;
+    if (fix == OverflowFix::kAuto) {
+      for (const LayerCertificate& layer : Certify(quantized, texts ? texts() : NextRowFn(), {options}).layers) {
+        if (layer.safety > Safety::kSafeOnData) {
+          unsafe.insert(layer.layer);
+        }
+      }
+    }
+    if (std::ranges::includes(reduced, unsafe)) {
+      return {std::move(quantized), std::move(reduced)};
+    }
+    reduced.merge(unsafe);
+  }
 }
 
 }  // namespace laconic

@@ -23,19 +23,21 @@ using LayerNames = std::set<std::string>;
 struct Method {
   std::string_view name;
   // Null: needs calibration.
-  Graph (*apply)(const Graph&, const LayerNames&, const ProgressFn&);
+  Graph (*apply)(const Graph&, const LayerNames&, const QuantizeOptions&);
 };
-constexpr std::array kMethods = {
-    Method{"dynamic", [](const Graph& graph, const LayerNames& layers,
-                         const ProgressFn& progress) { return passes::QuantizeDynamicInt8(graph, layers, progress); }},
-    Method{"static", nullptr},
-    Method{"fp16",
-           [](const Graph& graph, const LayerNames& layers, const ProgressFn& progress) {
-             return passes::StoreWeightsHalf(graph, layers, DType::kF16, progress);
-           }},
-    Method{"bf16", [](const Graph& graph, const LayerNames& layers, const ProgressFn& progress) {
-             return passes::StoreWeightsHalf(graph, layers, DType::kBF16, progress);
-           }}};
+template <DType kDType>
+Graph StoreHalf(const Graph& graph, const LayerNames& layers, const QuantizeOptions& options) {
+  return passes::StoreWeightsHalf(graph, layers, kDType, options.progress);
+}
+
+Graph QuantizeDynamic(const Graph& graph, const LayerNames& layers, const QuantizeOptions& options) {
+  passes::Int8Options int8;
+  int8.weights.reduced = options.reduced_range;
+  return passes::QuantizeDynamicInt8(graph, layers, options.progress, int8);
+}
+
+constexpr std::array kMethods = {Method{"dynamic", QuantizeDynamic}, Method{"static", nullptr},
+                                 Method{"fp16", StoreHalf<DType::kF16>}, Method{"bf16", StoreHalf<DType::kBF16>}};
 
 const Method& FindMethod(std::string_view name) {
   const auto found = std::ranges::find(kMethods, name, &Method::name);
@@ -86,8 +88,11 @@ Model QuantizeModel(const Model& model, const QuantizeOptions& options) {
     Fail(ErrorCode::kInvalidArgument, "method '", options.method, "' needs texts to calibrate with");
   }
   const LayerNames layers = SelectedLayers(model, options);
-  return QuantizedModel(model, options.method, {{"layers", layers}},
-                        method.apply(model.graph(), layers, options.progress));
+  nlohmann::json recipe = {{"layers", layers}};
+  if (!options.reduced_range.empty()) {
+    recipe["reduced_range"] = options.reduced_range;
+  }
+  return QuantizedModel(model, options.method, recipe, method.apply(model.graph(), layers, options));
 }
 
 }  // namespace laconic

@@ -129,6 +129,7 @@ RoundingOptions RoundingOf(const PreparedModel::Impl& impl) {
   rounding.gptq = calibrated.gptq;
   rounding.bias_correction = calibrated.bias_correction;
   rounding.mse_range = calibrated.mse_weight_range;
+  rounding.weights.reduced = impl.options.reduced_range;
   rounding.threads = impl.threads;
   return rounding;
 }
@@ -201,15 +202,19 @@ namespace {
 nlohmann::json RecipeOf(const PreparedModel::Impl& impl) {
   const CalibratedOptions& options = impl.options.calibrated;
   const bool fixed = options.smooth_quant == SmoothQuant::kFixed;
-  return {{"layers", impl.layers},
-          {"calibration_texts", impl.num_texts},
-          {"smooth_quant", fixed                                        ? nlohmann::json(options.smooth_alpha)
-                           : options.smooth_quant == SmoothQuant::kAuto ? nlohmann::json("auto")
-                                                                        : nlohmann::json("off")},
-          {"gptq", options.gptq},
-          {"bias_correction", options.bias_correction},
-          {"weight_range", options.mse_weight_range ? "mse" : "absmax"},
-          {"embedding_block", options.embedding_block}};
+  nlohmann::json recipe = {{"layers", impl.layers},
+                           {"calibration_texts", impl.num_texts},
+                           {"smooth_quant", fixed ? nlohmann::json(options.smooth_alpha)
+                                            : options.smooth_quant == SmoothQuant::kAuto ? nlohmann::json("auto")
+                                                                                         : nlohmann::json("off")},
+                           {"gptq", options.gptq},
+                           {"bias_correction", options.bias_correction},
+                           {"weight_range", options.mse_weight_range ? "mse" : "absmax"},
+                           {"embedding_block", options.embedding_block}};
+  if (!impl.options.reduced_range.empty()) {
+    recipe["reduced_range"] = impl.options.reduced_range;
+  }
+  return recipe;
 }
 
 }  // namespace
@@ -222,6 +227,7 @@ Model Convert(const PreparedModel& prepared, const ProgressFn& progress) {
   passes::ActivationConfig activations = {
       impl.is_static() ? passes::Activations::kStatic : passes::Activations::kPerToken, {}};
   passes::Int8Options int8 = {.weights = {}, .embedding_block = impl.options.calibrated.embedding_block};
+  int8.weights.reduced = impl.options.reduced_range;
   passes::CalibratedRounding rounding;
   if (impl.keeps_texts()) {
     rounding = RoundLinears(impl.model.graph(), impl.layers, impl.texts.Texts(), RoundingOf(impl), progress,

@@ -83,6 +83,14 @@ class Options(CliTest):
         self.fails(USAGE, "compare", TINY_BERT, support.DATA / "tiny_electra", "--data", self.texts(),
                    says="has 2 labels that are not those of")
 
+    def test_overflow(self):
+        out = ("-o", self.folder / "out")
+        self.fails(USAGE, "quantize", TINY_BERT, *out, "--overflow", "some", says="--overflow")
+        self.fails(USAGE, "quantize", TINY_BERT, *out, "--method", "fp16", "--overflow", "auto", says="got 'fp16'")
+        self.fails(USAGE, "quantize", TINY_BERT, *out, "--overflow", "auto", "--calibration", "-", "--data-format", "json",
+                   says="reads the calibration texts again")
+        self.fails(USAGE, "certify", TINY_BERT, says="has no linear layer in 8 bits")
+
     def test_onnx_file_where_a_tokenizer_is_needed(self):
         path = self.folder / "model.onnx"
         self.ok("export", TINY_BERT, "-o", path)
@@ -94,7 +102,7 @@ class Options(CliTest):
         for line in ("2  wrong usage", "3  a malformed file", "4  something named is not there", "5  unsupported",
                      "6  the system refused", "7  out of memory or disk", "8  done, but a limit", "130  interrupted"):
             self.assertIn(line, text)
-        for command in ("quantize", "compare", "eval", "predict", "bench", "diff", "export", "fit-head", "inspect"):
+        for command in ("quantize", "compare", "eval", "predict", "bench", "certify", "diff", "export", "fit-head", "inspect"):
             self.assertIn(f"laconic {command} ", self.ok(command, "--help"), "an example")
 
 

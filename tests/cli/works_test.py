@@ -400,6 +400,33 @@ class Reports(CliTest):
         report = self.report("bench", TINY_BERT, "--data", self.texts(), "--batch", 8)
         self.assertEqual((report["length"], report["runs"]), ("data", 3))
 
+    def test_certify(self):
+        """What is caught, that the exit status says so, and what each fix makes of it."""
+        data = self.texts()
+        models = {name: self.folder / name for name in ("plain", "auto", "all")}
+        self.ok("quantize", TINY_BERT, "-o", models["plain"])
+        report = self.report("certify", models["plain"], "--data", data)
+        self.assertEqual((report["safe"], report["texts"]), ("no", 20))
+        saturated = [layer["layer"] for layer in report["layers"] if layer["saturated"]]
+        self.assertEqual([layer["layer"] for layer in report["layers"] if layer["safe"] == "no"], saturated)
+        self.assertGreater(report["max_abs_logit_difference"], 0)
+        self.assertEqual([slow["rule"] for slow in report["slow"]], ["per-token"])
+        self.assertEqual(support.laconic("certify", models["plain"], "--data", data, "--strict").returncode, 8)
+        self.assertIn("not known without data", self.ok("certify", models["plain"]))
+
+        flags = ("--calibration", data, "--smooth-quant", "off", "--gptq", "off")
+        fixed = self.report("quantize", TINY_BERT, "-o", models["auto"], "--overflow", "auto", *flags)["reduced_range"]
+        self.assertTrue(fixed)
+        self.ok("certify", models["auto"], "--data", data, "--strict")
+        recipe = json.loads((models["auto"] / "laconic.json").read_text())
+        self.assertIn(fixed[0], json.dumps(recipe))
+        self.ok("export", models["auto"], "-o", self.folder / "auto.onnx")
+        self.assertEqual(self.report("certify", self.folder / "auto.onnx")["layers"],
+                         self.report("certify", models["auto"])["layers"])
+
+        self.ok("quantize", TINY_BERT, "-o", models["all"], "--overflow", "reduce-range")
+        self.assertIn("without VNNI: yes", self.ok("certify", models["all"], "--strict"))
+
     def test_nothing_is_drawn_where_there_is_no_terminal(self):
         self.ok("quantize", TINY_BERT, "-o", self.folder / "int8")
         self.assertEqual(self.stderr, "")

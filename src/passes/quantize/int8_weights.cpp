@@ -45,10 +45,10 @@ QuantizedRows QuantizeRows(const Tensor& weight, std::int64_t block) {
 constexpr std::int32_t kU8Shift = 128;  // from codes in s8 to codes in u8
 
 // `rows` [n, k], a scale a row or one for all.
-QuantizedRows RoundLinear(const Tensor& rows, const WeightConfig& config) {
+QuantizedRows RoundLinear(const Tensor& rows, bool per_channel, int max_code) {
   const std::int64_t n = rows.shape()[0];
   const std::int64_t k = rows.shape()[1];
-  const std::int64_t step = config.per_channel ? 1 : std::max<std::int64_t>(n, 1);  // rows that share a scale
+  const std::int64_t step = per_channel ? 1 : std::max<std::int64_t>(n, 1);  // rows that share a scale
   QuantizedRows out;
   out.codes = Tensor::Make(DType::kS8, rows.shape(), [&](std::byte* data) {
     for (std::int64_t row = 0; row < n; row += step) {
@@ -57,8 +57,8 @@ QuantizedRows RoundLinear(const Tensor& rows, const WeightConfig& config) {
                                          static_cast<std::size_t>(step * k));
       WithFrame([&] { return "row " + std::to_string(row); },
                 [&] {
-                  out.scales.push_back(quant::AbsMaxScale(values.values<float>(), config.max_code));
-                  quant::RoundRow(values.values<float>(), out.scales.back(), config.max_code, codes);
+                  out.scales.push_back(quant::AbsMaxScale(values.values<float>(), max_code));
+                  quant::RoundRow(values.values<float>(), out.scales.back(), max_code, codes);
                 });
     }
   });
@@ -96,7 +96,8 @@ ValueId Int8Weights::Linear(ValueId weight, const std::string& name) {
     scale = rounding->scale;
   } else {
     const Tensor& values = *from_.FindInitializer(weight);
-    const QuantizedRows rows = RoundLinear(values.Transposed(), options_.weights);
+    const QuantizedRows rows = RoundLinear(values.Transposed(), options_.weights.per_channel,
+                                           options_.weights.MaxCodeOf(LayerName(from_, weight)));
     values.ReleasePages();
     codes = rows.codes.Transposed();
     const Shape shape = options_.weights.per_channel ? Shape{values.shape()[1]} : Shape{};

@@ -1,8 +1,10 @@
 // The 8-bit weights of a graph that a pass rewrites: each quantized once, however many layers share it.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <map>
+#include <set>
 #include <string>
 #include <unordered_map>
 #include <utility>
@@ -20,6 +22,11 @@ struct WeightConfig {
   DType dtype = DType::kS8;          // or kU8: the same codes plus 128, with zero point 128
   bool per_channel = true;           // a scale an output channel, else one for all
   int max_code = quant::kFullRange;  // codes (of s8) lie in [-max_code, max_code]
+  std::set<std::string> reduced;     // layers whose codes lie in [-kReducedRange, kReducedRange]
+
+  int MaxCodeOf(const std::string& layer) const {
+    return reduced.contains(layer) ? std::min(max_code, quant::kReducedRange) : max_code;
+  }
 };
 
 struct Int8Options {
