@@ -8,7 +8,6 @@
 #include "laconic/error.h"
 #include "passes/layer_selection.h"
 #include "passes/precision/half.h"
-#include "passes/quantize/dynamic_int8.h"
 #include "passes/quantize/int8.h"
 #include "passes/quantize/linear_groups.h"
 #include "passes/quantized_layers.h"
@@ -57,7 +56,7 @@ std::string TextWithoutDigests(const Graph& graph) {
 }
 
 TEST(DynamicInt8Test, RewritesTheGraph) {
-  EXPECT_EQ(TextWithoutDigests(QuantizeDynamicInt8(Example(), {"words", "query", "key"}, {})),
+  EXPECT_EQ(TextWithoutDigests(QuantizeInt8(Example(), {"words", "query", "key"})),
             "input ids: s64[batch, sequence]\n"
             "const words.weight_quantized: s8[7, 4]\n"
             "const words.weight_scale: f32[7]\n"
@@ -78,7 +77,7 @@ TEST(DynamicInt8Test, RewritesTheGraph) {
 
 TEST(DynamicInt8Test, WeightsFollowTheDefinitionPerOutputChannel) {
   const Graph before = Example();
-  const Graph after = QuantizeDynamicInt8(before, {"words", "query", "key"}, {});
+  const Graph after = QuantizeInt8(before, {"words", "query", "key"});
   for (const std::string name : {"query.weight", "key.weight", "words.weight"}) {
     const bool table = name == "words.weight";
     const Tensor weight = TensorOf(before, name);
@@ -97,7 +96,7 @@ TEST(DynamicInt8Test, WeightsFollowTheDefinitionPerOutputChannel) {
 }
 
 TEST(DynamicInt8Test, EmbeddingsInBlocksWhereTheyFit) {
-  const Graph graph = QuantizeDynamicInt8(Example(), {"words"}, {}, {.embedding_block = 2});
+  const Graph graph = QuantizeInt8(Example(), {"words"}, {}, {.embedding_block = 2});
   EXPECT_EQ(IntAttribute(*graph.FindProducer(*graph.FindValue("words.weight")), "block_size"), 2);
   const Tensor table = TensorOf(Example(), "words.weight");
   std::vector<std::int8_t> codes(4);
@@ -106,7 +105,7 @@ TEST(DynamicInt8Test, EmbeddingsInBlocksWhereTheyFit) {
   EXPECT_EQ(TensorOf(graph, "words.weight_scale").values<float>()[3], scales[1]);
   const auto stored = TensorOf(graph, "words.weight_quantized").values<std::int8_t>().subspan(4, 4);
   EXPECT_TRUE(std::ranges::equal(codes, stored));
-  const Graph rows = QuantizeDynamicInt8(Example(), {"words"}, {}, {.embedding_block = 3});
+  const Graph rows = QuantizeInt8(Example(), {"words"}, {}, {.embedding_block = 3});
   EXPECT_EQ(TensorOf(rows, "words.weight_scale").shape(), Shape{7}) << "4 columns are no blocks of 3";
 }
 
@@ -120,7 +119,7 @@ TEST(DynamicInt8Test, WritesDownWhatCalibrationDecided) {
   rounding.linears[*before.FindValue("key.weight")] = {Tensor::FromValues<std::int8_t>({4, 6}, codes),
                                                        Tensor::FromValues<float>({6}, shift),
                                                        Tensor::FromValues<float>({6}, shift)};
-  const Graph after = QuantizeDynamicInt8(before, {"query", "key"}, {}, {.rounding = &rounding});
+  const Graph after = QuantizeInt8(before, {"query", "key"}, {}, {.rounding = &rounding});
   const Node& key = *after.FindProducer(*after.FindValue("key"));
   const Node& quantize = *after.FindProducer(key.inputs[0]);
   EXPECT_EQ(key.inputs[0], after.FindProducer(*after.FindValue("query"))->inputs[0]) << "one quantizer for both";
@@ -161,7 +160,7 @@ TEST(DynamicInt8Test, QuantizesASharedWeightOnce) {
   graph.AddOutput(graph.AddNode("laconic.Linear", "second", {first, weight}));
   EXPECT_EQ(SelectLayers(graph, {}), std::vector<std::string>{"shared"});
 
-  const Graph quantized = QuantizeDynamicInt8(graph, {"shared"}, {});
+  const Graph quantized = QuantizeInt8(graph, {"shared"});
   EXPECT_EQ(quantized.initializers().size(), 2U) << PrintGraph(quantized);
   const ValueId codes = *quantized.FindValue("shared.weight");
   for (const char* name : {"first", "second"}) {
@@ -171,7 +170,7 @@ TEST(DynamicInt8Test, QuantizesASharedWeightOnce) {
 
 TEST(DynamicInt8Test, NamesAWeightThatIsNotFinite) {
   try {
-    QuantizeDynamicInt8(Example(std::numeric_limits<float>::quiet_NaN()), {"query"}, {});
+    QuantizeInt8(Example(std::numeric_limits<float>::quiet_NaN()), {"query"});
     FAIL() << "no error";
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), ErrorCode::kInvalidArgument);

@@ -13,7 +13,7 @@
 #include "laconic/error.h"
 #include "laconic/model.h"
 #include "passes/layer_selection.h"
-#include "passes/quantize/dynamic_int8.h"
+#include "passes/quantize/int8.h"
 #include "runtime/plan.h"
 
 namespace laconic {
@@ -21,8 +21,7 @@ namespace {
 
 Model Quantized(const Model& model) {
   const std::vector<std::string> names = passes::SelectLayers(model.graph(), {});
-  auto graph = std::make_shared<const Graph>(
-      passes::QuantizeDynamicInt8(model.graph(), {names.begin(), names.end()}, ProgressFn()));
+  auto graph = std::make_shared<const Graph>(passes::QuantizeInt8(model.graph(), {names.begin(), names.end()}));
   return {model.info(), std::move(graph), model.tokenizer()};
 }
 

@@ -12,7 +12,7 @@
 #include "laconic/error.h"
 #include "laconic/model.h"
 #include "passes/layer_selection.h"
-#include "passes/quantize/dynamic_int8.h"
+#include "passes/quantize/int8.h"
 
 namespace laconic::runtime {
 namespace {
@@ -123,7 +123,7 @@ bool SameBits(const std::vector<float>& a, const std::vector<float>& b) {
 Graph Load(const std::string& name, bool quantize) {
   const Model model = Model::Load("tests/data/" + name);
   const std::vector<std::string> names = passes::SelectLayers(model.graph(), {});
-  return quantize ? passes::QuantizeDynamicInt8(model.graph(), {names.begin(), names.end()}, {}) : model.graph();
+  return quantize ? passes::QuantizeInt8(model.graph(), {names.begin(), names.end()}) : model.graph();
 }
 
 class TapTest : public ::testing::TestWithParam<std::tuple<const char*, bool>> {};

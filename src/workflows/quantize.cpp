@@ -12,7 +12,7 @@
 #include "laconic/error.h"
 #include "passes/layer_selection.h"
 #include "passes/precision/half.h"
-#include "passes/quantize/dynamic_int8.h"
+#include "passes/quantize/int8.h"
 #include "workflows/quantized_model.h"
 
 namespace laconic {
@@ -33,7 +33,7 @@ Graph StoreHalf(const Graph& graph, const LayerNames& layers, const QuantizeOpti
 Graph QuantizeDynamic(const Graph& graph, const LayerNames& layers, const QuantizeOptions& options) {
   passes::Int8Options int8;
   int8.weights.reduced = options.reduced_range;
-  return passes::QuantizeDynamicInt8(graph, layers, options.progress, int8);
+  return passes::QuantizeInt8(graph, layers, {}, int8, options.progress);
 }
 
 constexpr std::array kMethods = {Method{"dynamic", QuantizeDynamic}, Method{"static", nullptr},

@@ -36,7 +36,7 @@ struct ActivationConfig {
 // `X_DequantizeLinear_Output`, so that ONNX Runtime's tools find the pair to compare. A smoothed one is called
 // `X_smoothed` and ends in `X_smoothed_dequantized`, since the float model has no such value to compare with.
 // Errors: kInvalidArgument for a weight with a NaN or an infinity, or a value without a range, naming the layer.
-Graph QuantizeInt8(const Graph& graph, const std::set<std::string>& layers, const ActivationConfig& activations,
-                   const Int8Options& options, const ProgressFn& progress);
+Graph QuantizeInt8(const Graph& graph, const std::set<std::string>& layers, const ActivationConfig& activations = {},
+                   const Int8Options& options = {}, const ProgressFn& progress = {});
 
 }  // namespace laconic::passes
