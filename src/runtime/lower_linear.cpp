@@ -1,0 +1,122 @@
+#include <algorithm>
+
+#include "runtime/lowering.h"
+#include "runtime/stored_weights.h"
+
+namespace laconic::runtime {
+namespace {
+
+using kernels::Activation;
+
+bool IsActivation(const Node& node) { return node.op == "Gelu" || node.op == "Relu" || node.op == "Tanh"; }
+
+Activation ActivationOf(const Node& node) {
+  if (node.op == "Relu") {
+    return Activation::kRelu;
+  }
+  if (node.op == "Tanh") {
+    return Activation::kTanh;
+  }
+  return StringAttribute(node, "approximate") == "tanh" ? Activation::kGeluTanh : Activation::kGeluErf;
+}
+
+// What a layer is packed as: integers where input and weight have codes that integer kernels read, else as stored, in
+// f32 where that is codes.
+DType RunType(const LinearPart& part, ValueId x, const PlanBuilder& builder) {
+  if (!part.has_codes()) {
+    return part.weight.dtype();
+  }
+  return builder.quantized.contains(x) && FitsS8(part) ? DType::kS8 : DType::kF32;
+}
+
+DType RunTypeOf(const Node& linear, const PlanBuilder& builder) {
+  return RunType(StoredLinear(builder.graph(), linear), linear.inputs[0], builder);
+}
+
+// The layers that read the same rows as `node` does and feed the same Attention, as Q, K and V do; or `node` alone.
+std::vector<const Node*> Siblings(const Node& node, const PlanBuilder& builder) {
+  const Node* reader = builder.SoleConsumer(node.outputs[0]);
+  if (reader == nullptr || reader->op != "Attention") {
+    return {&node};
+  }
+  std::vector<const Node*> group;
+  const DType type = RunTypeOf(node, builder);
+  for (std::size_t i = 0; i < 3; ++i) {
+    const Node* member = builder.graph().FindProducer(reader->inputs[i]);
+    const bool joins = member != nullptr && member->op == "laconic.Linear" && member->inputs[0] == node.inputs[0] &&
+                       builder.SoleConsumer(reader->inputs[i]) == reader && RunTypeOf(*member, builder) == type &&
+                       !builder.IsDone(member);
+    if (!joins) {
+      return {&node};
+    }
+    group.push_back(member);
+  }
+  return group;
+}
+
+// Each layer's share of the columns.
+void PlaceSideBySide(const std::vector<const Node*>& group, const Matrix& matrix, PlanBuilder* builder) {
+  std::int64_t column = 0;
+  for (const Node* member : group) {
+    const std::int64_t width = builder->WidthOf(member->outputs[0]);
+    builder->SetPlace(member->outputs[0], {matrix.buffer, column, width});
+    column += width;
+  }
+}
+
+// u8 weights are widened before they are multiplied.
+bool Saturates(const std::vector<LinearPart>& parts, const PlanBuilder& builder) {
+  return builder.saturating() &&
+         std::ranges::all_of(parts, [](const LinearPart& part) { return part.weight.dtype() == DType::kS8; });
+}
+
+void EmitLinear(ValueId x, LinearSpec spec, const std::vector<LinearPart>& parts, PlanBuilder* builder) {
+  if (RunType(parts[0], x, *builder) == DType::kS8) {
+    PackedS8 packed = PackS8(
+        parts, Saturates(parts, *builder) ? kernels::GetSaturatingGemmU8S8() : kernels::GetGemmU8S8(builder->isa()));
+    builder->plan().memory_bytes += packed.size_bytes();
+    builder->Emit<LinearU8S8Step>(std::move(spec), builder->quantized.at(x), std::move(packed));
+    return;
+  }
+  std::vector<LinearPart> exact;
+  std::ranges::transform(parts, std::back_inserter(exact),
+                         [](const LinearPart& part) { return part.has_codes() ? Dequantized(part) : part; });
+  PackedF32 packed = PackF32(exact, builder->isa());
+  builder->plan().memory_bytes += packed.size_bytes();
+  builder->Emit<LinearF32Step>(std::move(spec), builder->Place(x), std::move(packed));
+}
+
+}  // namespace
+
+void LowerActivation(const Node& node, PlanBuilder* builder) {
+  const Matrix x = builder->Place(node.inputs[0]);
+  builder->Emit<ActivationStep>(builder->isa(), builder->RowsOf(node.inputs[0]), ActivationOf(node), x,
+                                builder->NewPlace(node.outputs[0]));
+}
+
+// Siblings become one GEMM; an activation that alone reads a layer is applied as the layer is written.
+void LowerLinear(const Node& node, PlanBuilder* builder) {
+  const std::vector<const Node*> group = Siblings(node, *builder);
+  std::vector<LinearPart> parts;
+  std::int64_t width = 0;
+  for (const Node* member : group) {
+    parts.push_back(StoredLinear(builder->graph(), *member));
+    width += parts.back().weight.shape()[1];
+    builder->MarkDone(member);
+  }
+  LinearSpec spec;
+  spec.name = builder->graph().name(node);
+  spec.rows = builder->RowsOf(node.outputs[0]);
+  spec.out = builder->NewMatrix(spec.rows, width);
+  const Node* next = group.size() == 1 ? builder->SoleConsumer(node.outputs[0]) : nullptr;
+  if (next != nullptr && IsActivation(*next)) {
+    spec.activation = ActivationOf(*next);
+    builder->MarkDone(next);
+    builder->SetPlace(next->outputs[0], spec.out);
+  } else {
+    PlaceSideBySide(group, spec.out, builder);
+  }
+  EmitLinear(node.inputs[0], std::move(spec), parts, builder);
+}
+
+}  // namespace laconic::runtime

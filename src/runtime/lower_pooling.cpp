@@ -1,0 +1,26 @@
+#include "laconic/error.h"
+#include "models/encoder.h"
+#include "runtime/lowering.h"
+
+namespace laconic::runtime {
+
+void LowerFirstToken(const Node& node, PlanBuilder* builder) {
+  const Tensor* index = builder->graph().FindInitializer(node.inputs[1]);
+  const bool first = index != nullptr && index->dtype() == DType::kS64 && index->shape().empty() &&
+                     index->values<std::int64_t>()[0] == 0;
+  if (!first) {
+    Fail(ErrorCode::kUnsupported, "Gather along axis 1 of other rows than the first");
+  }
+  const Matrix x = builder->Place(node.inputs[0]);
+  builder->Emit<FirstTokenStep>(x, builder->NewPlace(node.outputs[0]));
+}
+
+void LowerMeanPool(const Node& node, PlanBuilder* builder) {
+  if (builder->graph().value(node.inputs[1]).name != models::kAttentionMask) {
+    Fail(ErrorCode::kUnsupported, "a mean over another mask than '", models::kAttentionMask, "'");
+  }
+  const Matrix x = builder->Place(node.inputs[0]);
+  builder->Emit<MeanPoolStep>(x, builder->NewPlace(node.outputs[0]));
+}
+
+}  // namespace laconic::runtime

@@ -1,0 +1,99 @@
+#include <cmath>
+
+#include "graph/ops.h"
+#include "laconic/error.h"
+#include "quant/static.h"
+#include "runtime/lowering.h"
+
+namespace laconic::runtime {
+namespace {
+
+QuantizeSpec SpecOf(const Node& node, PlanBuilder* builder) {
+  const ValueId in = node.inputs[0];
+  const auto scaled = builder->scaled.find(in);
+  QuantizeSpec spec;
+  spec.rows = builder->RowsOf(in);
+  if (scaled != builder->scaled.end() && !builder->HasPlace(in)) {
+    spec.x = builder->Place(scaled->second.x);
+    spec.multiplier = scaled->second.multiplier;
+  } else {
+    spec.x = builder->Place(in);
+  }
+  spec.out = builder->NewQuantized(node.outputs[0], spec.rows, spec.x.width);
+  return spec;
+}
+
+// Of a QuantizeLinear or DequantizeLinear with one scale for all.
+quant::QuantParams ParamsOf(const Graph& graph, const Node& node) {
+  quant::QuantParams params;
+  const Tensor* scale = graph.FindInitializer(node.inputs[1]);
+  const bool has_zero = node.inputs.size() > 2 && node.inputs[2] != kNoValue;
+  const Tensor* zero_point = has_zero ? graph.FindInitializer(node.inputs[2]) : nullptr;
+  if (scale == nullptr || scale->num_elements() != 1 || (has_zero && zero_point == nullptr)) {
+    Fail(ErrorCode::kUnsupported, node.op, ": expected one constant scale and zero point for all");
+  }
+  params.scale = scale->values<float>()[0];
+  if (!(params.scale > 0) || !std::isfinite(params.scale)) {
+    Fail(ErrorCode::kInvalidFile, node.op, ": expected a scale above 0, got ", params.scale);
+  }
+  if (zero_point != nullptr) {
+    params.dtype = zero_point->dtype();
+    params.zero_point = params.dtype == DType::kS8 ? std::int32_t{zero_point->values<std::int8_t>()[0]}
+                                                   : std::int32_t{zero_point->values<std::uint8_t>()[0]};
+  }
+  return params;
+}
+
+}  // namespace
+
+std::optional<ScaledRows> FindScaledRows(const Graph& graph, const Node& mul) {
+  for (const std::size_t i : {0U, 1U}) {
+    const Tensor* factors = graph.FindInitializer(mul.inputs[i]);
+    const ValueType& type = graph.value(mul.inputs[1 - i]).type;
+    if (factors != nullptr && factors->dtype() == DType::kF32 && type.shape.size() >= 2 &&
+        type.shape.back().is_fixed() && factors->shape() == Shape{type.shape.back().size}) {
+      return ScaledRows{mul.inputs[1 - i], factors->Contiguous()};
+    }
+  }
+  return std::nullopt;
+}
+
+// Multiplied where it is read, if quantizers alone read it.
+void LowerMul(const Node& node, PlanBuilder* builder) {
+  const std::optional<ScaledRows> scaled = FindScaledRows(builder->graph(), node);
+  if (!scaled) {
+    Fail(ErrorCode::kUnsupported, "Mul of other than rows by a constant for each column");
+  }
+  builder->plan().memory_bytes += scaled->multiplier.size_bytes();
+  builder->scaled[node.outputs[0]] = *scaled;
+}
+
+bool IsPerToken(const Node& dynamic_quantize) { return StringAttribute(dynamic_quantize, kGranularity) == kPerToken; }
+
+void LowerDynamicQuantize(const Node& node, PlanBuilder* builder) {
+  if (IsPerToken(node)) {
+    builder->Emit<QuantizeStep>(builder->isa(), SpecOf(node, builder));
+  } else {
+    builder->Emit<QuantizeTextStep>(builder->isa(), SpecOf(node, builder));
+  }
+}
+
+void LowerQuantizeLinear(const Node& node, PlanBuilder* builder) {
+  const quant::QuantParams params = ParamsOf(builder->graph(), node);
+  builder->params[node.outputs[0]] = params;
+  builder->Emit<QuantizeStaticStep>(builder->isa(), SpecOf(node, builder), params.scale, quant::ZeroPointAsU8(params));
+}
+
+// A weight is read in its stored form; rows stay codes for whoever can read them.
+void LowerDequantize(const Node& node, PlanBuilder* builder) {
+  if (builder->graph().FindInitializer(node.inputs[0]) != nullptr) {
+    return;
+  }
+  const auto params = builder->params.find(node.inputs[0]);
+  if (params == builder->params.end() || ParamsOf(builder->graph(), node) != params->second) {
+    Fail(ErrorCode::kUnsupported, "DequantizeLinear of other than what a QuantizeLinear with its parameters gives");
+  }
+  builder->quantized[node.outputs[0]] = builder->quantized.at(node.inputs[0]);
+}
+
+}  // namespace laconic::runtime
