@@ -6,10 +6,12 @@
 namespace laconic::kernels {
 namespace {
 
+enum class Start : bool { kZero, kGoOn };  // what a tile's sums start from: 0, or what is in c
+
 // c[r, j] = sum_p a[r, p] * b[p, j] for kRows rows and 16 * kVecs columns: one chain of fused steps for each element,
 // in ascending p, so that no other row or column has a say in the result. T: the type of b's elements. Not inlined: an
 // epilogue in the same function makes g++ 12 spill the accumulators inside the loop.
-template <int kRows, int kVecs, typename T>
+template <int kRows, int kVecs, typename T, Start kStart>
 [[gnu::noinline]] void MultiplyTile(std::int64_t depth, const float* a, std::int64_t a_stride, const T* b,
                                     std::int64_t b_stride, float* c, std::int64_t c_stride) {
   Vec16 sums[kRows][kVecs];
@@ -17,7 +19,7 @@ template <int kRows, int kVecs, typename T>
   for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 4
     for (int v = 0; v < kVecs; ++v) {
-      sums[r][v] = Load(c + r * c_stride + v * kLanes);
+      sums[r][v] = kStart == Start::kZero ? Set1(0.0F) : Load(c + r * c_stride + v * kLanes);
     }
   }
   for (std::int64_t p = 0; p < depth; ++p) {
@@ -48,17 +50,18 @@ template <typename T>
 using TileFn = void (*)(std::int64_t, const float*, std::int64_t, const T*, std::int64_t, float*, std::int64_t);
 
 // MultiplyTile for 1 <= rows <= MaxRows(kVecs).
-template <int kVecs, typename T>
+template <int kVecs, typename T, Start kStart>
 inline TileFn<T> TileOfRows(std::int64_t rows) {
   if constexpr (MaxRows(kVecs) == 8) {
-    static constexpr TileFn<T> kTiles[] = {
-        &MultiplyTile<1, kVecs, T>, &MultiplyTile<2, kVecs, T>, &MultiplyTile<3, kVecs, T>, &MultiplyTile<4, kVecs, T>,
-        &MultiplyTile<5, kVecs, T>, &MultiplyTile<6, kVecs, T>, &MultiplyTile<7, kVecs, T>, &MultiplyTile<8, kVecs, T>};
+    static constexpr TileFn<T> kTiles[] = {&MultiplyTile<1, kVecs, T, kStart>, &MultiplyTile<2, kVecs, T, kStart>,
+                                           &MultiplyTile<3, kVecs, T, kStart>, &MultiplyTile<4, kVecs, T, kStart>,
+                                           &MultiplyTile<5, kVecs, T, kStart>, &MultiplyTile<6, kVecs, T, kStart>,
+                                           &MultiplyTile<7, kVecs, T, kStart>, &MultiplyTile<8, kVecs, T, kStart>};
     return kTiles[rows - 1];
   } else {
-    static constexpr TileFn<T> kTiles[] = {&MultiplyTile<1, kVecs, T>, &MultiplyTile<2, kVecs, T>,
-                                           &MultiplyTile<3, kVecs, T>, &MultiplyTile<4, kVecs, T>,
-                                           &MultiplyTile<5, kVecs, T>, &MultiplyTile<6, kVecs, T>};
+    static constexpr TileFn<T> kTiles[] = {&MultiplyTile<1, kVecs, T, kStart>, &MultiplyTile<2, kVecs, T, kStart>,
+                                           &MultiplyTile<3, kVecs, T, kStart>, &MultiplyTile<4, kVecs, T, kStart>,
+                                           &MultiplyTile<5, kVecs, T, kStart>, &MultiplyTile<6, kVecs, T, kStart>};
     return kTiles[rows - 1];
   }
 }

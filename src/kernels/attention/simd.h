@@ -33,12 +33,47 @@ inline AttentionScratch SplitScratch(const AttentionArgs& args) {
   return scratch;
 }
 
-inline void PackKeysAndValues(const AttentionArgs& args, const AttentionScratch& scratch) {
-  for (std::int64_t j = 0; j < scratch.keys_padded; ++j) {
-    for (std::int64_t d = 0; d < args.head_dim; ++d) {
-      scratch.k[d * scratch.keys_padded + j] = j < args.keys ? args.k[j * args.k_stride + d] : 0;
+// out[c, r] = in[r, c] for 8 rows and 8 columns.
+inline void Transpose8x8(const float* in, std::int64_t in_stride, float* out, std::int64_t out_stride) {
+  __m256 pairs[8];
+  __m256 quads[8];
+#pragma GCC unroll 4
+  for (int i = 0; i < 8; i += 2) {
+    const __m256 a = _mm256_loadu_ps(in + i * in_stride);
+    const __m256 b = _mm256_loadu_ps(in + (i + 1) * in_stride);
+    pairs[i] = _mm256_unpacklo_ps(a, b);
+    pairs[i + 1] = _mm256_unpackhi_ps(a, b);
+  }
+#pragma GCC unroll 2
+  for (int i = 0; i < 8; i += 4) {
+    quads[i] = _mm256_shuffle_ps(pairs[i], pairs[i + 2], 0x44);
+    quads[i + 1] = _mm256_shuffle_ps(pairs[i], pairs[i + 2], 0xEE);
+    quads[i + 2] = _mm256_shuffle_ps(pairs[i + 1], pairs[i + 3], 0x44);
+    quads[i + 3] = _mm256_shuffle_ps(pairs[i + 1], pairs[i + 3], 0xEE);
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) {
+    _mm256_storeu_ps(out + i * out_stride, _mm256_permute2f128_ps(quads[i], quads[i + 4], 0x20));
+    _mm256_storeu_ps(out + (i + 4) * out_stride, _mm256_permute2f128_ps(quads[i], quads[i + 4], 0x31));
+  }
+}
+
+inline void PackKeys(const AttentionArgs& args, const AttentionScratch& scratch) {
+  for (std::int64_t j = 0; j < scratch.keys_padded; j += 8) {
+    const float* k = args.k + j * args.k_stride;
+    std::int64_t d = 0;
+    for (; j + 8 <= args.keys && d + 8 <= args.head_dim; d += 8) {
+      Transpose8x8(k + d, args.k_stride, scratch.k + d * scratch.keys_padded + j, scratch.keys_padded);
+    }
+    for (; d < args.head_dim; ++d) {
+      for (std::int64_t i = 0; i < 8; ++i) {
+        scratch.k[d * scratch.keys_padded + j + i] = j + i < args.keys ? k[i * args.k_stride + d] : 0;
+      }
     }
   }
+}
+
+inline void PackValues(const AttentionArgs& args, const AttentionScratch& scratch) {
   for (std::int64_t j = 0; j < args.keys; ++j) {
     for (std::int64_t d = 0; d < args.head_dim; d += kLanes) {
       Store(scratch.v + j * scratch.dim_padded + d, LoadPart(args.v + j * args.v_stride + d, args.head_dim - d));
@@ -49,21 +84,18 @@ inline void PackKeysAndValues(const AttentionArgs& args, const AttentionScratch&
 // c = a b, for at most kQueryRows rows, b [depth, columns] with columns a multiple of 16, rows of b and c contiguous.
 inline void Multiply(std::int64_t rows, std::int64_t depth, const float* a, std::int64_t a_stride, const float* b,
                      std::int64_t columns, float* c) {
-  for (std::int64_t i = 0; i < rows * columns; i += kLanes) {
-    Store(c + i, Set1(0.0F));
-  }
   std::int64_t j = 0;
   if constexpr (kMaxVecs == 4) {
     for (; j + 4 * kLanes <= columns; j += 4 * kLanes) {
-      TileOfRows<4, float>(rows)(depth, a, a_stride, b + j, columns, c + j, columns);
+      TileOfRows<4, float, Start::kZero>(rows)(depth, a, a_stride, b + j, columns, c + j, columns);
     }
     if (j + 2 * kLanes <= columns) {
-      TileOfRows<2, float>(rows)(depth, a, a_stride, b + j, columns, c + j, columns);
+      TileOfRows<2, float, Start::kZero>(rows)(depth, a, a_stride, b + j, columns, c + j, columns);
       j += 2 * kLanes;
     }
   }
   for (; j < columns; j += kLanes) {
-    TileOfRows<1, float>(rows)(depth, a, a_stride, b + j, columns, c + j, columns);
+    TileOfRows<1, float, Start::kZero>(rows)(depth, a, a_stride, b + j, columns, c + j, columns);
   }
 }
 
@@ -91,7 +123,8 @@ inline float SoftmaxRow(float* scores, std::int64_t keys, std::int64_t keys_padd
 
 inline void Attend(const AttentionArgs& args) {
   const AttentionScratch scratch = SplitScratch(args);
-  PackKeysAndValues(args, scratch);
+  PackKeys(args, scratch);
+  PackValues(args, scratch);
   const Vec16 scale = Set1(args.scale);
   ForEachRowTile(args.queries, kQueryRows, [&](std::int64_t first, std::int64_t rows) {
     Multiply(rows, args.head_dim, args.q + first * args.q_stride, args.q_stride, scratch.k, scratch.keys_padded,
