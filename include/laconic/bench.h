@@ -1,11 +1,14 @@
 // How fast a model runs here.
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include "laconic/evaluate.h"
 
 namespace laconic {
+
+inline constexpr int kWarmUps = 3;
 
 struct BenchOptions {
   std::int64_t batch = 1;
@@ -14,6 +17,7 @@ struct BenchOptions {
   std::int64_t last_length = 0;
   int threads = 0;
   std::int64_t iterations = 0;  // 0: as many as fit in a second, at least 10
+  int warm_ups = kWarmUps;      // runs that go first, unmeasured
   std::uint64_t seed = 0;       // of the token ids
   ProgressFn progress;
 };
@@ -24,13 +28,21 @@ struct BenchResult {
   std::int64_t batch = 0;
   std::string length;  // "128", "8-128", or "data"
   std::int64_t num_runs = 0;
-  LatencySummary latency;  // milliseconds a batch, token ids to logits
+  LatencySummary latency;                  // milliseconds a batch: token ids to logits, or texts to logits
+  std::optional<double> tokenizing_share;  // of that time, where it was measured too
 };
 
-// Random token ids; three runs go first, unmeasured.
+// Random token ids.
 BenchResult BenchRandomTokens(const Model& model, const BenchOptions& options);
 
-// The texts of a data set in batches of like length, each run once after three that are not measured.
-BenchResult BenchDataset(const Model& model, const Dataset& data, const RunOptions& options);
+struct DataBenchOptions {
+  RunOptions run;
+  std::int64_t iterations = 0;  // batches to run, the first again after the last; 0: each batch once
+  int warm_ups = kWarmUps;
+  bool tokenizing = false;  // measured too: each batch is tokenized, then run
+};
+
+// The texts of a data set in batches of like length. Errors: those of EncodeTexts; kInvalidArgument for no texts.
+BenchResult BenchDataset(const Model& model, const Dataset& data, const DataBenchOptions& options);
 
 }  // namespace laconic

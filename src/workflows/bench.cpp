@@ -14,14 +14,23 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr int kWarmUps = 3;
 constexpr std::int64_t kMinRuns = 10;
 constexpr double kSeconds = 1.0;
 
-double TimeRun(Session* session, const std::vector<Encoding>& batch) {
-  const auto start = Clock::now();
-  session->Run(batch);
+double MillisecondsSince(Clock::time_point start) {
   return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
+}
+
+// The texts of these indices.
+Dataset Select(const Dataset& data, const std::vector<std::int64_t>& indices) {
+  Dataset some;
+  for (const std::int64_t index : indices) {
+    some.texts.push_back(data.texts[static_cast<std::size_t>(index)]);
+    if (!data.second_texts.empty()) {
+      some.second_texts.push_back(data.second_texts[static_cast<std::size_t>(index)]);
+    }
+  }
+  return some;
 }
 
 std::vector<Encoding> RandomBatch(const CompiledModel& model, const BenchOptions& options) {
@@ -50,7 +59,7 @@ BenchResult BenchRandomTokens(const Model& model, const BenchOptions& options) {
   const std::vector<Encoding> batch = RandomBatch(*compiled, options);
   const int threads = NumThreads({.threads = options.threads});
   Session session(compiled, threads);
-  for (int i = 0; i < kWarmUps; ++i) {
+  for (int i = 0; i < options.warm_ups; ++i) {
     session.Run(batch);
   }
   std::vector<double> milliseconds;
@@ -64,37 +73,60 @@ BenchResult BenchRandomTokens(const Model& model, const BenchOptions& options) {
   };
   while (!enough()) {
     ThrowIfCancelled();
-    milliseconds.push_back(TimeRun(&session, batch));
+    const auto run_start = Clock::now();
+    session.Run(batch);
+    milliseconds.push_back(MillisecondsSince(run_start));
     Report(options.progress, "measuring", static_cast<std::int64_t>(milliseconds.size()), options.iterations);
   }
   const auto runs = static_cast<std::int64_t>(milliseconds.size());
   const std::string length = options.last_length == 0
                                  ? std::to_string(options.length)
                                  : std::to_string(options.length) + "-" + std::to_string(options.last_length);
-  return {compiled->isa(), threads, options.batch, length, runs, SummarizeLatency(milliseconds, runs * options.batch)};
+  return {compiled->isa(), threads, options.batch, length, runs, SummarizeLatency(milliseconds, runs * options.batch),
+          std::nullopt};
 }
 
-BenchResult BenchDataset(const Model& model, const Dataset& data, const RunOptions& options) {
+BenchResult BenchDataset(const Model& model, const Dataset& data, const DataBenchOptions& options) {
   const auto compiled = CompiledModel::Compile(model);
-  const EncodedTexts texts = EncodeTexts(model, data, options);
-  const auto batches = MakeBatches(texts.encodings, BatchOrder(texts.encodings, options.batch));
-  Session session(compiled, NumThreads(options));
-  for (int i = 0; i < kWarmUps; ++i) {
+  const int threads = NumThreads(options.run);
+  const auto order = BatchOrder(EncodeTexts(model, data, options.run).encodings, options.run.batch);
+  if (order.empty()) {
+    Fail(ErrorCode::kInvalidArgument, "expected texts to run, got none");
+  }
+  std::vector<Dataset> texts;
+  std::vector<std::vector<Encoding>> batches;
+  for (const std::vector<std::int64_t>& indices : order) {
+    texts.push_back(Select(data, indices));
+    batches.push_back(EncodeTexts(model, texts.back(), options.run).encodings);
+  }
+  Session session(compiled, threads);
+  for (int i = 0; i < options.warm_ups; ++i) {
     session.Run(batches[batches.size() / 2]);
   }
+  const auto runs = options.iterations > 0 ? options.iterations : static_cast<std::int64_t>(batches.size());
   std::vector<double> milliseconds;
-  for (const std::vector<Encoding>& batch : batches) {
+  double tokenizing = 0;
+  std::int64_t num_texts = 0;
+  for (std::int64_t run = 0; run < runs; ++run) {
     ThrowIfCancelled();
-    milliseconds.push_back(TimeRun(&session, batch));
-    Report(options.progress, "measuring", static_cast<std::int64_t>(milliseconds.size()),
-           static_cast<std::int64_t>(batches.size()));
+    const auto i = static_cast<std::size_t>(run) % batches.size();
+    const auto start = Clock::now();
+    if (options.tokenizing) {
+      batches[i] = EncodeTexts(model, texts[i], options.run).encodings;
+      tokenizing += MillisecondsSince(start);
+    }
+    session.Run(batches[i]);
+    milliseconds.push_back(MillisecondsSince(start));
+    num_texts += static_cast<std::int64_t>(batches[i].size());
+    Report(options.run.progress, "measuring", run + 1, runs);
   }
-  return {compiled->isa(),
-          NumThreads(options),
-          options.batch,
-          "data",
-          static_cast<std::int64_t>(batches.size()),
-          SummarizeLatency(milliseconds, static_cast<std::int64_t>(data.texts.size()))};
+  BenchResult result{compiled->isa(), threads, options.run.batch,
+                     "data",          runs,    SummarizeLatency(milliseconds, num_texts),
+                     std::nullopt};
+  if (options.tokenizing) {
+    result.tokenizing_share = tokenizing / (result.latency.mean * static_cast<double>(runs));
+  }
+  return result;
 }
 
 }  // namespace laconic

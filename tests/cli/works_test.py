@@ -399,6 +399,13 @@ class Reports(CliTest):
             self.assertEqual(report["isa"], isa)
         report = self.report("bench", TINY_BERT, "--data", self.texts(), "--batch", 8)
         self.assertEqual((report["length"], report["runs"]), ("data", 3))
+        self.assertNotIn("tokenizing_share", report)
+        report = self.report("bench", TINY_BERT, "--data", self.texts(), "--batch", 8, "--iterations", 7, "--warm-ups", 0,
+                             "--tokenizing")
+        self.assertEqual(report["runs"], 7)
+        self.assertTrue(0 < report["tokenizing_share"] < 1, report)
+        per_text = report["latency_ms"]["mean"] * 7 / (2 * 8 + 4 + 2 * 8 + 4 + 8)  # 20 texts in batches of 8, from the first
+        self.assertAlmostEqual(report["throughput_per_s"] * per_text / 1e3, 1, places=6)
 
     def test_certify(self):
         """What is caught, that the exit status says so, and what each fix makes of it."""
