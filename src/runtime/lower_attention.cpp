@@ -40,6 +40,10 @@ void LowerAttention(const Node& node, PlanBuilder* builder) {
     Fail(ErrorCode::kUnsupported, "Attention with unlike heads, or heads wider than ", kernels::kMaxHeadDim);
   }
   CheckMask(builder->graph(), node);
+  if (builder->RowsOf(node.inputs[1]) != Rows::kTokens || builder->RowsOf(node.inputs[2]) != Rows::kTokens) {
+    Fail(ErrorCode::kUnsupported, "Attention to first tokens alone");
+  }
+  spec.queries = builder->RowsOf(node.inputs[0]);
   spec.out = builder->NewPlace(node.outputs[0]);
   builder->Emit<AttentionStep>(builder->isa(), std::move(spec));
 }

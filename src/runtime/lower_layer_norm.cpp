@@ -32,7 +32,9 @@ void LowerAdd(const Node& node, PlanBuilder* builder) {
     return;
   }
   const Graph& graph = builder->graph();
-  if (graph.value(node.inputs[0]).type != graph.value(node.inputs[1]).type) {
+  const bool are_alike = graph.value(node.inputs[0]).type == graph.value(node.inputs[1]).type &&
+                         builder->RowsOf(node.inputs[0]) == builder->RowsOf(node.inputs[1]);
+  if (!are_alike) {
     Fail(ErrorCode::kUnsupported, "Add of ", ToString(graph.value(node.inputs[0]).type), " and ",
          ToString(graph.value(node.inputs[1]).type));
   }

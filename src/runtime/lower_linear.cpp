@@ -33,7 +33,7 @@ DType RunTypeOf(const Node& linear, const PlanBuilder& builder) {
   return RunType(StoredLinear(builder.graph(), linear), linear.inputs[0], builder);
 }
 
-// The layers that read the same rows as `node` does and feed the same Attention, as Q, K and V do; or `node` alone.
+// `node` with the layers that read the same rows and feed the same Attention: Q, K and V, or K and V.
 std::vector<const Node*> Siblings(const Node& node, const PlanBuilder& builder) {
   const Node* reader = builder.SoleConsumer(node.outputs[0]);
   if (reader == nullptr || reader->op != "Attention") {
@@ -46,10 +46,9 @@ std::vector<const Node*> Siblings(const Node& node, const PlanBuilder& builder) 
     const bool joins = member != nullptr && member->op == "laconic.Linear" && member->inputs[0] == node.inputs[0] &&
                        builder.SoleConsumer(reader->inputs[i]) == reader && RunTypeOf(*member, builder) == type &&
                        !builder.IsDone(member);
-    if (!joins) {
-      return {&node};
+    if (joins) {
+      group.push_back(member);
     }
-    group.push_back(member);
   }
   return group;
 }

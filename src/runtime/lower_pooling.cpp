@@ -4,20 +4,28 @@
 
 namespace laconic::runtime {
 
+// The index 0, or [0] where the dimension stays.
 void LowerFirstToken(const Node& node, PlanBuilder* builder) {
   const Tensor* index = builder->graph().FindInitializer(node.inputs[1]);
-  const bool first = index != nullptr && index->dtype() == DType::kS64 && index->shape().empty() &&
-                     index->values<std::int64_t>()[0] == 0;
+  const bool first = index != nullptr && index->dtype() == DType::kS64 && index->num_elements() == 1 &&
+                     index->shape().size() <= 1 && index->values<std::int64_t>()[0] == 0;
   if (!first) {
     Fail(ErrorCode::kUnsupported, "Gather along axis 1 of other rows than the first");
   }
   const Matrix x = builder->Place(node.inputs[0]);
-  builder->Emit<FirstTokenStep>(x, builder->NewPlace(node.outputs[0]));
+  if (builder->RowsOf(node.inputs[0]) == Rows::kTexts) {  // first tokens already
+    builder->SetPlace(node.outputs[0], x);
+  } else {
+    builder->Emit<FirstTokenStep>(x, builder->NewPlace(node.outputs[0]));
+  }
 }
 
 void LowerMeanPool(const Node& node, PlanBuilder* builder) {
   if (builder->graph().value(node.inputs[1]).name != models::kAttentionMask) {
     Fail(ErrorCode::kUnsupported, "a mean over another mask than '", models::kAttentionMask, "'");
+  }
+  if (builder->RowsOf(node.inputs[0]) != Rows::kTokens) {
+    Fail(ErrorCode::kUnsupported, "a mean over first tokens");
   }
   const Matrix x = builder->Place(node.inputs[0]);
   builder->Emit<MeanPoolStep>(x, builder->NewPlace(node.outputs[0]));

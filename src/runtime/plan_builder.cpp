@@ -11,14 +11,29 @@ constexpr std::int64_t kCodesAlignment = 64;  // rows of codes start on a cache 
 
 }  // namespace
 
+bool IsTokenGather(const Node& node) { return node.op == "Gather" && IntAttribute(node, "axis") == 1; }
+
 PlanBuilder::PlanBuilder(const Graph& graph, kernels::Isa isa, bool saturating, std::set<ValueId> tapped)
     : graph_(graph), isa_(isa), saturating_(saturating), tapped_(std::move(tapped)) {
   for (const Node& node : graph.nodes()) {
-    for (const ValueId input : node.inputs) {
-      if (input != kNoValue) {
-        readers_[input].push_back(&node);
-      }
+    NoteReaders(node);
+    NoteFirstTokens(node);
+  }
+}
+
+void PlanBuilder::NoteReaders(const Node& node) {
+  for (const ValueId input : node.inputs) {
+    if (input != kNoValue) {
+      readers_[input].push_back(&node);
     }
+  }
+}
+
+void PlanBuilder::NoteFirstTokens(const Node& node) {
+  const bool reads_them =
+      std::ranges::any_of(node.inputs, [&](ValueId input) { return first_tokens_.contains(input); });
+  if (IsTokenGather(node) || reads_them) {
+    first_tokens_.insert(node.outputs.begin(), node.outputs.end());
   }
 }
 
@@ -41,7 +56,7 @@ Rows PlanBuilder::RowsOf(ValueId value) const {
     Fail(ErrorCode::kUnsupported, "value '", graph_.value(value).name, "' of type ", laconic::ToString(type),
          "; expected f32[batch, width] or f32[batch, sequence, width]");
   }
-  return rank == 3 ? Rows::kTokens : Rows::kTexts;
+  return rank == 3 && !first_tokens_.contains(value) ? Rows::kTokens : Rows::kTexts;
 }
 
 BufferId PlanBuilder::NewBuffer(Rows rows, std::int64_t row_bytes) {

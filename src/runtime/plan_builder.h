@@ -24,6 +24,9 @@ struct ScaledRows {
   Tensor multiplier;  // f32 [width]
 };
 
+// Gather along axis 1, the tokens.
+bool IsTokenGather(const Node& node);
+
 class PlanBuilder {
  public:
   // `tapped`: values that are computed as values of their own.
@@ -46,7 +49,9 @@ class PlanBuilder {
   bool IsDone(const Node* node) const { return done_.contains(node); }
 
   // --- where values lie ---
-  Rows RowsOf(ValueId value) const;  // errors: kUnsupported for what has no rows of f32
+  // A value [B, S, H] has a row a token, unless it was made of first tokens, [B, 1, H]; [B, H] has a row a text.
+  // Errors: kUnsupported for what has no rows of f32.
+  Rows RowsOf(ValueId value) const;
   std::int64_t WidthOf(ValueId value) const { return graph_.value(value).type.shape.back().size; }
   Matrix NewMatrix(Rows rows, std::int64_t width);
   Matrix NewPlace(ValueId value) { return places_[value] = NewMatrix(RowsOf(value), WidthOf(value)); }
@@ -74,6 +79,8 @@ class PlanBuilder {
  private:
   BufferId NewBuffer(Rows rows, std::int64_t row_bytes);
   void EmitPutOff(ValueId value);
+  void NoteReaders(const Node& node);
+  void NoteFirstTokens(const Node& node);
 
   const Graph& graph_;
   kernels::Isa isa_;
@@ -83,6 +90,7 @@ class PlanBuilder {
   std::unordered_map<ValueId, std::vector<const Node*>> readers_;
   std::unordered_map<ValueId, Matrix> places_;
   std::set<const Node*> done_;
+  std::set<ValueId> first_tokens_;  // [B, 1, H], and what is computed from them
 };
 
 }  // namespace laconic::runtime

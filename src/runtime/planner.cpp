@@ -11,7 +11,7 @@ namespace laconic::runtime {
 namespace {
 
 void LowerGather(const Node& node, PlanBuilder* builder) {
-  if (IntAttribute(node, "axis") == 1) {
+  if (IsTokenGather(node)) {
     LowerFirstToken(node, builder);
   } else {
     LowerTableLookup(node, builder);

@@ -4,11 +4,13 @@
 #include <cstring>
 #include <limits>
 #include <optional>
+#include <set>
 
 #include "base/aligned_bytes.h"
 #include "base/thread_pool.h"
 #include "graph/graph.h"
 #include "laconic/error.h"
+#include "passes/read_rows.h"
 #include "runtime/plain_model.h"
 #include "runtime/plan.h"
 #include "runtime/planner.h"
@@ -30,6 +32,16 @@ constexpr std::int64_t kChunkRows = 128;
 // With fewer rows a thread, cutting each layer by columns reads every weight once instead of once a thread.
 constexpr std::int64_t kMinRowsPerThread = 32;
 constexpr std::int64_t kRowUnit = 16;  // chunks are multiples of the tallest tile
+
+Graph KeepReadRows(const Graph& graph, std::span<const std::string> tapped) {
+  std::set<ValueId> kept;
+  for (const std::string& name : tapped) {
+    if (const std::optional<ValueId> value = graph.FindValue(name)) {
+      kept.insert(*value);
+    }
+  }
+  return passes::KeepReadRows(graph, kept);
+}
 
 }  // namespace
 
@@ -56,7 +68,7 @@ std::shared_ptr<const CompiledModel> runtime::CompileTapped(const Graph& graph, 
   auto impl = std::make_unique<CompiledModel::Impl>();
   impl->isa = isa;
   try {
-    impl->plan = runtime::MakePlan(graph, isa, values, sink, options.saturating);
+    impl->plan = runtime::MakePlan(KeepReadRows(graph, values), isa, values, sink, options.saturating);
   } catch (const Error& error) {
     if (error.code() != ErrorCode::kUnsupported || !values.empty()) {
       throw;

@@ -358,8 +358,8 @@ AttentionStep::AttentionStep(kernels::Isa isa, AttentionSpec spec)
     : kernels_(kernels::GetAttention(isa)), spec_(std::move(spec)) {}
 
 std::string AttentionStep::Describe() const {
-  return fmt::format("attention {} heads of {} {} [{}]", spec_.num_heads, spec_.q.width / spec_.num_heads, spec_.name,
-                     kernels::ToString(kernels_.isa));
+  return fmt::format("attention{} {} heads of {} {} [{}]", spec_.queries == Rows::kTexts ? " of first tokens," : "",
+                     spec_.num_heads, spec_.q.width / spec_.num_heads, spec_.name, kernels::ToString(kernels_.isa));
 }
 
 std::int64_t AttentionStep::NumTasks(const Inputs& inputs) const { return inputs.num_texts() * spec_.num_heads; }
@@ -378,17 +378,19 @@ void AttentionStep::RunTask(const Inputs& inputs, const Memory& memory, std::int
   const std::int64_t head_dim = spec_.q.width / spec_.num_heads;
   const std::int64_t first = inputs.starts[static_cast<std::size_t>(text)];
   const std::int64_t length = inputs.starts[static_cast<std::size_t>(text) + 1] - first;
-  kernels_.run({.queries = length,
+  const bool is_first_only = spec_.queries == Rows::kTexts;
+  const std::int64_t query = is_first_only ? text : first;
+  kernels_.run({.queries = is_first_only ? 1 : length,
                 .keys = length,
                 .head_dim = head_dim,
-                .q = memory.Row(spec_.q, first) + head * head_dim,
+                .q = memory.Row(spec_.q, query) + head * head_dim,
                 .q_stride = memory.Stride(spec_.q),
                 .k = memory.Row(spec_.k, first) + head * head_dim,
                 .k_stride = memory.Stride(spec_.k),
                 .v = memory.Row(spec_.v, first) + head * head_dim,
                 .v_stride = memory.Stride(spec_.v),
                 .scale = spec_.scale,
-                .out = memory.Row(spec_.out, first) + head * head_dim,
+                .out = memory.Row(spec_.out, query) + head * head_dim,
                 .out_stride = memory.Stride(spec_.out),
                 .scratch = scratch});
 }

@@ -234,6 +234,7 @@ class AddStep final : public Step {
 struct AttentionSpec {
   std::string name;
   Matrix q, k, v;
+  Rows queries = Rows::kTokens;  // a row of q and out: each token, or each text's first
   std::int64_t num_heads = 0;
   float scale = 0;
   Matrix out;
@@ -247,7 +248,7 @@ class AttentionStep final : public Step {
   std::string Describe() const override;
   std::vector<BufferId> Reads() const override { return {spec_.q.buffer, spec_.k.buffer, spec_.v.buffer}; }
   std::vector<BufferId> Writes() const override { return {spec_.out.buffer}; }
-  Rows rows() const override { return Rows::kTokens; }
+  Rows rows() const override { return spec_.queries; }
   bool is_row_wise() const override { return false; }
   std::int64_t NumTasks(const Inputs& inputs) const override;
   std::int64_t ScratchBytes(const Inputs& inputs) const override;
