@@ -14,8 +14,10 @@ inline constexpr std::int64_t kMaxGemmU8S8K = 65793;
 //
 // Shapes:   a [m, k] u8; w [k, n] s8, packed; out [m, n] f32, of which columns [n_begin, n_end) are written.
 //           Strides in elements. m, n, k may be 0; k <= kMaxGemmU8S8K. No byte outside a's rows is read.
+//           With q [m, n] u8: instead of out, which is not written, its codes with one scale for all.
 // Numerics: the bracket in s32, exactly; then convert, multiply, multiply, add, each rounded to f32, on every ISA: the
 //           value before the activation is the same bits everywhere. Activations: see elementwise.h.
+//           q equals what quantize_static makes of out bit for bit, but for what is NaN, whose codes may be any.
 // Threads:  safe on disjoint parts of out. Split columns at multiples of panel_columns(n), or rows by moving a,
 //           a_scale, a_zero and out; the result does not depend on the split.
 struct GemmU8S8Args {
@@ -32,6 +34,11 @@ struct GemmU8S8Args {
   Activation activation = Activation::kNone;
   float* out = nullptr;
   std::int64_t out_stride = 0;
+  std::uint8_t* q = nullptr;  // or null: the four below are not used
+  std::int64_t q_stride = 0;
+  const float* q_multiplier = nullptr;  // [n], or null for none
+  float q_scale = 1;
+  std::int32_t q_zero = 0;   // 0..255
   std::int64_t n_begin = 0;  // a multiple of panel_columns(n)
   std::int64_t n_end = 0;    // likewise, or n
 };

@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include "kernels/elementwise/elementwise.h"
+#include "kernels/quantize_static/quantize_static.h"
 #include "kernels/testing.h"
 #include "quant/overflow.h"
 #include "quant/weights.h"
@@ -208,6 +209,42 @@ TEST(GemmU8S8, ActivationsEqualElementwiseBitForBit) {
     args.activation = activation;
     GetGemmU8S8(ActiveIsa()).run(args);
     EXPECT_TRUE(SameBits(problem.out.span(), want)) << static_cast<int>(activation);
+  }
+}
+
+// The codes of what is written without them, in rows whose ends and gaps stay untouched.
+TEST(GemmU8S8, CodesEqualQuantizeStaticBitForBit) {
+  constexpr std::uint8_t kGap = 201;
+  std::mt19937 rng(10);
+  for (const std::int64_t n : {1, 15, 16, 31, 48, 70, 150}) {
+    for (const std::int64_t m : {1, 5, 9, 33}) {
+      Problem problem(m, n, 65, rng);
+      FillNormal(problem.w_scale.span(), rng, 1e-3F);
+      FillNormal(problem.bias.span(), rng);
+      problem.Pack();
+      GemmU8S8Args args = problem.Args();
+      args.activation = n % 2 == 0 ? Activation::kGeluErf : Activation::kNone;
+      GetGemmU8S8(ActiveIsa()).run(args);
+      const std::int64_t q_stride = n + 5;
+      GuardedBuffer<std::uint8_t> q(StridedSize(m, n, q_stride));
+      std::fill_n(q.data(), q.size(), kGap);
+      std::vector<std::uint8_t> want = q.values();
+      GuardedBuffer<float> multiplier(n);
+      FillNormal(multiplier.span(), rng);
+      args.q = q.data();
+      args.q_stride = q_stride;
+      args.q_multiplier = m % 3 == 0 ? multiplier.data() : nullptr;
+      args.q_scale = 0.0214854861F;
+      args.q_zero = 77;
+      std::vector<float> row_scale(static_cast<std::size_t>(m));
+      std::vector<std::int32_t> row_zero(row_scale.size());
+      GetQuantizeStatic(ActiveIsa())
+          .run({m, n, problem.out.data(), problem.out_stride, args.q_multiplier, args.q_scale, args.q_zero, want.data(),
+                q_stride, row_scale.data(), row_zero.data()});
+      args.out = nullptr;
+      GetGemmU8S8(ActiveIsa()).run(args);
+      EXPECT_EQ(q.values(), want) << m << "x" << n;
+    }
   }
 }
 

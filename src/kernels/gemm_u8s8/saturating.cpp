@@ -3,9 +3,9 @@
 
 #include <algorithm>
 
-#include "kernels/elementwise/elementwise.h"
 #include "kernels/gemm_u8s8/gemm_u8s8.h"
 #include "kernels/gemm_u8s8/pack.h"
+#include "kernels/gemm_u8s8/scalar_epilogue.h"
 
 namespace laconic::kernels {
 namespace {
@@ -22,18 +22,12 @@ std::int32_t DotSaturated(std::int64_t k, const std::uint8_t* a, const std::int8
 }  // namespace
 
 void GemmU8S8Saturating(const GemmU8S8Args& args) noexcept {
-  const auto* sums = static_cast<const std::int32_t*>(args.packed);
   const auto* weights = static_cast<const std::int8_t*>(args.packed) + SumsBytes(args.n, 1);
   for (std::int64_t i = 0; i < args.m; ++i) {
     const std::uint8_t* a = args.a + i * args.a_stride;
-    float* out = args.out + i * args.out_stride;
     for (std::int64_t j = args.n_begin; j < args.n_end; ++j) {
-      const std::int32_t sum = DotSaturated(args.k, a, weights + j * args.k);
-      const auto bracket = static_cast<float>(sum - args.a_zero[i] * sums[j]);
-      const float scaled = bracket * args.a_scale[i] * args.w_scale[j];
-      out[j] = args.bias == nullptr ? scaled : scaled + args.bias[j];
+      WriteSumScalar(args, i, j, DotSaturated(args.k, a, weights + j * args.k));
     }
-    ActivateScalar(args.activation, args.n_end - args.n_begin, out + args.n_begin, out + args.n_begin);
   }
 }
 

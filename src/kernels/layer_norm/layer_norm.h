@@ -12,7 +12,8 @@ namespace laconic::kernels {
 // Shapes:   x, residual, out [rows, cols] f32; gamma, beta [cols]. Strides in elements. out may be x or residual.
 // Numerics: two passes in f32, sums in 64 interleaved chains (scalar: in f64); a row's result depends on the row alone;
 //           avx2 and avx512_vnni agree bit for bit.
-//           With q: also what quantize_rows gives for out and q_multiplier, bit for bit.
+//           With q: also what quantize_rows gives for out and q_multiplier, bit for bit; or, where q_is_static, what
+//           quantize_static gives.
 // Threads:  safe on disjoint rows.
 struct LayerNormArgs {
   std::int64_t rows = 0;
@@ -31,6 +32,9 @@ struct LayerNormArgs {
   const float* q_multiplier = nullptr;  // [cols], or null
   float* q_scale = nullptr;             // [rows]
   std::int32_t* q_zero = nullptr;       // [rows]
+  bool q_is_static = false;
+  float static_scale = 1;
+  std::int32_t static_zero = 0;  // 0..255
 };
 
 struct LayerNormKernels {

@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include "kernels/quantize_rows/quantize_rows.h"
+#include "kernels/quantize_static/quantize_static.h"
 #include "kernels/testing.h"
 
 namespace laconic::kernels {
@@ -111,33 +112,44 @@ TEST(LayerNorm, LiesWithinTheBoundAndTheVectorLevelsAgree) {
   }
 }
 
-TEST(LayerNorm, QuantizesItsOutputAsQuantizeRowsDoes) {
+TEST(LayerNorm, QuantizesItsOutputAsTheQuantizersDo) {
   std::mt19937 rng(2);
   for (const std::int64_t cols : kCols) {
-    Problem problem(cols, 1, rng);
-    GuardedBuffer<std::uint8_t> q(kRows * cols);
-    GuardedBuffer<float> scale(kRows);
-    GuardedBuffer<std::int32_t> zero(kRows);
-    LayerNormArgs args = problem.Args(true);
-    GetLayerNorm(ActiveIsa()).run(args);
-    const std::vector<float> want = problem.out.values();
-    args.q = q.data();
-    args.q_stride = cols;
-    args.q_multiplier = cols % 2 == 0 ? problem.gamma.data() : nullptr;
-    args.q_scale = scale.data();
-    args.q_zero = zero.data();
-    GetLayerNorm(ActiveIsa()).run(args);
-    EXPECT_TRUE(SameBits(problem.out.span(), want));
+    for (const bool is_static : {false, true}) {
+      Problem problem(cols, 1, rng);
+      GuardedBuffer<std::uint8_t> q(kRows * cols);
+      GuardedBuffer<float> scale(kRows);
+      GuardedBuffer<std::int32_t> zero(kRows);
+      LayerNormArgs args = problem.Args(true);
+      GetLayerNorm(ActiveIsa()).run(args);
+      const std::vector<float> want = problem.out.values();
+      args.q = q.data();
+      args.q_stride = cols;
+      args.q_multiplier = cols % 2 == 0 ? problem.gamma.data() : nullptr;
+      args.q_scale = scale.data();
+      args.q_zero = zero.data();
+      args.q_is_static = is_static;
+      args.static_scale = 0.0137F;
+      args.static_zero = 131;
+      GetLayerNorm(ActiveIsa()).run(args);
+      EXPECT_TRUE(SameBits(problem.out.span(), want));
 
-    std::vector<std::uint8_t> want_q(static_cast<std::size_t>(kRows * cols));
-    std::vector<float> want_scale(kRows);
-    std::vector<std::int32_t> want_zero(kRows);
-    GetQuantizeRows(ActiveIsa())
-        .run({kRows, cols, problem.out.data(), problem.stride, args.q_multiplier, want_q.data(), cols,
-              want_scale.data(), want_zero.data()});
-    EXPECT_EQ(q.values(), want_q);
-    EXPECT_EQ(scale.values(), want_scale);
-    EXPECT_EQ(zero.values(), want_zero);
+      std::vector<std::uint8_t> want_q(static_cast<std::size_t>(kRows * cols));
+      std::vector<float> want_scale(kRows);
+      std::vector<std::int32_t> want_zero(kRows);
+      if (is_static) {
+        GetQuantizeStatic(ActiveIsa())
+            .run({kRows, cols, problem.out.data(), problem.stride, args.q_multiplier, args.static_scale,
+                  args.static_zero, want_q.data(), cols, want_scale.data(), want_zero.data()});
+      } else {
+        GetQuantizeRows(ActiveIsa())
+            .run({kRows, cols, problem.out.data(), problem.stride, args.q_multiplier, want_q.data(), cols,
+                  want_scale.data(), want_zero.data()});
+      }
+      EXPECT_EQ(q.values(), want_q);
+      EXPECT_EQ(scale.values(), want_scale);
+      EXPECT_EQ(zero.values(), want_zero);
+    }
   }
 }
 

@@ -2,6 +2,7 @@
 
 #include "kernels/layer_norm/layer_norm.h"
 #include "kernels/quantize_rows/quantize_rows.h"
+#include "kernels/quantize_static/quantize_static.h"
 
 namespace laconic::kernels {
 
@@ -26,7 +27,10 @@ void LayerNormScalar(const LayerNormArgs& args) noexcept {
       out[c] = static_cast<float>((out[c] - mean) * inv_std * args.gamma[c] + args.beta[c]);
     }
   }
-  if (args.q != nullptr) {
+  if (args.q != nullptr && args.q_is_static) {
+    QuantizeStaticScalar({args.rows, args.cols, args.out, args.out_stride, args.q_multiplier, args.static_scale,
+                          args.static_zero, args.q, args.q_stride, args.q_scale, args.q_zero});
+  } else if (args.q != nullptr) {
     QuantizeRowsScalar({args.rows, args.cols, args.out, args.out_stride, args.q_multiplier, args.q, args.q_stride,
                         args.q_scale, args.q_zero});
   }

@@ -3,6 +3,7 @@
 
 #include "kernels/layer_norm/layer_norm.h"
 #include "kernels/quantize_rows/simd.h"
+#include "kernels/quantize_static/simd.h"
 #include "kernels/vec16.h"
 
 namespace laconic::kernels {
@@ -56,7 +57,10 @@ inline void LayerNorm(const LayerNormArgs& args) {
     float* out = args.out + row * args.out_stride;
     const float* residual = args.residual == nullptr ? nullptr : args.residual + row * args.residual_stride;
     LayerNormRow(args, args.x + row * args.x_stride, residual, out);
-    if (args.q != nullptr) {
+    if (args.q != nullptr && args.q_is_static) {
+      QuantizeStatic({1, args.cols, out, 0, args.q_multiplier, args.static_scale, args.static_zero,
+                      args.q + row * args.q_stride, 0, args.q_scale + row, args.q_zero + row});
+    } else if (args.q != nullptr) {
       QuantizeRow(out, args.q_multiplier, args.cols, args.q + row * args.q_stride, args.q_scale + row,
                   args.q_zero + row);
     }

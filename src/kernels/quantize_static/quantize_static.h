@@ -33,6 +33,9 @@ struct QuantizeStaticKernels {
 // Precondition: IsaSupported(isa).
 const QuantizeStaticKernels& GetQuantizeStatic(Isa isa) noexcept;
 
+// The code of one value, 0 for NaN.
+std::uint8_t StaticCodeScalar(float value, float scale, std::int32_t zero_point) noexcept;
+
 // Each lives in its own file, compiled with its own flags.
 void QuantizeStaticScalar(const QuantizeStaticArgs& args) noexcept;
 void QuantizeStaticAvx2(const QuantizeStaticArgs& args) noexcept;
