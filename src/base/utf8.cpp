@@ -1,5 +1,8 @@
 #include "base/utf8.h"
 
+#include <cstdint>
+#include <cstring>
+
 namespace laconic {
 namespace {
 
@@ -78,6 +81,13 @@ void AppendUtf8(char32_t code_point, std::string* out) {
 std::size_t FindInvalidUtf8(std::string_view text) noexcept {
   std::size_t at = 0;
   while (at < text.size()) {
+    if (std::uint64_t chunk = 0; at + sizeof chunk <= text.size()) {
+      std::memcpy(&chunk, text.data() + at, sizeof chunk);
+      if ((chunk & 0x8080808080808080) == 0) {  // all ASCII
+        at += sizeof chunk;
+        continue;
+      }
+    }
     const std::size_t length = SequenceLength(text, at);
     if (length == 0) {
       return at;

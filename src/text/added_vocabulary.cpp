@@ -61,10 +61,13 @@ AddedVocabulary::Patterns AddedVocabulary::MakePatterns(
   if (entries.empty()) {
     return {};
   }
-  Patterns patterns = DoubleArray({entries.begin(), entries.end()});
+  Patterns patterns = {DoubleArray({entries.begin(), entries.end()})};
   const bool any_empty = std::ranges::any_of(entries, [](const auto& entry) { return entry.first.empty(); });
-  if (any_empty || patterns->num_keys() != static_cast<std::int64_t>(entries.size())) {
+  if (any_empty || patterns.trie->num_keys() != static_cast<std::int64_t>(entries.size())) {
     Fail(ErrorCode::kUnsupported, "added tokens of which two are normalized to the same text, or one to nothing");
+  }
+  for (const auto& [pattern, id] : entries) {
+    patterns.begins_token[static_cast<unsigned char>(pattern[0])] = true;
   }
   return patterns;
 }
@@ -76,8 +79,12 @@ std::int32_t AddedVocabulary::Find(std::string_view token, const Model& model) c
 
 bool AddedVocabulary::Split(const Patterns& patterns, std::string_view text, const Sink& sink) const {
   std::size_t given = 0;  // up to here the sink has the text
-  for (std::size_t at = 0; patterns.has_value() && at < text.size();) {
-    const Match match = LongestAt(*patterns, text, at);
+  for (std::size_t at = 0; patterns.trie.has_value() && at < text.size();) {
+    if (!patterns.begins_token[static_cast<unsigned char>(text[at])]) {
+      ++at;
+      continue;
+    }
+    const Match match = LongestAt(*patterns.trie, text, at);
     if (match.id < 0) {
       ++at;
       continue;

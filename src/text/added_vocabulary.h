@@ -2,6 +2,7 @@
 // Source: Hugging Face's src/tokenizer/added_vocabulary.rs, whose matches this reproduces.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -42,7 +43,10 @@ class AddedVocabulary {
   bool SplitNormalized(std::string_view text, const Sink& sink) const { return Split(normalized_, text, sink); }
 
  private:
-  using Patterns = std::optional<DoubleArray>;  // none: nothing to look for
+  struct Patterns {
+    std::optional<DoubleArray> trie;       // none: nothing to look for
+    std::array<bool, 256> begins_token{};  // whether a token begins with this byte
+  };
 
   static Patterns MakePatterns(const std::vector<std::pair<std::string, std::int32_t>>& entries);
   bool Split(const Patterns& patterns, std::string_view text, const Sink& sink) const;

@@ -1,6 +1,7 @@
 #include <algorithm>
-#include <array>
+#include <bit>
 #include <limits>
+#include <tuple>
 
 #include "laconic/error.h"
 #include "text/model.h"
@@ -50,11 +51,7 @@ Bpe::Bpe(const Vocabulary& vocabulary, const BpeMerges& merges, Options options)
 }
 
 void Bpe::ReadMerges(const BpeMerges& merges) {
-  struct Row {
-    std::int32_t left;
-    Merge merge;
-  };
-  std::vector<Row> rows;
+  std::vector<Merge> rows;
   rows.reserve(merges.size());
   const std::size_t prefix = options_.continuing_prefix.size();
   for (const auto& [left, right] : merges) {
@@ -69,29 +66,40 @@ void Bpe::ReadMerges(const BpeMerges& merges) {
     };
     // What continues a word loses the mark of it.
     const std::string merged = left + right.substr(std::min(prefix, right.size()));
-    rows.push_back({find(left), {find(right), rank, find(merged)}});
+    rows.push_back({find(left), find(right), rank, find(merged)});
   }
-  std::ranges::stable_sort(rows, {}, [](const Row& row) { return std::pair(row.left, row.merge.right); });
-  row_begin_.assign(ids_.size() + 1, 0);
+  bucket_bits_ = std::bit_width(rows.size());
+  const auto key_of = [&](const Merge& merge) {
+    return std::tuple(BucketOf(merge.left, merge.right), merge.left, merge.right);
+  };
+  std::ranges::stable_sort(rows, {}, key_of);
+  bucket_begin_.assign((std::size_t{1} << bucket_bits_) + 1, 0);
   for (std::size_t i = 0; i < rows.size(); ++i) {
     // Of merges of one pair the last holds.
-    const bool again =
-        i + 1 < rows.size() && rows[i + 1].left == rows[i].left && rows[i + 1].merge.right == rows[i].merge.right;
-    if (!again) {
-      merges_.push_back(rows[i].merge);
-      row_begin_[static_cast<std::size_t>(rows[i].left) + 1] = static_cast<std::int32_t>(merges_.size());
+    if (i + 1 == rows.size() || key_of(rows[i + 1]) != key_of(rows[i])) {
+      merges_.push_back(rows[i]);
+      bucket_begin_[BucketOf(rows[i].left, rows[i].right) + 1] = static_cast<std::int32_t>(merges_.size());
     }
   }
-  for (std::size_t i = 1; i < row_begin_.size(); ++i) {
-    row_begin_[i] = std::max(row_begin_[i], row_begin_[i - 1]);
+  for (std::size_t i = 1; i < bucket_begin_.size(); ++i) {
+    bucket_begin_[i] = std::max(bucket_begin_[i], bucket_begin_[i - 1]);
   }
 }
 
+std::size_t Bpe::BucketOf(std::int32_t left, std::int32_t right) const {
+  constexpr std::uint64_t kOdd = 0x9E3779B97F4A7C15;  // 2^64 / golden ratio: Fibonacci hashing
+  const auto pair = static_cast<std::uint64_t>(left) << 32 | static_cast<std::uint64_t>(right);
+  return static_cast<std::size_t>((pair * kOdd) >> 32 >> (32 - bucket_bits_));
+}
+
 const Bpe::Merge* Bpe::FindMerge(std::int32_t left, std::int32_t right) const {
-  const auto begin = merges_.begin() + row_begin_[static_cast<std::size_t>(left)];
-  const auto end = merges_.begin() + row_begin_[static_cast<std::size_t>(left) + 1];
-  const auto found = std::ranges::lower_bound(begin, end, right, {}, &Merge::right);
-  return found != end && found->right == right ? &*found : nullptr;
+  const std::size_t bucket = BucketOf(left, right);
+  const auto begin = merges_.begin() + bucket_begin_[bucket];
+  const auto end = merges_.begin() + bucket_begin_[bucket + 1];
+  // A bucket holds one or two, unless somebody chose the merges to make it long.
+  const auto found = std::ranges::lower_bound(begin, end, std::pair(left, right), {},
+                                              [](const Merge& merge) { return std::pair(merge.left, merge.right); });
+  return found != end && found->left == left && found->right == right ? &*found : nullptr;
 }
 
 std::int32_t Bpe::Find(std::string_view token) const {

@@ -130,12 +130,14 @@ class Bpe : public Model {
 
  private:
   struct Merge {
+    std::int32_t left;
     std::int32_t right;
     std::int32_t rank;
     std::int32_t token;
   };
 
   void ReadMerges(const BpeMerges& merges);
+  std::size_t BucketOf(std::int32_t left, std::int32_t right) const;
   const Merge* FindMerge(std::int32_t left, std::int32_t right) const;  // null: there is none
   bool AppendBytes(std::string_view bytes, std::vector<BpeSymbol>* symbols) const;
   void SplitCharacters(std::string_view piece, std::vector<BpeSymbol>* symbols) const;
@@ -148,8 +150,9 @@ class Bpe : public Model {
   DoubleArray::Node continuing_;           // where every token that continues a word begins
   std::int32_t unknown_;                   // -1: not in the vocabulary
   std::vector<std::int32_t> byte_tokens_;  // 256 of them with byte fallback, else empty
-  std::vector<std::int32_t> row_begin_;    // merges_ of left token t: row_begin_[t] … row_begin_[t + 1] - 1
-  std::vector<Merge> merges_;              // each row sorted by the right token
+  int bucket_bits_ = 0;
+  std::vector<std::int32_t> bucket_begin_;  // merges_ of bucket b: bucket_begin_[b] … bucket_begin_[b + 1] - 1
+  std::vector<Merge> merges_;               // each bucket sorted by its pairs
 };
 
 }  // namespace laconic::text

@@ -22,14 +22,20 @@ class Sequence : public Normalizer {
   explicit Sequence(std::vector<std::unique_ptr<Normalizer>> steps) : steps_(std::move(steps)) {}
 
   void Append(std::string_view text, std::string* out) const override {
-    std::string current(text);
-    std::string next;
-    for (const auto& step : steps_) {
-      next.clear();
-      step->Append(current, &next);
-      current.swap(next);
+    if (steps_.empty()) {
+      out->append(text);
     }
-    out->append(current);
+    std::string buffers[2];
+    for (std::size_t i = 0; i < steps_.size(); ++i) {
+      const bool last = i + 1 == steps_.size();
+      std::string* const next = last ? out : &buffers[i % 2];
+      if (!last) {
+        next->clear();
+        next->reserve(text.size());
+      }
+      steps_[i]->Append(text, next);
+      text = *next;
+    }
   }
 
  private:

@@ -101,12 +101,14 @@ class Metaspace : public PreTokenizer {
     if (prepend && piece.text.front() != ' ' && !piece.text.starts_with(replacement_)) {
       text = replacement_;
     }
-    for (const char c : piece.text) {
-      if (c == ' ') {
-        text += replacement_;
-      } else {
-        text.push_back(c);
+    for (std::size_t begin = 0;;) {
+      const std::size_t space = piece.text.find(' ', begin);
+      text.append(piece.text, begin, space - begin);
+      if (space == std::string_view::npos) {
+        break;
       }
+      text.append(replacement_);
+      begin = space + 1;
     }
     return split_ ? SplitBeforeReplacements(text, piece.begins_input, sink) : sink({text, piece.begins_input});
   }

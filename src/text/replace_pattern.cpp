@@ -1,7 +1,9 @@
 #include "text/replace_pattern.h"
 
+#include <algorithm>
 #include <charconv>
 
+#include "base/utf8.h"
 #include "text/json_options.h"
 #include "text/unicode.h"
 
@@ -66,6 +68,26 @@ class RegexReader {
   std::size_t at_ = 0;
 };
 
+std::size_t FirstByte(char32_t c) {
+  std::string bytes;
+  AppendUtf8(c, &bytes);
+  return static_cast<unsigned char>(bytes[0]);
+}
+
+// Whether white space begins with this byte.
+const std::array<bool, 256>& WhiteSpaceBytes() {
+  static const std::array<bool, 256> bytes = [] {
+    std::array<bool, 256> found{};
+    for (char32_t c = 0; c < 0x110000; ++c) {
+      if ((Properties()[c] & kWhiteSpace) != 0) {
+        found[FirstByte(c)] = true;
+      }
+    }
+    return found;
+  }();
+  return bytes;
+}
+
 }  // namespace
 
 ReplacePattern ReplacePattern::FromString(std::string text) {
@@ -106,7 +128,27 @@ ReplacePattern ReplacePattern::FromRegex(std::string_view regex) {
   if (!reader.AtEnd()) {
     reader.Refuse();
   }
+  if (pattern.white_space_) {
+    pattern.begins_match_ = WhiteSpaceBytes();
+  }
+  for (const char32_t c : pattern.characters_) {
+    pattern.begins_match_[FirstByte(c)] = true;
+  }
   return pattern;
+}
+
+bool ReplacePattern::Holds(char32_t c) const {
+  return characters_.find(c) != std::u32string::npos || (white_space_ && (Properties()[c] & kWhiteSpace) != 0);
+}
+
+std::size_t ReplacePattern::FindCandidate(std::string_view text, std::size_t at) const {
+  if (!string_.empty()) {
+    return std::min(text.find(string_, at), text.size());
+  }
+  while (at < text.size() && !begins_match_[static_cast<unsigned char>(text[at])]) {
+    ++at;
+  }
+  return at;
 }
 
 std::size_t ReplacePattern::MatchAt(std::string_view text, std::size_t at) const {
@@ -117,10 +159,7 @@ std::size_t ReplacePattern::MatchAt(std::string_view text, std::size_t at) const
   std::size_t repeats = 0;
   while (repeats < max_repeats_ && end < text.size()) {
     std::size_t next = end;
-    const char32_t c = DecodeNext(text, &next);
-    const bool matches =
-        characters_.find(c) != std::u32string::npos || (white_space_ && (Properties()[c] & kWhiteSpace) != 0);
-    if (!matches) {
+    if (!Holds(DecodeNext(text, &next))) {
       break;
     }
     end = next;
@@ -131,8 +170,7 @@ std::size_t ReplacePattern::MatchAt(std::string_view text, std::size_t at) const
 
 void ReplacePattern::AppendReplaced(std::string_view text, std::string_view content, std::string* out) const {
   std::size_t copied = 0;
-  std::size_t at = 0;
-  while (at < text.size()) {
+  for (std::size_t at = FindCandidate(text, 0); at < text.size(); at = FindCandidate(text, at)) {
     const std::size_t match = MatchAt(text, at);
     if (match == 0) {
       DecodeNext(text, &at);

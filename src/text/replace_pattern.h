@@ -3,6 +3,7 @@
 // refused: engines differ in what it would match.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <string>
 #include <string_view>
@@ -20,6 +21,9 @@ class ReplacePattern {
   void AppendReplaced(std::string_view text, std::string_view content, std::string* out) const;
 
  private:
+  bool Holds(char32_t c) const;  // is `c` of the class?
+  // The next place at which a match may begin.
+  std::size_t FindCandidate(std::string_view text, std::size_t at) const;
   // Bytes of the match at `at`; 0 if there is none.
   std::size_t MatchAt(std::string_view text, std::size_t at) const;
 
@@ -28,6 +32,7 @@ class ReplacePattern {
   bool white_space_ = false;     // with or without all white space,
   std::size_t min_repeats_ = 1;  // and how often
   std::size_t max_repeats_ = 1;
+  std::array<bool, 256> begins_match_{};  // whether a character of the class begins with this byte
 };
 
 }  // namespace laconic::text

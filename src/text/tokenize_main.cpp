@@ -1,7 +1,10 @@
-// For tools/text/check_against_hf.py: reads frames {u32 kind, u32 max_length, u32 size, bytes[, u32 size, bytes]} from
-// standard input (kind 1: one text, 2: a pair, 3: load the tokenizer.json or directory of that name) and writes {i32
-// status, i32 num_ids, ids, type_ids} for each to standard output; status 0 or 1 (truncated), -1: an error, whose
-// message goes to standard error. A last line on standard error says how long encoding took in all.
+// For tools/text/check_against_hf.py and benchmarks/tokenizing.py: reads frames from standard input, u32 and bytes that
+// follow their u32 size, and answers each on standard output.
+//   {1, max_length, text}, {2, max_length, text, text}: {i32 status, i32 num_ids, ids, type_ids}; status 0 or 1
+//     (truncated), -1: an error, whose message goes to standard error
+//   {3, 0, path}: loads the tokenizer.json or directory of that name; {status, 0}
+//   {4, max_length, count, texts}: encodes all, one after the other; {i64 nanoseconds, i64 num_ids}
+// A last line on standard error says how long frames 1 and 2 took in all.
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
@@ -45,6 +48,23 @@ laconic::Tokenizer Load(const std::filesystem::path& path) {
              : laconic::Tokenizer::FromJson(laconic::ReadFile(path, std::int64_t{1} << 30));
 }
 
+void Measure(const laconic::Tokenizer& tokenizer, std::uint32_t max_length) {
+  std::uint32_t count = 0;
+  ReadU32(&count);
+  std::vector<std::string> texts;
+  for (std::uint32_t i = 0; i < count; ++i) {
+    texts.push_back(ReadBytes());
+  }
+  std::int64_t num_ids = 0;
+  const auto start = std::chrono::steady_clock::now();
+  for (const std::string& text : texts) {
+    num_ids += static_cast<std::int64_t>(tokenizer.Encode(text, max_length).ids.size());
+  }
+  const std::chrono::nanoseconds busy = std::chrono::steady_clock::now() - start;
+  const std::int64_t answer[] = {busy.count(), num_ids};
+  std::fwrite(answer, sizeof *answer, std::size(answer), stdout);
+}
+
 }  // namespace
 
 int main() {
@@ -55,6 +75,11 @@ int main() {
   while (ReadU32(&kind)) {
     std::uint32_t max_length = 0;
     ReadU32(&max_length);
+    if (kind == 4) {
+      Measure(*tokenizer, max_length);
+      std::fflush(stdout);
+      continue;
+    }
     const std::string first = ReadBytes();
     const std::string second = kind == 2 ? ReadBytes() : std::string();
     try {

@@ -4,6 +4,8 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <random>
+#include <thread>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -14,6 +16,7 @@
 #include "base/sha256.h"
 #include "base/utf8.h"
 #include "laconic/error.h"
+#include "text/normalization_form.h"
 #include "text/normalizer.h"
 #include "text/pre_tokenizer.h"
 #include "text/serde_number.h"
@@ -131,6 +134,67 @@ TEST(TokenizerGoldenTest, NumbersAreRoundedAsTheOracleDoes) {
   }
   EXPECT_TRUE(differs_from_nearest);
   EXPECT_THROW(text::ParseSerdeDouble("1e309"), Error);
+}
+
+// What a quick check lets pass must be what decomposing and composing everything would leave as it is.
+TEST(NormalizationFormTest, QuickCheckEqualsTheDefinition) {
+  // Letters and marks that compose, reorder, decompose or do none of it, in Latin, Bangla, Tamil, Hangul and others.
+  constexpr std::u32string_view kPool =
+      U"ab \u00e9\u01d5\u0300\u0301\u0308\u0315\u0323\u0327\u0344\u0345\u09a1\u09af\u09bc\u09cd\u09be\u09c7\u09cb\u09d7"
+      U"\u09dc\u09df\u200c\u200d\u0928\u093c\u0929\u0bc6\u0bbe\u1100\u1112\u1161\u11a8\u11a7\uac00\uac01\ufb01\u2460"
+      U"\u00a8"
+      U"\u0f73\u0f71\u0f72\u212b\u1e9b\u0307\u3099\u304b\U0001d15e\U0001d165\U00011099\U000110ba\u0387\u0958";
+  std::mt19937 random(7);
+  std::int64_t num_in_form = 0;
+  std::int64_t num_changed = 0;
+  for (int i = 0; i < 100'000; ++i) {
+    std::string text;
+    for (std::uint32_t size = random() % 10; size > 0; --size) {
+      AppendUtf8(kPool[random() % kPool.size()], &text);
+    }
+    using enum text::NormalizationForm;
+    for (const text::NormalizationForm form : {kNfc, kNfd, kNfkc, kNfkd}) {
+      std::string quick;
+      std::string whole;
+      text::AppendNormalized(form, text, &quick);
+      text::AppendNormalizedByDefinition(form, text, &whole);
+      ASSERT_EQ(quick, whole) << text << " in form " << static_cast<int>(form);
+      ++(quick == text ? num_in_form : num_changed);
+    }
+  }
+  EXPECT_GT(num_in_form, 50'000);
+  EXPECT_GT(num_changed, 50'000);
+}
+
+// The words that a tokenizer remembers, displaced by others again and again, change no answer; several threads at once.
+TEST(TokenizerTest, RemembersWordsWithoutChangingAnAnswer) {
+  for (const char* base : {"wordpiece", "unigram", "bpe", "characters"}) {
+    const std::string file = Patched(base, json::object()).dump();
+    std::mt19937 random(11);
+    std::vector<std::string> texts;
+    std::vector<std::vector<std::int32_t>> expected;
+    for (int i = 0; i < 100; ++i) {
+      std::string& text = texts.emplace_back();
+      for (int word = 0; word < 200; ++word) {
+        for (std::uint32_t size = random() % 5; size > 0; --size) {
+          AppendUtf8(U"onetwabx\u0995\u09cb\u09cd\u09df\u00e9"[random() % 13], &text);
+        }
+        text += ' ';
+      }
+      expected.push_back(Tokenizer::FromJson(file).Encode(text, 1 << 20).ids);
+    }
+    const Tokenizer tokenizer = Tokenizer::FromJson(file);
+    const auto check = [&](std::size_t first) {
+      for (std::size_t i = 0; i < 3 * texts.size(); ++i) {
+        const std::size_t at = (first + i) % texts.size();
+        EXPECT_EQ(tokenizer.Encode(texts[at], 1 << 20).ids, expected[at]) << base << ' ' << at;
+      }
+    };
+    std::vector<std::jthread> threads;
+    for (std::size_t thread = 0; thread < 4; ++thread) {
+      threads.emplace_back(check, thread * 25);
+    }
+  }
 }
 
 // What the Error says that `body` throws.

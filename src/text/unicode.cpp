@@ -10,9 +10,38 @@
 namespace laconic::text {
 namespace {
 
-std::u32string_view Find(std::span<const Mapping> table, char32_t c, char32_t* self) {
-  const auto found = std::ranges::lower_bound(table, c, {}, &Mapping::code_point);
-  if (found != table.end() && found->code_point == c) {
+// Where in a table sorted by code point each block of code points begins: a search is left a few steps.
+template <typename Entry, char32_t Entry::*kCodePoint>
+class BlockIndex {
+ public:
+  explicit BlockIndex(std::span<const Entry> table) : table_(table) {
+    std::size_t at = 0;
+    for (std::size_t block = 0; block < begin_.size(); ++block) {
+      while (at < table.size() && table[at].*kCodePoint < block << kShift) {
+        ++at;
+      }
+      begin_[block] = static_cast<std::uint16_t>(at);
+    }
+  }
+
+  // The part of the table that holds `c`, if any does.
+  std::span<const Entry> BlockOf(char32_t c) const {
+    const std::size_t begin = begin_[c >> kShift];
+    return table_.subspan(begin, begin_[(c >> kShift) + 1] - begin);
+  }
+
+ private:
+  static constexpr int kShift = 7;
+  std::span<const Entry> table_;
+  std::array<std::uint16_t, (0x110000 >> kShift) + 1> begin_{};
+};
+
+using MappingIndex = BlockIndex<Mapping, &Mapping::code_point>;
+
+std::u32string_view Find(const MappingIndex& index, char32_t c, char32_t* self) {
+  const std::span<const Mapping> block = index.BlockOf(c);
+  const auto found = std::ranges::lower_bound(block, c, {}, &Mapping::code_point);
+  if (found != block.end() && found->code_point == c) {
     return {PoolTable().data() + found->offset, found->length};
   }
   *self = c;
@@ -54,18 +83,26 @@ bool HasAt(std::string_view text, std::size_t at, std::uint32_t properties) {
   return at < text.size() && (Properties()[DecodeNext(text, &at)] & properties) != 0;
 }
 
-std::u32string_view CanonicalDecompositionOf(char32_t c, char32_t* self) { return Find(CanonicalTable(), c, self); }
+std::u32string_view CanonicalDecompositionOf(char32_t c, char32_t* self) {
+  static const MappingIndex index(CanonicalTable());
+  return Find(index, c, self);
+}
 
 std::u32string_view CompatibilityDecompositionOf(char32_t c, char32_t* self) {
-  return Find(CompatibilityTable(), c, self);
+  static const MappingIndex index(CompatibilityTable());
+  return Find(index, c, self);
 }
 
 char32_t Compose(char32_t first, char32_t second) {
-  const std::span<const Composition> table = CompositionTable();
-  const auto found = std::ranges::lower_bound(table, std::pair(first, second), {}, [](const Composition& entry) {
+  if ((Properties()[second] & kComposesBackward) == 0) {
+    return 0;
+  }
+  static const BlockIndex<Composition, &Composition::first> index(CompositionTable());
+  const std::span<const Composition> block = index.BlockOf(first);
+  const auto found = std::ranges::lower_bound(block, std::pair(first, second), {}, [](const Composition& entry) {
     return std::pair(entry.first, entry.second);
   });
-  const bool equal = found != table.end() && found->first == first && found->second == second;
+  const bool equal = found != block.end() && found->first == first && found->second == second;
   return equal ? found->composed : 0;
 }
 
@@ -74,8 +111,9 @@ void AppendLowercase(char32_t c, std::string* out) {
     AppendUtf8(c, out);
     return;
   }
+  static const MappingIndex index(LowercaseTable());
   char32_t self = 0;
-  for (const char32_t lower : Find(LowercaseTable(), c, &self)) {
+  for (const char32_t lower : Find(index, c, &self)) {
     AppendUtf8(lower, out);
   }
 }

@@ -96,6 +96,11 @@ inline std::size_t CharBefore(std::string_view text, std::size_t end) {
   return end;
 }
 
+// Whether the byte at `at` is the last of its character: no token ends elsewhere. Precondition: valid UTF-8.
+inline bool EndsCharacter(std::string_view text, std::size_t at) {
+  return at + 1 == text.size() || (text[at + 1] & 0xC0) != 0x80;
+}
+
 // Has the character before `end` (at `at`) any of these properties? False where there is none.
 bool HasBefore(std::string_view text, std::size_t end, std::uint32_t properties);
 bool HasAt(std::string_view text, std::size_t at, std::uint32_t properties);

@@ -3,6 +3,7 @@
 
 #include "laconic/error.h"
 #include "text/model.h"
+#include "text/unicode.h"
 
 namespace laconic::text {
 namespace {
@@ -63,7 +64,7 @@ void Unigram::FindBestPaths(std::string_view piece, std::vector<BestPath>* best)
       if (node == DoubleArray::kNowhere) {
         break;
       }
-      const std::int32_t id = trie_.ValueAt(node);
+      const std::int32_t id = EndsCharacter(piece, at) ? trie_.ValueAt(node) : -1;
       if (id >= 0) {
         offer(at + 1, scores_[static_cast<std::size_t>(id)], id);
         char_is_piece = char_is_piece || at + 1 == char_end;

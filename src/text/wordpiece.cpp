@@ -2,6 +2,7 @@
 
 #include "laconic/error.h"
 #include "text/model.h"
+#include "text/unicode.h"
 
 namespace laconic::text {
 namespace {
@@ -43,7 +44,8 @@ void WordPiece::Tokenize(std::string_view piece, ModelScratch* /*scratch*/, std:
     std::size_t longest_end = begin;
     for (std::size_t at = begin; at < piece.size() && node != DoubleArray::kNowhere; ++at) {
       node = trie_.Step(node, piece[at]);
-      const std::int32_t id = node == DoubleArray::kNowhere ? -1 : trie_.ValueAt(node);
+      const bool may_end = node != DoubleArray::kNowhere && EndsCharacter(piece, at);
+      const std::int32_t id = may_end ? trie_.ValueAt(node) : -1;
       if (id >= 0) {
         longest_id = id;
         longest_end = at + 1;
