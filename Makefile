@@ -57,9 +57,10 @@ fuzz:  ## run each fuzz target for FUZZ_SECONDS (60)
 	tools/fuzz.sh build/fuzz $(FUZZ_SECONDS)
 
 .PHONY: bench
-bench: build  ## speed next to ONNX Runtime, interleaved in one run
-	@tools/setup.sh python
-	.venv/bin/python benchmarks/bench.py
+bench: build  ## speed next to other runtimes, interleaved in one run (BENCH="--threads 1 ...": see docs/benchmarks.md)
+	@tools/setup.sh python peers
+	cmake --build --preset release -j $(JOBS) --target peaks
+	.venv/bin/python benchmarks/bench.py $(BENCH)
 
 .PHONY: format
 format:  ## clang-format every C++ file in place

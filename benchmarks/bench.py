@@ -1,165 +1,277 @@
 #!/usr/bin/env python3
-"""Speed next to ONNX Runtime: FP32 and dynamic INT8, one and two threads, in one interleaved run.
+"""Speed next to other runtimes: interleaved in one run, from the same weights, on the same texts.
 
 On each workload the contenders take turns for some rounds, so that whatever else the machine does meets all of them
-alike. They get the same numbers of tokens: ONNX Runtime as padded tensors, laconic as it likes them. Loading is not
-timed, tokenizing neither. ONNX Runtime runs our float export and its own dynamic INT8 of that
-(quantize_dynamic, per channel); it is not pinned to cores, which would slow it down.
+alike; each has processes of its own. Loading is not timed, tokenizing neither; peers get padded tensors or lists of ids,
+as they like them. Then the start of a process to its first answer, its memory, and from texts to labels.
+docs/benchmarks.md says how to read the result. Peers whose packages are missing are skipped, and named.
 """
 import argparse
+import importlib.metadata
 import json
 import os
 import platform
 import re
+import shutil
 import subprocess
+import sys
 import time
 from pathlib import Path
 
 import numpy as np
-import onnx
-import onnxruntime
-from onnxruntime.quantization import QuantType, quantize_dynamic
-from onnxruntime.quantization.shape_inference import quant_pre_process
 
 import make_bert_base
+import peers
+import workloads as w
+from contenders import LACONIC, OURS, ROOT, WORKER, Laconic, Peer, environment, laconic, prepare_ours, prepare_peer
 
-ROOT = Path(__file__).resolve().parent.parent
 WORK = ROOT / "build/bench"
-LACONIC = ROOT / "build/release/laconic"
-# Lengths of the texts in a batch, and how `laconic bench` is told of them.
-WORKLOADS = {"1x16": (np.full(1, 16), "16"), "1x128": (np.full(1, 128), "128"), "8x128": (np.full(8, 128), "128"),
-             "16 of 8-128": (np.arange(8, 129, 8), "8-128")}
-WARM_UPS = 3  # as many as `laconic bench` makes
-VOCABULARY = 20000  # token ids below exist in every model here
+SHARED = ROOT / "../shared"
+CALIBRATION_TEXTS = 128
+PAUSE_S = 0.05  # the last one's threads stop spinning; CTranslate2's OpenMP takes 0.2 s
+PARTS = ("latency", "start", "texts")
 
 
-def laconic(*arguments):
-    """Runs a laconic command and returns what it printed."""
-    return subprocess.run([LACONIC, *map(str, arguments)], check=True, capture_output=True, text=True).stdout
+def bert_base():
+    """A directory of BERT-base with random weights, made where it is missing; with the real vocabulary where there is one."""
+    directory = WORK / "bert_base"
+    if not (directory / "model.safetensors").exists():
+        vocabulary = SHARED / "data/vocab/bert_base_uncased/vocab.txt"
+        make_bert_base.write(directory, vocabulary if vocabulary.exists() else None)
+    return directory
 
 
-class OnnxRuntime:
-    """A model in ONNX Runtime."""
-
-    def __init__(self, path, threads):
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3  # it warns of every optional input
-        self.session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-
-    def time(self, workload, num_runs):
-        """Median milliseconds of so many runs."""
-        lengths, _ = WORKLOADS[workload]
-        ids = np.random.default_rng(7).integers(1000, VOCABULARY, (len(lengths), lengths.max()))
-        mask = (np.arange(lengths.max()) < lengths[:, None]).astype(np.int64)
-        values = {"input_ids": ids * mask, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
-        inputs = {i.name: values[i.name] for i in self.session.get_inputs()}
-        samples = []
-        for _ in range(WARM_UPS + num_runs):
-            start = time.perf_counter()
-            self.session.run(None, inputs)
-            samples.append((time.perf_counter() - start) * 1e3)
-        return float(np.median(samples[WARM_UPS:]))
+def prepare(model, keys, sentences):
+    """Writes the contenders' files; returns {key: path}, without the peers that are missing."""
+    source = peers.Source(model, WORK / f"{model.name}_files")
+    source.folder.mkdir(parents=True, exist_ok=True)
+    laconic("export", model, "-o", source.float_onnx, "--format", "float", "--opset", 17, "--force")
+    tokenizer = w.read_tokenizer(model)
+    texts = sentences[:CALIBRATION_TEXTS]
+    (source.folder / "calibration.json").write_text(json.dumps([tokenizer.encode(t).ids for t in texts]), encoding="utf-8")
+    (source.folder / "calibration.jsonl").write_text("".join(json.dumps({"text": t}) + "\n" for t in texts), encoding="utf-8")
+    paths = {}
+    for key in keys:
+        try:
+            paths[key] = prepare_ours(key, source) if key in OURS else prepare_peer(key, source)
+        except importlib.metadata.PackageNotFoundError as error:
+            print(f"skipped: {peers.PEERS[key].title}, without the package {error.name} (tools/setup.sh peers oracle)")
+    return paths
 
 
-class Laconic:
-    """A model in `laconic bench`, which measures inside its own process."""
-
-    def __init__(self, path, threads):
-        self.path, self.threads, self.isa = path, threads, None
-
-    def time(self, workload, num_runs):
-        """As above."""
-        lengths, spread = WORKLOADS[workload]
-        result = json.loads(laconic("bench", self.path, "--batch", len(lengths), "--length", spread, "--threads",
-                                    self.threads, "--iterations", num_runs, "--json", "-"))
-        self.isa = result["isa"]
-        return result["latency_ms"]["p50"]
+def make_contenders(paths, threads, isa):
+    return {key: Laconic(path, threads, isa) if key in OURS else Peer(key, path, threads, isa)
+            for key, path in paths.items()}
 
 
-def prepare(directory):
-    """Writes the four contenders' files of one model; returns {contender: (class, path)}."""
-    folder = WORK / f"{directory.name}_files"
-    folder.mkdir(parents=True, exist_ok=True)
-    laconic("export", directory, "-o", folder / "float.onnx", "--format", "float", "--opset", 17, "--force")
-    laconic("quantize", directory, "-o", folder / "int8", "--method", "dynamic", "--force")
-    quant_pre_process(folder / "float.onnx", folder / "prepared.onnx", skip_symbolic_shape=True)
-    quantize_dynamic(folder / "prepared.onnx", folder / "int8.onnx", per_channel=True, weight_type=QuantType.QInt8,
-                     extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT})
-    return {"ONNX Runtime FP32": (OnnxRuntime, folder / "float.onnx"), "laconic FP32": (Laconic, directory),
-            "ONNX Runtime INT8": (OnnxRuntime, folder / "int8.onnx"), "laconic INT8": (Laconic, folder / "int8")}
+def measure_latency(contenders, workload, rounds, seconds):
+    """{key: summary} of contenders that take turns; each turn lasts about `seconds`, or one run."""
+    medians = {key: [] for key in contenders}
+    for _ in range(rounds):
+        for key, contender in contenders.items():
+            time.sleep(0.25 if key == "ct2_int8" else PAUSE_S)
+            last = medians[key][-1] if medians[key] else contender.time(workload, 1, 1)
+            runs = int(np.clip(seconds * 1e3 / last, 1, 1000))
+            medians[key].append(contender.time(workload, min(3, runs), runs))
+    return {key: summarize(m) for key, m in medians.items()}
 
 
-def measure(contenders, rounds, seconds):
-    """{workload: {contender: summary}} of contenders that take turns; each turn lasts `seconds` or three runs."""
-    table = {}
-    for workload in WORKLOADS:
-        medians = {name: [] for name in contenders}
-        for _ in range(rounds):
-            for name, contender in contenders.items():
-                time.sleep(0.02)  # the last one's threads stop spinning
-                last = medians[name][-1] if medians[name] else seconds * 1e3 / 3
-                medians[name].append(contender.time(workload, max(3, int(seconds * 1e3 / last))))
-        table[workload] = {name: summary(m) for name, m in medians.items()}
-    return table
-
-
-def summary(medians):
+def summarize(medians):
     """Of the rounds' medians: their median, and how far they spread."""
     p10, median, p90 = np.percentile(medians, [10, 50, 90])
     return {"median_ms": round(median, 3), "p10_ms": round(p10, 3), "p90_ms": round(p90, 3)}
 
 
-def show(table):
-    """Prints medians with the spread of the rounds (p10, p90), and how many times as fast as ONNX Runtime we are."""
-    contenders = list(next(iter(table.values())))
-    print(f"{'ms':12}" + "".join(f"{name:>28}" for name in contenders) + f"{'FP32':>8}{'INT8':>8}")
-    for workload, row in table.items():
-        cells = [f"{c['median_ms']:.2f} [{c['p10_ms']:.2f}, {c['p90_ms']:.2f}]" for c in row.values()]
-        medians = [c["median_ms"] for c in row.values()]
-        ratios = [medians[0] / medians[1], medians[2] / medians[3]]
-        print(f"{workload:12}" + "".join(f"{cell:>28}" for cell in cells) + "".join(f"{r:7.2f}x" for r in ratios))
+def add_ratios(row, work, peaks, isa, threads):
+    """To each of ours: the fastest peer's time over its own, and its shares of the peak and of the bounds."""
+    peer_medians = {key: cell["median_ms"] for key, cell in row.items() if key not in OURS}
+    for key, cell in row.items():
+        if key not in OURS:
+            continue
+        if peer_medians:
+            cell["fastest_peer"] = min(peer_medians, key=peer_medians.get)
+            cell["ratio"] = round(min(peer_medians.values()) / cell["median_ms"], 3)
+        for name, amount in work.items():
+            bound, gemm = w.bound_ms(amount, peaks, isa, threads, int8=key != "laconic_f32")
+            cell[f"share_of_{name}"] = round(bound / cell["median_ms"], 3)
+            if name == "bound":
+                cell["share_of_peak"] = round(gemm / cell["median_ms"], 3)
+
+
+def check_answers(contenders, workload):
+    """{key: largest difference of a probability from the first contender's}: far off, one computes something else."""
+    answers = {key: contender.probabilities(workload) for key, contender in contenders.items()}
+    first = next(iter(answers.values()))
+    return {key: round(float(np.abs(p - first).max()), 4) for key, p in answers.items()}
+
+
+def measure_start(contenders, workloads, rounds):
+    """{key: cold start and peak memory}, processes started in turns; the page cache is warm."""
+    short, long = workloads["1x16"], workloads["1x128"]
+    times = {key: [] for key in contenders}
+    for _ in range(rounds + 1):
+        for key, contender in contenders.items():
+            times[key].append(contender.cold_start_ms(short))
+            contender.close()
+    result = {}
+    for key, contender in contenders.items():
+        result[key] = {"first_answer_ms": round(float(np.median(times[key][1:])), 1),
+                       "peak_mb": round(contender.peak_bytes(long) / 1e6, 1)}
+        contender.close()
+    return result
+
+
+def measure_texts(paths, model, data, threads, rounds, isa):
+    """{key: texts per second, share of tokenizing}: ours is `laconic predict` from start to exit, loading included;
+    peers are Hugging Face tokenizers and batches of like length in worker.py, loading left out."""
+    num_texts = len(w.read_texts(data))
+    seconds, shares = {key: [] for key in paths}, {}
+    for _ in range(rounds):
+        for key, path in paths.items():
+            start = time.perf_counter()
+            if key in OURS:
+                laconic("predict", path, "--data", data, "--threads", threads, isa=isa)
+                seconds[key].append(time.perf_counter() - start)
+                report = json.loads(laconic("bench", path, "--data", data, "--batch", 32, "--threads", threads,
+                                            "--tokenizing", "--json", "-", isa=isa))
+                shares[key] = report["tokenizing_share"]
+            else:
+                output = subprocess.run([sys.executable, WORKER, "texts", key, path, str(threads), model, data],
+                                        check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+                                        env=environment(isa) | {"RAYON_NUM_THREADS": str(threads)}).stdout
+                took = json.loads(output.splitlines()[-1])
+                seconds[key].append(took["seconds"])
+                shares[key] = took["tokenizing_seconds"] / took["seconds"]
+    return {key: {"texts_per_s": round(num_texts / float(np.median(s)), 1), "tokenizing_share": round(shares[key], 4)}
+            for key, s in seconds.items()}
+
+
+def measure_peaks(models, thread_counts):
+    """What this CPU can do at most, and how fast it reads as many bytes as the models' linear layers have."""
+    sizes = set()
+    for model in models:
+        weights = w.count_work(read_config(model), [1]).weights
+        sizes |= {str(round(weights / 1e6)), str(round(4 * weights / 1e6))}
+    binary = ROOT / "build/release/benchmarks/kernels/peaks"
+    return json.loads(subprocess.run([binary, "--threads", ",".join(map(str, thread_counts)), "--mb", ",".join(sizes)],
+                                     check=True, stdout=subprocess.PIPE, text=True).stdout)
+
+
+def read_config(model):
+    return json.loads((model / "config.json").read_text(encoding="utf-8"))
+
+
+def title(key):
+    return OURS.get(key) or peers.PEERS[key].title
+
+
+def show(section):
+    """Prints a section: medians with the spread of the rounds (p10, p90), and what ours are compared with."""
+    print(f"\n{section['model']}, {section['threads']} thread(s), {section['isa']}; ms")
+    for name, row in section["latency"].items():
+        print(f"  {name}")
+        for key, cell in row.items():
+            line = f"    {title(key):28}{cell['median_ms']:10.2f} [{cell['p10_ms']:.2f}, {cell['p90_ms']:.2f}]"
+            if "ratio" in cell:
+                line += f"  {cell['ratio']:.2f} x {title(cell['fastest_peer'])}"
+            if "share_of_peak" in cell:
+                line += (f"; {cell['share_of_peak']:.0%} of the peak, {cell['share_of_bound']:.0%} of the bound"
+                         f" ({cell['share_of_bound_all_rows']:.0%} with all rows)")
+            print(line)
+    for key, cell in section.get("start", {}).items():
+        print(f"    {title(key):28}first answer {cell['first_answer_ms']:8.1f} ms, peak {cell['peak_mb']:7.1f} MB")
+    for key, cell in section.get("texts", {}).items():
+        print(f"    {title(key):28}{cell['texts_per_s']:8.1f} texts/s, tokenizing {cell['tokenizing_share']:.1%}")
 
 
 def machine():
     cpu = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text(encoding="utf-8"))[1]
+    flags = Path("/proc/cpuinfo").read_text(encoding="utf-8").split()
     return {"cpu": cpu, "cores": len(os.sched_getaffinity(0)), "system": platform.platform(),
-            "laconic": laconic("--version").strip(), "onnxruntime": onnxruntime.__version__}
+            "instructions": [f for f in ("avx2", "avx_vnni", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16") if f in flags]}
 
 
-def bert_base():
-    """A directory of BERT-base with random weights, made where it is missing."""
-    directory = WORK / "bert_base"
-    if not (directory / "model.safetensors").exists():
-        make_bert_base.write(directory)
-    return directory
+def commit():
+    """The revision that runs, with + where files differ from it."""
+    return subprocess.run(["git", "describe", "--always", "--abbrev=10", "--dirty=+"], cwd=ROOT, check=False,
+                          capture_output=True, text=True).stdout.strip()
 
 
-def main():
+def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("models", nargs="*", type=Path, help="directories (default: ../shared/models/minilm_sst2, and "
-                        "BERT-base with random weights)")
+    parser.add_argument("--models", nargs="+", type=Path, help="directories (default: ../shared/models/minilm_sst2, and "
+                        "BERT-base with random weights; 'bert_base' is that)")
+    parser.add_argument("--texts", type=Path, default=SHARED / "data/sst2/test.jsonl", help="JSONL; what is measured")
+    parser.add_argument("--calibration", type=Path, default=SHARED / "data/sst2/train.jsonl", help="JSONL")
+    parser.add_argument("--contenders", nargs="+", choices=[*OURS, *peers.PEERS], default=[*OURS, *peers.PEERS], metavar="KEY",
+                        help=f"of {', '.join([*OURS, *peers.PEERS])} (default: all)")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
+    parser.add_argument("--workloads", nargs="+", choices=w.LENGTHS, default=list(w.LENGTHS), metavar="NAME",
+                        help=f"of {', '.join(w.LENGTHS)}")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=0.5, help="of one turn")
+    parser.add_argument("--isa", help="level to force; oneDNN's and CTranslate2's is lowered to it")
     parser.add_argument("--json", type=Path, default=ROOT / "benchmarks/results/latest.json")
-    args = parser.parse_args()
+    parser.add_argument("--append", action="store_true", help="keep the sections of --json that are not measured now")
+    return parser.parse_args()
 
-    result = {"schema_version": 1, "machine": machine(), "rounds": args.rounds, "seconds": args.seconds,
-              "measured": []}
-    print(json.dumps(result["machine"], indent=1))
-    for directory in args.models or [ROOT / "../shared/models/minilm_sst2", bert_base()]:
-        files = prepare(directory)
+
+def measure(model, paths, threads, args, peaks):
+    """One section of the result: a model at a number of threads."""
+    sentences = w.read_texts(args.texts)
+    names = dict.fromkeys([*args.workloads, *(["1x16", "1x128"] if "start" in args.parts else [])])
+    workloads = {x.name: x for x in w.make_workloads(model, sentences, WORK / f"{model.name}_files", names)}
+    contenders = make_contenders(paths, threads, args.isa)
+    probe = next(iter(workloads.values()))
+    isa = next((c.level(probe) for c in contenders.values() if isinstance(c, Laconic)), args.isa)
+    section = {"model": model.name, "threads": threads, "isa": isa, "forced": args.isa is not None,
+               "rounds": args.rounds, "seconds": args.seconds}
+    if "latency" in args.parts:
+        section["latency"] = {}
+        section["difference"] = check_answers(contenders, workloads[args.workloads[-1]])
+        for name in args.workloads:
+            row = measure_latency(contenders, workloads[name], args.rounds, args.seconds)
+            work = {"bound": w.count_work(read_config(model), workloads[name].lengths),
+                    "bound_all_rows": w.count_work(read_config(model), workloads[name].lengths, rows_read=False)}
+            if isa:
+                add_ratios(row, work, peaks, isa, threads)
+            section["latency"][name] = row
+    for contender in contenders.values():
+        contender.close()
+    if "start" in args.parts:
+        section["start"] = measure_start(contenders, workloads, args.rounds)
+    if "texts" in args.parts and model.name != "bert_base":
+        section["texts"] = measure_texts(paths, model, args.texts, threads, min(3, args.rounds), args.isa)
+    return section
+
+
+def identity(section):
+    return section["model"], section["threads"], section["isa"]
+
+
+def main():
+    args = parse_arguments()
+    models = [bert_base() if str(m) == "bert_base" else m.resolve()
+              for m in args.models or [SHARED / "models/minilm_sst2", Path("bert_base")]]
+    result = {"schema_version": 2, "machine": machine(), "commit": commit(), "laconic": laconic("--version").strip(),
+              "versions": {}, "peaks": measure_peaks(models, args.threads), "measured": []}
+    if args.append and args.json.exists():
+        old = json.loads(args.json.read_text(encoding="utf-8"))
+        if old["machine"] != result["machine"] or old["commit"] != result["commit"]:
+            sys.exit(f"{args.json} is of another machine or commit")
+        result["measured"], result["versions"] = old["measured"], old["versions"]
+    print(json.dumps({key: result[key] for key in ("machine", "commit", "peaks")}, indent=1))
+    for model in models:
+        paths = prepare(model, args.contenders, w.read_texts(args.calibration))
+        for key in paths.keys() - OURS.keys():
+            result["versions"] |= peers.versions(key)
         for threads in args.threads:
-            contenders = {name: kind(path, threads) for name, (kind, path) in files.items()}
-            table = measure(contenders, args.rounds, args.seconds)
-            isa = contenders["laconic INT8"].isa
-            print(f"\n{directory.name}, {threads} thread(s), {isa}")
-            show(table)
-            result["measured"].append({"model": directory.name, "threads": threads, "isa": isa, "latency": table})
-    args.json.parent.mkdir(parents=True, exist_ok=True)
-    args.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+            section = measure(model, paths, threads, args, result["peaks"])
+            show(section)
+            result["measured"] = [s for s in result["measured"] if identity(s) != identity(section)] + [section]
+            args.json.parent.mkdir(parents=True, exist_ok=True)
+            args.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     print(f"\nwritten: {args.json}")
 
 

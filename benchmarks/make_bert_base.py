@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes a BERT-base classifier with random weights, for speed only: make_bert_base.py DIRECTORY"""
+"""Writes a BERT-base classifier with random weights, for speed only: make_bert_base.py DIRECTORY [VOCABULARY]"""
 import json
 import sys
 from pathlib import Path
@@ -36,7 +36,8 @@ def tensor_shapes():
     return shapes
 
 
-def write(directory):
+def write(directory, vocabulary=None):
+    """`vocabulary`: a vocab.txt of WORDS lines; else words are made up."""
     directory.mkdir(parents=True, exist_ok=True)
     random = np.random.default_rng(0)
     tensors = {}
@@ -51,11 +52,12 @@ def write(directory):
               "id2label": {str(i): f"LABEL_{i}" for i in range(LABELS)}}
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     words += [f"word{i}" for i in range(len(words), WORDS)]
-    (directory / "vocab.txt").write_text("".join(f"{word}\n" for word in words), encoding="utf-8")
+    text = vocabulary.read_text(encoding="utf-8") if vocabulary else "".join(f"{word}\n" for word in words)
+    (directory / "vocab.txt").write_text(text, encoding="utf-8")
     (directory / "tokenizer_config.json").write_text(json.dumps({"do_lower_case": True}), encoding="utf-8")
     (directory / "config.json").write_text(json.dumps(config, indent=1), encoding="utf-8")
     save_file(tensors, directory / "model.safetensors", {"format": "pt"})
 
 
 if __name__ == "__main__":
-    write(Path(sys.argv[1]))
+    write(*map(Path, sys.argv[1:]))

@@ -65,19 +65,26 @@ void RunBench(const Flags& flags) {
   flags.output.Check();
   const BenchResult result = Measure(flags);
   const LatencySummary& latency = result.latency;
-  Table table({"isa", "threads", "batch", "length", "runs", "mean ms", "std", "p50", "p95", "p99", "texts/s"});
+  Table table(
+      {"isa", "threads", "batch", "length", "runs", "mean ms", "std", "p50", "p95", "p99", "texts/s", "peak memory"});
   table.AddRow({result.isa, fmt::format("{}", result.threads), fmt::format("{}", result.batch), result.length,
                 fmt::format("{}", result.num_runs), Milliseconds(latency.mean), Milliseconds(latency.std),
                 Milliseconds(latency.p50), Milliseconds(latency.p95), Milliseconds(latency.p99),
-                fmt::format("{:.1f}", latency.throughput_per_s)});
+                fmt::format("{:.1f}", latency.throughput_per_s), Bytes(result.peak_memory_bytes)});
   flags.output.Print(table.ToString());
   if (result.tokenizing_share) {
     flags.output.Print(fmt::format("of the time, tokenizing took {}\n", Percent(*result.tokenizing_share)));
   }
-  nlohmann::json report = {
-      {"schema_version", 1},       {"path", flags.model},           {"isa", result.isa},
-      {"threads", result.threads}, {"batch", result.batch},         {"length", result.length},
-      {"runs", result.num_runs},   {"latency_ms", ToJson(latency)}, {"throughput_per_s", latency.throughput_per_s}};
+  nlohmann::json report = {{"schema_version", 1},
+                           {"path", flags.model},
+                           {"isa", result.isa},
+                           {"threads", result.threads},
+                           {"batch", result.batch},
+                           {"length", result.length},
+                           {"runs", result.num_runs},
+                           {"latency_ms", ToJson(latency)},
+                           {"throughput_per_s", latency.throughput_per_s},
+                           {"peak_memory_bytes", result.peak_memory_bytes}};
   if (result.tokenizing_share) {
     report["tokenizing_share"] = *result.tokenizing_share;
   }

@@ -3,6 +3,7 @@
 #   build   compiler, CMake and the libraries that Laconic links
 #   lint    clang, clang-tidy, clang-format (also the clang, sanitizer and fuzzing builds)
 #   python  .venv with requirements.txt: ONNX, ONNX Runtime and Hugging Face tokenizers, to check ourselves against
+#   peers   the same .venv, also with requirements-bench.txt: OpenVINO and CTranslate2, to measure ourselves against
 #   oracle  the same .venv, also with requirements-oracle.txt: PyTorch and transformers
 # Says nothing and takes no time where nothing is missing.
 set -euo pipefail
@@ -48,9 +49,10 @@ for group in "$@"; do
     build) install_packages "${build_packages[@]}" ;;
     lint) install_packages "${lint_packages[@]}" ;;
     python) install_requirements requirements.txt ;;
+    peers) install_requirements requirements-bench.txt ;;
     oracle) install_requirements requirements-oracle.txt ;;
     *)
-      echo "setup: unknown group '$group'; known: build, lint, python, oracle" >&2
+      echo "setup: unknown group '$group'; known: build, lint, python, peers, oracle" >&2
       exit 2
       ;;
   esac

@@ -28,6 +28,7 @@ struct BenchResult {
   std::int64_t batch = 0;
   std::string length;  // "128", "8-128", or "data"
   std::int64_t num_runs = 0;
+  std::int64_t peak_memory_bytes = 0;      // the most that this process has held, loading included
   LatencySummary latency;                  // milliseconds a batch: token ids to logits, or texts to logits
   std::optional<double> tokenizing_share;  // of that time, where it was measured too
 };

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <fstream>
 #include <random>
 
 #include "base/cancel.h"
@@ -19,6 +20,18 @@ constexpr double kSeconds = 1.0;
 
 double MillisecondsSince(Clock::time_point start) {
   return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
+}
+
+// VmHWM, in kilobytes there; the system's other account of it (getrusage) begins with the parent process's memory.
+std::int64_t PeakMemoryBytes() {
+  std::ifstream status("/proc/self/status");
+  for (std::string word; status >> word;) {
+    std::int64_t kilobytes = 0;
+    if (word == "VmHWM:" && status >> kilobytes) {
+      return kilobytes * 1024;
+    }
+  }
+  return 0;
 }
 
 // The texts of these indices.
@@ -82,7 +95,13 @@ BenchResult BenchRandomTokens(const Model& model, const BenchOptions& options) {
   const std::string length = options.last_length == 0
                                  ? std::to_string(options.length)
                                  : std::to_string(options.length) + "-" + std::to_string(options.last_length);
-  return {compiled->isa(), threads, options.batch, length, runs, SummarizeLatency(milliseconds, runs * options.batch),
+  return {compiled->isa(),
+          threads,
+          options.batch,
+          length,
+          runs,
+          PeakMemoryBytes(),
+          SummarizeLatency(milliseconds, runs * options.batch),
           std::nullopt};
 }
 
@@ -120,8 +139,13 @@ BenchResult BenchDataset(const Model& model, const Dataset& data, const DataBenc
     num_texts += static_cast<std::int64_t>(batches[i].size());
     Report(options.run.progress, "measuring", run + 1, runs);
   }
-  BenchResult result{compiled->isa(), threads, options.run.batch,
-                     "data",          runs,    SummarizeLatency(milliseconds, num_texts),
+  BenchResult result{compiled->isa(),
+                     threads,
+                     options.run.batch,
+                     "data",
+                     runs,
+                     PeakMemoryBytes(),
+                     SummarizeLatency(milliseconds, num_texts),
                      std::nullopt};
   if (options.tokenizing) {
     result.tokenizing_share = tokenizing / (result.latency.mean * static_cast<double>(runs));

@@ -400,6 +400,7 @@ class Reports(CliTest):
         report = self.report("bench", TINY_BERT, "--data", self.texts(), "--batch", 8)
         self.assertEqual((report["length"], report["runs"]), ("data", 3))
         self.assertNotIn("tokenizing_share", report)
+        self.assertGreater(report["peak_memory_bytes"], 1 << 20)
         report = self.report("bench", TINY_BERT, "--data", self.texts(), "--batch", 8, "--iterations", 7, "--warm-ups", 0,
                              "--tokenizing")
         self.assertEqual(report["runs"], 7)

@@ -1,0 +1,142 @@
+"""Who is measured: ours through `laconic bench`, peers through worker.py; each in processes of its own."""
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+import peers
+
+ROOT = Path(__file__).resolve().parent.parent
+LACONIC = ROOT / "build/release/laconic"
+WORKER = ROOT / "benchmarks/worker.py"
+
+OURS = {"laconic_f32": "laconic FP32", "laconic_dynamic": "laconic dynamic INT8", "laconic_static": "laconic static INT8"}
+# What lowers the peers' instruction set to a level of ours, as far as they can be told.
+_LOWERED = {"avx2": {"ONEDNN_MAX_CPU_ISA": "AVX2", "CT2_FORCE_CPU_ISA": "AVX2"},
+            "avx512_vnni": {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE_VNNI"}}
+
+
+def environment(isa):
+    """The environment of every contender: ours at level `isa` (None: the best), the peers no higher."""
+    return os.environ | ({"LACONIC_FORCE_ISA": isa} | _LOWERED.get(isa, {}) if isa else {}) | {"TOKENIZERS_PARALLELISM": "1"}
+
+
+def laconic(*arguments, isa=None, binary=LACONIC):
+    """Runs a laconic command and returns what it printed."""
+    return subprocess.run([binary, *map(str, arguments)], check=True, capture_output=True, text=True,
+                          env=environment(isa)).stdout
+
+
+class Laconic:
+    """One of our models; `laconic bench` measures inside its own process, a new one each time."""
+
+    def __init__(self, path, threads, isa=None, binary=LACONIC):
+        self.path, self.threads, self.isa, self.binary = path, threads, isa, binary
+
+    def time(self, workload, warm_ups, runs):
+        """Milliseconds of the median run."""
+        return self._bench(workload, warm_ups, runs)["latency_ms"]["p50"]
+
+    def _bench(self, workload, warm_ups, runs, *flags):
+        return json.loads(laconic("bench", self.path, "--data", workload.path, "--batch", len(workload.ids), "--threads",
+                                  self.threads, "--warm-ups", warm_ups, "--iterations", runs, "--json", "-", *flags,
+                                  isa=self.isa, binary=self.binary))
+
+    def level(self, workload):
+        """The instruction set level that runs."""
+        return self._bench(workload, 0, 1)["isa"]
+
+    def probabilities(self, workload):
+        """Of each text, those of the labels, in the order of their names."""
+        lines = laconic("predict", self.path, "--data", workload.path, "--threads", self.threads, isa=self.isa).splitlines()
+        return np.array([[p for _, p in sorted(json.loads(line)["probabilities"].items())] for line in lines])
+
+    def cold_start_ms(self, workload):
+        """From the start of the process to the exit after one text, tokenizing included."""
+        start = time.perf_counter()
+        laconic("predict", self.path, "--data", workload.path, "--threads", self.threads, isa=self.isa)
+        return (time.perf_counter() - start) * 1e3
+
+    def peak_bytes(self, workload):
+        """The most memory of a process that loads the model and runs it 20 times."""
+        return self._bench(workload, 0, 20)["peak_memory_bytes"]
+
+    def close(self):
+        """Nothing runs between turns."""
+
+
+class Peer:
+    """A contender in worker.py, started when it is first asked; it keeps its process for all workloads."""
+
+    def __init__(self, key, path, threads, isa=None):
+        self.command = [sys.executable, WORKER, "serve", key, path, str(threads)]
+        self.environment = environment(isa) | {"OMP_NUM_THREADS": str(threads)}
+        self.process = None
+
+    def ask(self, workload, warm_ups, runs):
+        if self.process is None:
+            self.process = subprocess.Popen(self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                                            stderr=subprocess.DEVNULL, env=self.environment)
+        self.process.stdin.write(json.dumps({"ids": workload.ids, "warm_ups": warm_ups, "runs": runs}) + "\n")
+        self.process.stdin.flush()
+        line = self.process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"{self.command[3]} ended; to see why: " + " ".join(map(str, self.command)))
+        return json.loads(line)
+
+    def time(self, workload, warm_ups, runs):
+        return float(np.median(self.ask(workload, warm_ups, runs)["samples_ms"]))
+
+    def probabilities(self, workload):
+        e = np.exp(np.array(self.ask(workload, 0, 1)["logits"], np.float64))
+        return e / e.sum(axis=1, keepdims=True)
+
+    def cold_start_ms(self, workload):
+        """From the start of the process to the first answer; Python and its imports included, tokenizing not."""
+        self.close()
+        start = time.perf_counter()
+        self.ask(workload, 0, 1)
+        return (time.perf_counter() - start) * 1e3
+
+    def peak_bytes(self, workload):
+        self.close()
+        return self.ask(workload, 0, 20)["peak_bytes"]
+
+    def close(self):
+        if self.process is not None:
+            self.process.stdin.close()
+            self.process.wait()
+            self.process = None
+
+
+def prepare_ours(key, source):
+    """Writes one of our models; returns its path."""
+    if key == "laconic_f32":
+        return source.model
+    path = source.folder / key
+    method = key.split("_")[1]
+    texts = ["--calibration", source.folder / "calibration.jsonl"] if method == "static" else []
+    laconic("quantize", source.model, "-o", path, "--method", method, "--force", *texts)
+    return path
+
+
+def prepare_peer(key, source):
+    """The path of a peer's file, written where it is missing or made by other versions or from other weights."""
+    record = source.folder / f"{key}.json"
+    weights = (source.model / "model.safetensors").stat()
+    stamp = {"versions": peers.versions(key), "weights": [weights.st_size, weights.st_mtime]}
+    if record.exists():
+        kept = json.loads(record.read_text(encoding="utf-8"))
+        if kept["stamp"] == stamp and Path(kept["path"]).exists():
+            return Path(kept["path"])
+    result = subprocess.run([sys.executable, WORKER, "prepare", key, source.model, source.folder], capture_output=True,
+                            text=True, check=False)
+    if result.returncode != 0:
+        raise RuntimeError(f"{key} cannot be prepared:\n{result.stderr[-2000:]}")
+    path = json.loads(result.stdout.splitlines()[-1])
+    record.write_text(json.dumps({"path": path, "stamp": stamp}), encoding="utf-8")
+    return Path(path)

@@ -1,0 +1,68 @@
+"""The runtimes that we are compared with: a module each, imported only in the process that prepares or serves it.
+
+A module offers
+  prepare(key, source)             writes the contender's file into source.folder and returns its path
+  load(key, path, num_threads)     a function from a list of texts' token ids to their logits, [texts, labels]
+All of them start from the same weights: `source.model` (a Hugging Face directory), or our float export of it.
+"""
+import importlib
+import importlib.metadata
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+
+@dataclass
+class Description:
+    """A contender's name in tables, its module here, and the packages it needs."""
+    title: str
+    module: str
+    packages: tuple
+
+
+PEERS = {
+    "ort_f32": Description("ONNX Runtime FP32", "onnx_runtime", ("onnxruntime",)),
+    "ort_dynamic": Description("ONNX Runtime dynamic INT8", "onnx_runtime", ("onnxruntime", "onnx")),
+    "ort_static": Description("ONNX Runtime static INT8", "onnx_runtime", ("onnxruntime", "onnx")),
+    "openvino_f32": Description("OpenVINO FP32", "open_vino", ("openvino",)),
+    "openvino_bf16": Description("OpenVINO bf16", "open_vino", ("openvino",)),
+    "openvino_int8_f32": Description("OpenVINO NNCF INT8 + f32", "open_vino", ("openvino", "nncf")),
+    "openvino_int8_bf16": Description("OpenVINO NNCF INT8 + bf16", "open_vino", ("openvino", "nncf")),
+    "ct2_int8": Description("CTranslate2 INT8", "ctranslate", ("ctranslate2",)),
+    "torch_dynamic": Description("PyTorch dynamic INT8", "pytorch", ("torch", "transformers")),
+}
+
+
+@dataclass
+class Source:
+    """Where the weights are, and where a peer may write."""
+    model: Path
+    folder: Path
+
+    @property
+    def float_onnx(self):
+        return self.folder / "float.onnx"
+
+    def calibration(self):
+        """Token ids of texts, for static quantization."""
+        return json.loads((self.folder / "calibration.json").read_text(encoding="utf-8"))
+
+
+def module_of(key):
+    """Imports the module of a contender."""
+    return importlib.import_module(f"peers.{PEERS[key].module}")
+
+
+def versions(key):
+    """{package: version} of a contender. Errors: importlib.metadata.PackageNotFoundError naming the missing one."""
+    return {package: importlib.metadata.version(package) for package in PEERS[key].packages}
+
+
+def padded(ids):
+    """The inputs of a BERT graph, padded to the longest text, by name."""
+    length = max(map(len, ids))
+    mask = np.array([[1] * len(row) + [0] * (length - len(row)) for row in ids], np.int64)
+    return {"input_ids": np.array([row + [0] * (length - len(row)) for row in ids], np.int64), "attention_mask": mask,
+            "token_type_ids": np.zeros_like(mask)}

@@ -1,0 +1,49 @@
+"""ONNX Runtime: our float export, its own dynamic INT8 of that, and its own static INT8 (QDQ), both per channel.
+
+It is not pinned to cores: that would slow it down. Static INT8 is u8 by s8, which is fast with and without AMX, in the
+linear layers only, as ours is.
+"""
+import onnx
+import onnxruntime
+from onnxruntime.quantization import (CalibrationDataReader, QuantFormat, QuantType, quantize_dynamic, quantize_static)
+from onnxruntime.quantization.shape_inference import quant_pre_process
+
+from peers import padded
+
+
+class _Calibration(CalibrationDataReader):
+    def __init__(self, texts, names):
+        self.batches = iter([{name: padded([ids])[name] for name in names} for ids in texts])
+
+    def get_next(self):
+        return next(self.batches, None)
+
+
+def prepare(key, source):
+    if key == "ort_f32":
+        return source.float_onnx
+    prepared, path = source.folder / f"{key}_prepared.onnx", source.folder / f"{key}.onnx"
+    quant_pre_process(source.float_onnx, prepared, skip_symbolic_shape=True)
+    options = {"DefaultTensorType": onnx.TensorProto.FLOAT}
+    if key == "ort_dynamic":
+        quantize_dynamic(prepared, path, per_channel=True, weight_type=QuantType.QInt8, extra_options=options)
+    else:
+        names = [i.name for i in onnx.load(prepared, load_external_data=False).graph.input]
+        quantize_static(prepared, path, _Calibration(source.calibration(), names), QuantFormat.QDQ,
+                        op_types_to_quantize=["MatMul", "Gemm"], per_channel=True, activation_type=QuantType.QUInt8,
+                        weight_type=QuantType.QInt8, extra_options=options | {"MatMulConstBOnly": True})
+    return path
+
+
+def load(_, path, num_threads):
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = num_threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3  # it warns of every optional input
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    names = [i.name for i in session.get_inputs()]
+
+    def run(ids):
+        values = padded(ids)
+        return session.run(None, {name: values[name] for name in names})[0]
+    return run
