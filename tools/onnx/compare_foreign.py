@@ -6,8 +6,9 @@ tokens. ONNX Runtime runs each text alone, twice: without graph optimizations, w
 are compared with, and with its default ones, which shows how far rounding alone takes it from itself. Printed of each
 file: labels that agree, the largest difference of logits, the same of ONNX Runtime's two ways, and each text whose label
 differs, with the margin between the two labels in both. Exits with 1 where a float file's logits differ by more than
-1e-4, or fewer than 99.8 % of a file's labels agree (one text may differ, however few there are); 77 without ONNX
-Runtime.
+1e-4, or fewer than 99.8 % of a file's labels agree: one text may differ, however few there are, and twice as many as
+between ONNX Runtime's two ways, where a file's codes turn a last bit of a float into another answer. Exits with 77
+without ONNX Runtime.
 """
 import argparse
 import json
@@ -23,6 +24,7 @@ except ImportError as missing:
     print(f"compare_foreign: skipped: {missing}")
     sys.exit(77)
 
+ort.set_default_logger_severity(3)  # no warnings
 DIRECTORY = Path("tests/data/onnx")
 MODELS = Path("tests/data")
 MIN_AGREEMENT = 0.998
@@ -51,7 +53,6 @@ def onnxruntime_logits(path, texts, level):
     options = ort.SessionOptions()
     options.graph_optimization_level = level
     options.intra_op_num_threads = 1
-    options.log_severity_level = 3
     session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     names = [value.name for value in session.get_inputs()]
     rows = []
@@ -88,7 +89,8 @@ def compare(program, path, texts):
     for i in different:
         print(f"  text {i} of {len(texts[i]['input_ids'])} tokens: label {labels[i]}, ours {ours[i]}, "
               f"margin {want[i, labels[i]] - want[i, ours[i]]:.4f}, ours {got[i, ours[i]] - got[i, labels[i]]:.4f}")
-    fits = len(different) <= max(1, (1 - MIN_AGREEMENT) * len(texts)) and np.isfinite(got).all()
+    may_differ = max(1, (1 - MIN_AGREEMENT) * len(texts), 2 * np.sum(labels != other.argmax(1)))
+    fits = len(different) <= may_differ and np.isfinite(got).all()
     return fits and (worst <= FLOAT_BOUND or not is_float), len(different)
 
 

@@ -12,6 +12,7 @@ each file its writer with versions, the opsets, the domains' operators, and the 
 """
 import argparse
 import collections
+import fnmatch
 import json
 import logging
 import shutil
@@ -63,6 +64,8 @@ def save(model, family, writer):
             del node.metadata_props[:]
         for value in [*graph.value_info, *graph.input, *graph.output, *graph.initializer]:
             del value.metadata_props[:]
+    if not fnmatch.fnmatch(f"{family}.{writer}", ARGS.only):
+        return
     strip(model.graph)
     for function in model.functions:
         del function.metadata_props[:]
@@ -149,7 +152,7 @@ def write_torch():
 
 def write_optimum():
     from optimum.exporters.onnx import main_export
-    for family, opset in [("bert", None), ("distilbert", 14)]:
+    for family, opset in [("bert", None), ("distilbert", 14), ("roberta", None)]:
         with tempfile.TemporaryDirectory() as folder:
             source = Path(folder) / "source"  # as transformers 4 expects it
             shutil.copytree(directory_of(family), source)
@@ -225,6 +228,9 @@ def write_onnxruntime():
         attempt(static, bert, "bert", "ort_qdq_s8s8", quant_format=QuantFormat.QDQ)
         attempt(static, path_of("distilbert", "torchscript17_sdpa"), "distilbert", "ort_qdq_u8s8_channel", quant_format=QuantFormat.QDQ,
                 activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8, per_channel=True, reduce_range=True)
+        attempt(dynamic, path_of("albert", "torchscript11_eager"), "albert", "ort_dynamic_u8_channel", weight_type=QuantType.QUInt8, per_channel=True)
+        attempt(static, eager_of["roberta"], "roberta", "ort_qdq_u8s8", quant_format=QuantFormat.QDQ,
+                activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8)
         attempt(static, path_of("albert", "dynamo21_eager"), "albert", "ort_qdq_u8u8_matmuls", quant_format=QuantFormat.QDQ,
                 activation_type=QuantType.QUInt8, weight_type=QuantType.QUInt8, op_types_to_quantize=["MatMul", "Gemm"])
         attempt(static, bert, "bert", "ort_qoperator_u8s8", quant_format=QuantFormat.QOperator,
@@ -292,6 +298,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--writers", nargs="+", choices=["torch", "optimum", "onnxruntime", "expected"], required=True)
     parser.add_argument("--models", type=Path, default="tests/data")
+    parser.add_argument("--only", default="*", help="a pattern of FAMILY.WRITER: write no others")
     parser.add_argument("--strict", action="store_true")
     ARGS = parser.parse_args()
     warnings.filterwarnings("ignore")

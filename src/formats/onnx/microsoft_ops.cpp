@@ -332,11 +332,45 @@ void Requantize(NodeImport* node, ValueId real, std::size_t scale) {
   node->Result("QuantizeLinear", {real, node->ScalarOf(scale), node->ScalarOf(scale + 1)});
 }
 
+// Input `input`, a zero point, as f32; 0 where it is absent.
+ValueId ZeroPoint(NodeImport* node, std::size_t input) {
+  return node->Has(input) ? node->Add("Cast", {node->ScalarOf(input)}, {{"to", std::string("f32")}}) : node->Scalar(0);
+}
+
+// Numbers in steps of a code, the zero point of input `zero_point` within -> the nearest codes of its type.
+void RoundToCodes(NodeImport* node, ValueId steps, std::size_t zero_point) {
+  const bool is_signed = node->Has(zero_point) && node->TypeOf(node->Input(zero_point)).dtype == DType::kS8;
+  const ValueId zero =
+      node->AddConstant("zero", Tensor::FromBytes(is_signed ? DType::kS8 : DType::kU8, {}, std::vector<std::byte>(1)));
+  node->Result("QuantizeLinear", {steps, node->Scalar(1), zero});
+}
+
+// x * factor + rest, rounded once to f32, as fused multiply-adds are.
+ValueId FusedMultiplyAdd(NodeImport* node, ValueId x, ValueId factor, ValueId rest) {
+  const auto wide = [&](ValueId value) { return node->Add("Cast", {value}, {{"to", std::string("f64")}}); };
+  const ValueId sum = node->Add("Add", {node->Add("Mul", {wide(x), wide(factor)}), wide(rest)});
+  return node->Add("Cast", {sum}, {{"to", std::string("f32")}});
+}
+
+// Sums and products of codes are close to halves again and again, so that the last bit decides: in ONNX Runtime's order
+// of operations (with FMA) each code is the same as there.
 void QLinearAdd(NodeImport* node) {
-  Requantize(node, node->Add("Add", {Dequantized(node, 0), Dequantized(node, 3)}), 6);
+  const ValueId ratio_a = node->Add("Div", {node->ScalarOf(1), node->ScalarOf(6)});
+  const ValueId ratio_b = node->Add("Div", {node->ScalarOf(4), node->ScalarOf(6)});
+  const ValueId offset =
+      FusedMultiplyAdd(node, ZeroPoint(node, 2), ratio_a, node->Add("Mul", {ratio_b, ZeroPoint(node, 5)}));
+  const ValueId rest = node->Add("Sub", {ZeroPoint(node, 7), offset});
+  RoundToCodes(node,
+               FusedMultiplyAdd(node, Needed(node, 0), ratio_a, FusedMultiplyAdd(node, Needed(node, 3), ratio_b, rest)),
+               7);
 }
 void QLinearMul(NodeImport* node) {
-  Requantize(node, node->Add("Mul", {Dequantized(node, 0), Dequantized(node, 3)}), 6);
+  const auto codes = [&](std::size_t first) {  // less their zero point: whole numbers
+    return node->Add("DequantizeLinear", {Needed(node, first), node->Scalar(1), node->ScalarOf(first + 2)});
+  };
+  const ValueId scale = node->Add("Div", {node->Add("Mul", {node->ScalarOf(1), node->ScalarOf(4)}), node->ScalarOf(6)});
+  const ValueId product = node->Add("Mul", {node->Add("Mul", {codes(0), codes(3)}), scale});
+  RoundToCodes(node, node->Add("Add", {product, ZeroPoint(node, 7)}), 7);
 }
 
 void QLinearSoftmax(NodeImport* node) {

@@ -9,7 +9,8 @@ namespace laconic::passes::fusion {
 bool Simplify(Draft* draft);       // no-ops, chains of reshapes and transposes, targets of reshapes
 bool FoldConstants(Draft* draft);  // what depends on constants alone
 bool ShareEqual(Draft* draft);     // equal nodes, and matrices that a file stores twice
-bool FuseQuantized(Draft* draft);  // QLinearMatMul, MatMulInteger
+bool FuseQuantized(Draft* draft);  // DynamicQuantizeLinear and MatMulInteger, tables of codes
+bool FuseQLinearMatMul(Draft* draft);
 bool FuseLinear(Draft* draft);     // MatMul, Gemm and their bias
 bool SplitLinear(Draft* draft);    // packed Q, K, V
 bool SinkReshape(Draft* draft);    // [batch * sequence, width] back to [batch, sequence, width]

@@ -20,12 +20,16 @@ struct Pass {
   bool (*run)(Draft* draft);
 };
 
+// Changes how integers are rounded to codes, by a last bit of the scale: worth it where kernels can run what comes out.
+constexpr std::string_view kRequantizing = "quantized matrix products";
+
 // Top to bottom, again and again until nothing changes.
 constexpr std::array kPasses = {
     Pass{"simplify", Simplify},
     Pass{"fold constants", FoldConstants},
     Pass{"share equal nodes", ShareEqual},
     Pass{"quantized", FuseQuantized},
+    Pass{kRequantizing, FuseQLinearMatMul},
     Pass{"linear", FuseLinear},
     Pass{"split linear", SplitLinear},
     Pass{"layer normalization", FuseLayerNormalization},
@@ -66,13 +70,14 @@ std::vector<std::string> DescribeGeneral(const Graph& graph, const std::map<std:
   return lines;
 }
 
-FusionResult RunPasses(const Graph& graph) {
+FusionResult RunPasses(const Graph& graph, bool may_requantize) {
   FusionResult result{graph, {}};
   std::map<std::string, std::string> reasons;
   for (int round = 0; round < kMaxRounds; ++round) {
     Draft draft(result.graph);
     bool changed = false;
     for (const Pass& pass : kPasses) {
+      if (pass.name == kRequantizing && !may_requantize) continue;
       changed = pass.run(&draft) || changed;
     }
     result.graph = draft.Finish();
@@ -94,7 +99,9 @@ bool IsCanonical(const Graph& graph) {
 
 FusionResult Fuse(const Graph& graph) {
   try {
-    return RunPasses(graph);
+    FusionResult result = RunPasses(graph, true);
+    const bool has_products = std::ranges::find(graph.nodes(), "QLinearMatMul", &Node::op) != graph.nodes().end();
+    return has_products && !IsCanonical(result.graph) ? RunPasses(graph, false) : result;
   } catch (const Error& error) {
     if (error.code() == ErrorCode::kCancelled) throw;
     return {graph, {std::string("nothing was fused: ") + error.what()}};

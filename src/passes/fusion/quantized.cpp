@@ -2,7 +2,9 @@
 //   DynamicQuantizeLinear, MatMulInteger, Cast, Mul by both scales
 //     -> laconic.Linear(laconic.DynamicQuantize {granularity = "tensor"}, DequantizeLinear(codes))
 //   DequantizeLinear(Gather(codes, ids)) -> Gather(DequantizeLinear(codes), ids)
-//   QLinearMatMul -> QuantizeLinear(laconic.Linear(DequantizeLinear(x), DequantizeLinear(codes)))
+//   QLinearMatMul -> QuantizeLinear(laconic.Linear(DequantizeLinear(x), DequantizeLinear(codes))), in graphs that
+//   become
+//     canonical with it
 // Integers are the same; the float steps after them come in the order of docs/numerics.md, which may differ from the
 // file's in the last bits.
 #include <algorithm>
@@ -102,8 +104,16 @@ bool FuseQuantized(Draft* draft) {
     const Node* node = draft->FindNode(id);
     if (node == nullptr) continue;
     changed = (node->op == "Mul" && FuseDynamic(draft, *node)) ||
-              (node->op == "DequantizeLinear" && FuseCodesGather(draft, *node)) ||
-              (node->op == "QLinearMatMul" && FuseQLinear(draft, *node)) || changed;
+              (node->op == "DequantizeLinear" && FuseCodesGather(draft, *node)) || changed;
+  }
+  return changed;
+}
+
+bool FuseQLinearMatMul(Draft* draft) {
+  bool changed = false;
+  for (NodeId id = 0, end = draft->num_nodes(); id < end; ++id) {
+    const Node* node = draft->FindNode(id);
+    changed = (node != nullptr && node->op == "QLinearMatMul" && FuseQLinear(draft, *node)) || changed;
   }
   return changed;
 }
