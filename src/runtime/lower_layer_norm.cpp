@@ -2,30 +2,6 @@
 #include "runtime/lowering.h"
 
 namespace laconic::runtime {
-namespace {
-
-// A quantizer that reads what is normalised, or that times a factor a column, runs in the same pass over the row.
-void QuantizeAlong(ValueId normalised, PlanBuilder* builder, LayerNormSpec* spec) {
-  for (const Node* reader : builder->ReadersOf(normalised)) {
-    const Node* quantizer = reader;
-    Tensor multiplier;
-    if (const auto scaled = reader->op == "Mul" ? FindScaledRows(builder->graph(), *reader) : std::nullopt) {
-      quantizer = builder->SoleConsumer(reader->outputs[0]);
-      multiplier = scaled->multiplier;
-    }
-    if (quantizer != nullptr && quantizer->op == "laconic.DynamicQuantize" && IsPerToken(*quantizer)) {
-      spec->quantized = builder->NewQuantized(quantizer->outputs[0], spec->rows, spec->out.width);
-      spec->multiplier = multiplier;
-      builder->plan().memory_bytes += multiplier.size_bytes();
-      builder->MarkDone(reader);
-      builder->MarkDone(quantizer);
-      return;
-    }
-  }
-}
-
-}  // namespace
-
 // A sum that only a LayerNormalization reads is added there.
 void LowerAdd(const Node& node, PlanBuilder* builder) {
   if (JoinTables(node, builder)) {
@@ -68,7 +44,11 @@ void LowerLayerNorm(const Node& node, PlanBuilder* builder) {
   spec.beta = builder->Constant(node.inputs[2]);
   spec.epsilon = FloatAttribute(node, "epsilon");
   spec.out = builder->NewPlace(node.outputs[0]);
-  QuantizeAlong(node.outputs[0], builder, &spec);
+  for (const Node* reader : builder->ReadersOf(node.outputs[0])) {  // the first quantizer runs in the same pass
+    if (auto quantizer = spec.codes ? std::nullopt : FindQuantizer(*reader, *builder)) {
+      spec.codes = TakeQuantizer(std::move(*quantizer), spec.rows, spec.out.width, builder);
+    }
+  }
   builder->Emit<LayerNormStep>(builder->isa(), std::move(spec));
 }
 

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cmath>
 
 #include "runtime/lowering.h"
 #include "runtime/stored_weights.h"
@@ -69,6 +70,32 @@ bool Saturates(const std::vector<LinearPart>& parts, const PlanBuilder& builder)
          std::ranges::all_of(parts, [](const LinearPart& part) { return part.weight.dtype() == DType::kS8; });
 }
 
+bool AreNumbers(const Tensor& tensor) {
+  return tensor.num_elements() == 0 ||
+         std::ranges::all_of(tensor.Contiguous().values<float>(), [](float x) { return std::isfinite(x); });
+}
+
+bool HasZero(const Tensor& tensor) {
+  return tensor.num_elements() != 0 && std::ranges::count(tensor.Contiguous().values<float>(), 0.0F) != 0;
+}
+
+// Nothing but a row's own scale makes its outputs NaN: no NaN, no infinity less another, no infinity times 0.
+bool GivesNumbers(const LinearPart& part, const Tensor& multiplier) {
+  return AreNumbers(part.scale) && !HasZero(part.scale) && (part.bias == nullptr || AreNumbers(*part.bias)) &&
+         AreNumbers(multiplier) && !HasZero(multiplier);
+}
+
+// The static quantizer that alone reads `out`, if the layer can write its codes instead of rows.
+std::optional<Quantizer> CodesInstead(ValueId x, ValueId out, const LinearPart& part, const PlanBuilder& builder) {
+  const Node* reader = builder.SoleConsumer(out);
+  if (reader == nullptr || RunType(part, x, builder) != DType::kS8) {
+    return std::nullopt;
+  }
+  std::optional<Quantizer> quantizer = FindQuantizer(*reader, builder);
+  const bool runs = quantizer && quantizer->codes.fixed && GivesNumbers(part, quantizer->codes.multiplier);
+  return runs ? quantizer : std::nullopt;
+}
+
 void EmitLinear(ValueId x, LinearSpec spec, const std::vector<LinearPart>& parts, PlanBuilder* builder) {
   if (RunType(parts[0], x, *builder) == DType::kS8) {
     PackedS8 packed = PackS8(
@@ -93,7 +120,8 @@ void LowerActivation(const Node& node, PlanBuilder* builder) {
                                 builder->NewPlace(node.outputs[0]));
 }
 
-// Siblings become one GEMM; an activation that alone reads a layer is applied as the layer is written.
+// Siblings become one GEMM; an activation that alone reads a layer is applied as the layer is written, and so is a
+// static quantizer.
 void LowerLinear(const Node& node, PlanBuilder* builder) {
   const std::vector<const Node*> group = Siblings(node, *builder);
   std::vector<LinearPart> parts;
@@ -103,19 +131,29 @@ void LowerLinear(const Node& node, PlanBuilder* builder) {
     width += parts.back().weight.shape()[1];
     builder->MarkDone(member);
   }
+  const ValueId x = node.inputs[0];
   LinearSpec spec;
   spec.name = builder->graph().name(node);
   spec.rows = builder->RowsOf(node.outputs[0]);
-  spec.out = builder->NewMatrix(spec.rows, width);
-  const Node* next = group.size() == 1 ? builder->SoleConsumer(node.outputs[0]) : nullptr;
+  if (group.size() > 1) {
+    spec.out = builder->NewMatrix(spec.rows, width);
+    PlaceSideBySide(group, spec.out, builder);
+    EmitLinear(x, std::move(spec), parts, builder);
+    return;
+  }
+  ValueId out = node.outputs[0];
+  const Node* next = builder->SoleConsumer(out);
   if (next != nullptr && IsActivation(*next)) {
     spec.activation = ActivationOf(*next);
     builder->MarkDone(next);
-    builder->SetPlace(next->outputs[0], spec.out);
-  } else {
-    PlaceSideBySide(group, spec.out, builder);
+    out = next->outputs[0];
   }
-  EmitLinear(node.inputs[0], std::move(spec), parts, builder);
+  if (auto quantizer = CodesInstead(x, out, parts[0], *builder)) {
+    spec.codes = TakeQuantizer(std::move(*quantizer), spec.rows, width, builder);
+  } else {
+    spec.out = builder->NewPlace(out);
+  }
+  EmitLinear(x, std::move(spec), parts, builder);
 }
 
 }  // namespace laconic::runtime

@@ -44,8 +44,9 @@ quant::QuantParams ParamsOf(const Graph& graph, const Node& node) {
   return params;
 }
 
-}  // namespace
+StaticScale StaticScaleOf(const quant::QuantParams& params) { return {params.scale, quant::ZeroPointAsU8(params)}; }
 
+// Rows by a constant for each column.
 std::optional<ScaledRows> FindScaledRows(const Graph& graph, const Node& mul) {
   for (const std::size_t i : {0U, 1U}) {
     const Tensor* factors = graph.FindInitializer(mul.inputs[i]);
@@ -58,6 +59,37 @@ std::optional<ScaledRows> FindScaledRows(const Graph& graph, const Node& mul) {
   return std::nullopt;
 }
 
+bool IsPerToken(const Node& dynamic_quantize) { return StringAttribute(dynamic_quantize, kGranularity) == kPerToken; }
+
+}  // namespace
+
+std::optional<Quantizer> FindQuantizer(const Node& reader, const PlanBuilder& builder) {
+  Quantizer found = {&reader, &reader, {}};
+  if (const auto scaled = reader.op == "Mul" ? FindScaledRows(builder.graph(), reader) : std::nullopt) {
+    found.node = builder.SoleConsumer(reader.outputs[0]);
+    found.codes.multiplier = scaled->multiplier;
+  }
+  if (found.node != nullptr && found.node->op == "QuantizeLinear") {
+    found.codes.fixed = StaticScaleOf(ParamsOf(builder.graph(), *found.node));
+    return found;
+  }
+  const bool is_per_token =
+      found.node != nullptr && found.node->op == "laconic.DynamicQuantize" && IsPerToken(*found.node);
+  return is_per_token ? std::optional(found) : std::nullopt;
+}
+
+CodesSpec TakeQuantizer(Quantizer quantizer, Rows rows, std::int64_t width, PlanBuilder* builder) {
+  const ValueId out = quantizer.node->outputs[0];
+  quantizer.codes.out = builder->NewQuantized(out, rows, width);
+  if (quantizer.codes.fixed) {
+    builder->params[out] = ParamsOf(builder->graph(), *quantizer.node);
+  }
+  builder->plan().memory_bytes += quantizer.codes.multiplier.size_bytes();
+  builder->MarkDone(quantizer.reader);
+  builder->MarkDone(quantizer.node);
+  return std::move(quantizer.codes);
+}
+
 // Multiplied where it is read, if quantizers alone read it.
 void LowerMul(const Node& node, PlanBuilder* builder) {
   const std::optional<ScaledRows> scaled = FindScaledRows(builder->graph(), node);
@@ -67,8 +99,6 @@ void LowerMul(const Node& node, PlanBuilder* builder) {
   builder->plan().memory_bytes += scaled->multiplier.size_bytes();
   builder->scaled[node.outputs[0]] = *scaled;
 }
-
-bool IsPerToken(const Node& dynamic_quantize) { return StringAttribute(dynamic_quantize, kGranularity) == kPerToken; }
 
 void LowerDynamicQuantize(const Node& node, PlanBuilder* builder) {
   if (IsPerToken(node)) {
@@ -81,7 +111,7 @@ void LowerDynamicQuantize(const Node& node, PlanBuilder* builder) {
 void LowerQuantizeLinear(const Node& node, PlanBuilder* builder) {
   const quant::QuantParams params = ParamsOf(builder->graph(), node);
   builder->params[node.outputs[0]] = params;
-  builder->Emit<QuantizeStaticStep>(builder->isa(), SpecOf(node, builder), params.scale, quant::ZeroPointAsU8(params));
+  builder->Emit<QuantizeStaticStep>(builder->isa(), SpecOf(node, builder), StaticScaleOf(params));
 }
 
 // A weight is read in its stored form; rows stay codes for whoever can read them.

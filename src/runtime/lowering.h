@@ -27,8 +27,17 @@ void LowerMul(const Node& node, PlanBuilder* builder);
 void LowerDynamicQuantize(const Node& node, PlanBuilder* builder);
 void LowerQuantizeLinear(const Node& node, PlanBuilder* builder);
 void LowerDequantize(const Node& node, PlanBuilder* builder);
-std::optional<ScaledRows> FindScaledRows(const Graph& graph, const Node& mul);  // rows by a constant for each column
-bool IsPerToken(const Node& dynamic_quantize);
+
+// The quantizer that `reader` is, or that alone reads the rows that `reader` multiplies by a factor a column; none if
+// it is no such thing, or its scale is that of a text.
+struct Quantizer {
+  const Node* reader = nullptr;
+  const Node* node = nullptr;
+  CodesSpec codes;  // but for where they lie
+};
+std::optional<Quantizer> FindQuantizer(const Node& reader, const PlanBuilder& builder);
+// Of a step that computes `quantizer` along with the rows that it reads: both nodes are done.
+CodesSpec TakeQuantizer(Quantizer quantizer, Rows rows, std::int64_t width, PlanBuilder* builder);
 
 // lower_linear.cpp
 void LowerLinear(const Node& node, PlanBuilder* builder);

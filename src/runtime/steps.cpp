@@ -48,6 +48,14 @@ const float* MultiplierOf(const Tensor& multiplier) {
   return multiplier.num_elements() == 0 ? nullptr : multiplier.data_as<float>();
 }
 
+std::string QuantizeNote(const std::optional<CodesSpec>& codes) {
+  if (!codes) {
+    return "";
+  }
+  return fmt::format("{} + quantize{}", codes->multiplier.num_elements() == 0 ? "" : " + scale",
+                     codes->fixed ? fmt::format(" by {}", codes->fixed->scale) : "");
+}
+
 std::string_view ScaleNote(const Tensor& multiplier) { return multiplier.num_elements() == 0 ? "" : "scale + "; }
 
 const std::int64_t* IdsOf(const Inputs& inputs, IdSource source) {
@@ -116,21 +124,23 @@ void LayerNormStep::Run(const Inputs&, const Memory& memory, const Work& work) c
   args.epsilon = spec_.epsilon;
   args.out = memory.Row(spec_.out, range.begin);
   args.out_stride = memory.Stride(spec_.out);
-  if (spec_.quantized) {
-    args.q = memory.Row<std::uint8_t>(spec_.quantized->codes, range.begin);
-    args.q_stride = memory.RowBytes(spec_.quantized->codes);
-    args.q_multiplier = MultiplierOf(spec_.multiplier);
-    args.q_scale = memory.Row<float>(spec_.quantized->scale, range.begin);
-    args.q_zero = memory.Row<std::int32_t>(spec_.quantized->zero_point, range.begin);
+  if (spec_.codes) {
+    const QuantizedMatrix& codes = spec_.codes->out;
+    args.q = memory.Row<std::uint8_t>(codes.codes, range.begin);
+    args.q_stride = memory.RowBytes(codes.codes);
+    args.q_multiplier = MultiplierOf(spec_.codes->multiplier);
+    args.q_scale = memory.Row<float>(codes.scale, range.begin);
+    args.q_zero = memory.Row<std::int32_t>(codes.zero_point, range.begin);
+    args.q_is_static = spec_.codes->fixed.has_value();
+    args.static_scale = spec_.codes->fixed.value_or(StaticScale()).scale;
+    args.static_zero = spec_.codes->fixed.value_or(StaticScale()).zero_point;
   }
   kernels_.run(args);
 }
 
 std::string LayerNormStep::Describe() const {
-  return fmt::format(
-      "{}layer norm{} {} [{}]", spec_.residual ? "add + " : "",
-      spec_.quantized ? (spec_.multiplier.num_elements() == 0 ? " + quantize" : " + scale + quantize") : "", spec_.name,
-      kernels::ToString(kernels_.isa));
+  return fmt::format("{}layer norm{} {} [{}]", spec_.residual ? "add + " : "", QuantizeNote(spec_.codes), spec_.name,
+                     kernels::ToString(kernels_.isa));
 }
 
 std::vector<BufferId> LayerNormStep::Reads() const {
@@ -143,8 +153,8 @@ std::vector<BufferId> LayerNormStep::Reads() const {
 
 std::vector<BufferId> LayerNormStep::Writes() const {
   std::vector<BufferId> writes = {spec_.out.buffer};
-  if (spec_.quantized) {
-    writes.insert(writes.end(), {spec_.quantized->codes, spec_.quantized->scale, spec_.quantized->zero_point});
+  if (spec_.codes) {
+    writes.insert(writes.end(), {spec_.codes->out.codes, spec_.codes->out.scale, spec_.codes->out.zero_point});
   }
   return writes;
 }
@@ -173,15 +183,15 @@ std::string QuantizeStep::Describe() const {
 namespace {
 
 // `rows` rows from `first`, all with one scale.
-kernels::QuantizeStaticArgs StaticArgs(const QuantizeSpec& spec, const Memory& memory, Range range, float scale,
-                                       std::int32_t zero_point) {
+kernels::QuantizeStaticArgs StaticArgs(const QuantizeSpec& spec, const Memory& memory, Range range,
+                                       const StaticScale& fixed) {
   return {.rows = range.size(),
           .cols = spec.x.width,
           .x = memory.Row(spec.x, range.begin),
           .x_stride = memory.Stride(spec.x),
           .multiplier = MultiplierOf(spec.multiplier),
-          .scale = scale,
-          .zero_point = zero_point,
+          .scale = fixed.scale,
+          .zero_point = fixed.zero_point,
           .q = memory.Row<std::uint8_t>(spec.out.codes, range.begin),
           .q_stride = memory.RowBytes(spec.out.codes),
           .row_scale = memory.Row<float>(spec.out.scale, range.begin),
@@ -206,15 +216,15 @@ Extremes ExtremesOf(const float* x, const float* multiplier, std::int64_t width,
 
 }  // namespace
 
-QuantizeStaticStep::QuantizeStaticStep(kernels::Isa isa, QuantizeSpec spec, float scale, std::int32_t zero_point)
-    : kernels_(kernels::GetQuantizeStatic(isa)), spec_(std::move(spec)), scale_(scale), zero_point_(zero_point) {}
+QuantizeStaticStep::QuantizeStaticStep(kernels::Isa isa, QuantizeSpec spec, StaticScale fixed)
+    : kernels_(kernels::GetQuantizeStatic(isa)), spec_(std::move(spec)), fixed_(fixed) {}
 
 void QuantizeStaticStep::Run(const Inputs&, const Memory& memory, const Work& work) const {
-  kernels_.run(StaticArgs(spec_, memory, RowsOf(work), scale_, zero_point_));
+  kernels_.run(StaticArgs(spec_, memory, RowsOf(work), fixed_));
 }
 
 std::string QuantizeStaticStep::Describe() const {
-  return fmt::format("{}quantize {} columns by {} [{}]", ScaleNote(spec_.multiplier), spec_.x.width, scale_,
+  return fmt::format("{}quantize {} columns by {} [{}]", ScaleNote(spec_.multiplier), spec_.x.width, fixed_.scale,
                      kernels::ToString(kernels_.isa));
 }
 
@@ -236,7 +246,7 @@ void QuantizeTextStep::RunTask(const Inputs& inputs, const Memory& memory, std::
   }
   if (extremes.finite && std::isfinite(extremes.hi - extremes.lo)) {
     const quant::QuantParams params = quant::AffineParams(extremes.lo, extremes.hi, DType::kU8);
-    kernels_.run(StaticArgs(spec_, memory, range, params.scale, params.zero_point));
+    kernels_.run(StaticArgs(spec_, memory, range, {params.scale, params.zero_point}));
     return;
   }
   for (std::int64_t row = range.begin; row < range.end; ++row) {
@@ -280,26 +290,50 @@ LinearU8S8Step::LinearU8S8Step(LinearSpec spec, QuantizedMatrix x, PackedS8 weig
 
 void LinearU8S8Step::Run(const Inputs&, const Memory& memory, const Work& work) const {
   const Range columns = Share(0, weights_.n, weights_.kernels->panel_columns(weights_.n), work.part, work.num_parts);
-  weights_.kernels->run({.m = work.end - work.begin,
-                         .n = weights_.n,
-                         .k = weights_.k,
-                         .a = memory.Row<std::uint8_t>(x_.codes, work.begin),
-                         .a_stride = memory.RowBytes(x_.codes),
-                         .a_scale = memory.Row<float>(x_.scale, work.begin),
-                         .a_zero = memory.Row<std::int32_t>(x_.zero_point, work.begin),
-                         .packed = weights_.weights.data(),
-                         .w_scale = weights_.scale.data(),
-                         .bias = weights_.bias.data(),
-                         .activation = spec_.activation,
-                         .out = memory.Row(spec_.out, work.begin),
-                         .out_stride = memory.Stride(spec_.out),
-                         .n_begin = columns.begin,
-                         .n_end = columns.end});
+  kernels::GemmU8S8Args args = {.m = work.end - work.begin,
+                                .n = weights_.n,
+                                .k = weights_.k,
+                                .a = memory.Row<std::uint8_t>(x_.codes, work.begin),
+                                .a_stride = memory.RowBytes(x_.codes),
+                                .a_scale = memory.Row<float>(x_.scale, work.begin),
+                                .a_zero = memory.Row<std::int32_t>(x_.zero_point, work.begin),
+                                .packed = weights_.weights.data(),
+                                .w_scale = weights_.scale.data(),
+                                .bias = weights_.bias.data(),
+                                .activation = spec_.activation,
+                                .n_begin = columns.begin,
+                                .n_end = columns.end};
+  if (spec_.codes) {
+    args.q = memory.Row<std::uint8_t>(spec_.codes->out.codes, work.begin);
+    args.q_stride = memory.RowBytes(spec_.codes->out.codes);
+    args.q_multiplier = MultiplierOf(spec_.codes->multiplier);
+    args.q_scale = spec_.codes->fixed->scale;
+    args.q_zero = spec_.codes->fixed->zero_point;
+    WriteRowScales(memory, work);
+  } else {
+    args.out = memory.Row(spec_.out, work.begin);
+    args.out_stride = memory.Stride(spec_.out);
+  }
+  weights_.kernels->run(args);
+}
+
+// A row is NaN if its input is: the planner has made sure that nothing else gives NaN.
+void LinearU8S8Step::WriteRowScales(const Memory& memory, const Work& work) const {
+  for (std::int64_t row = work.begin; work.part == 0 && row < work.end; ++row) {
+    const float x_scale = *memory.Row<float>(x_.scale, row);
+    const bool is_nan = std::isnan(x_scale);
+    *memory.Row<float>(spec_.codes->out.scale, row) = is_nan ? x_scale : spec_.codes->fixed->scale;
+    *memory.Row<std::int32_t>(spec_.codes->out.zero_point, row) = is_nan ? 0 : spec_.codes->fixed->zero_point;
+  }
+}
+
+std::vector<BufferId> LinearU8S8Step::Writes() const {
+  return spec_.codes ? BuffersOf(spec_.codes->out) : std::vector{spec_.out.buffer};
 }
 
 std::string LinearU8S8Step::Describe() const {
-  return fmt::format("linear u8s8 {} x {}{} {} [{}]", weights_.k, weights_.n, NameOf(spec_.activation), spec_.name,
-                     kernels::ToString(weights_.kernels->isa));
+  return fmt::format("linear u8s8 {} x {}{}{} {} [{}]", weights_.k, weights_.n, NameOf(spec_.activation),
+                     QuantizeNote(spec_.codes), spec_.name, kernels::ToString(weights_.kernels->isa));
 }
 
 LinearF32Step::LinearF32Step(LinearSpec spec, Matrix x, PackedF32 weights)

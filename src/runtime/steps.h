@@ -45,6 +45,19 @@ class EmbeddingStep final : public Step {
   Matrix out_;
 };
 
+// One scale for all rows, known before.
+struct StaticScale {
+  float scale = 1;
+  std::int32_t zero_point = 0;  // of u8
+};
+
+// The codes that a step also writes, or writes instead of its f32 rows: of the rows times a factor a column.
+struct CodesSpec {
+  QuantizedMatrix out;
+  Tensor multiplier;                 // f32 [width]; no data: none
+  std::optional<StaticScale> fixed;  // none: each row has a scale of its own
+};
+
 struct LayerNormSpec {
   std::string name;
   Rows rows = Rows::kTokens;
@@ -53,8 +66,7 @@ struct LayerNormSpec {
   Tensor gamma, beta;  // f32 [width]
   float epsilon = 0;
   Matrix out;
-  std::optional<QuantizedMatrix> quantized;  // by row
-  Tensor multiplier;                         // f32 [width], of what is quantized; no data: none
+  std::optional<CodesSpec> codes;  // beside the rows
 };
 
 class LayerNormStep final : public Step {
@@ -97,7 +109,7 @@ class QuantizeStep final : public Step {
 // All rows with one scale, known before.
 class QuantizeStaticStep final : public Step {
  public:
-  QuantizeStaticStep(kernels::Isa isa, QuantizeSpec spec, float scale, std::int32_t zero_point);
+  QuantizeStaticStep(kernels::Isa isa, QuantizeSpec spec, StaticScale fixed);
   void Run(const Inputs& inputs, const Memory& memory, const Work& work) const override;
   std::string Describe() const override;
   std::vector<BufferId> Reads() const override { return {spec_.x.buffer}; }
@@ -107,8 +119,7 @@ class QuantizeStaticStep final : public Step {
  private:
   const kernels::QuantizeStaticKernels& kernels_;
   QuantizeSpec spec_;
-  float scale_;
-  std::int32_t zero_point_;  // of u8
+  StaticScale fixed_;
 };
 
 // The rows of a text with one scale, found first: a task is a text.
@@ -168,6 +179,7 @@ struct LinearSpec {
   Rows rows = Rows::kTokens;
   kernels::Activation activation = kernels::Activation::kNone;
   Matrix out;
+  std::optional<CodesSpec> codes;  // instead of the rows; static only, LinearU8S8Step only
 };
 
 class LinearU8S8Step final : public Step {
@@ -176,10 +188,12 @@ class LinearU8S8Step final : public Step {
   void Run(const Inputs& inputs, const Memory& memory, const Work& work) const override;
   std::string Describe() const override;
   std::vector<BufferId> Reads() const override { return BuffersOf(x_); }
-  std::vector<BufferId> Writes() const override { return {spec_.out.buffer}; }
+  std::vector<BufferId> Writes() const override;
   Rows rows() const override { return spec_.rows; }
 
  private:
+  void WriteRowScales(const Memory& memory, const Work& work) const;
+
   LinearSpec spec_;
   QuantizedMatrix x_;
   PackedS8 weights_;

@@ -11,14 +11,17 @@ constexpr float kSqrtHalf = std::numbers::sqrt2_v<float> / 2;
 constexpr float kSqrtTwoOverPi = 0.7978845608F;
 constexpr float kGeluCubic = 0.044715F;
 
+// GELU rounds to -0 from here on down; its formulas would make NaN of -infinity.
+constexpr float kGeluLeast = -20;
+
 float Apply(Activation activation, float x) noexcept {
   switch (activation) {
     case Activation::kNone:
       return x;
     case Activation::kGeluErf:
-      return 0.5F * x * std::erfc(-x * kSqrtHalf);
+      return x < kGeluLeast ? -0.0F : 0.5F * x * std::erfc(-x * kSqrtHalf);
     case Activation::kGeluTanh:
-      return 0.5F * x * (1 + std::tanh(kSqrtTwoOverPi * (x + kGeluCubic * x * x * x)));
+      return x < kGeluLeast ? -0.0F : 0.5F * x * (1 + std::tanh(kSqrtTwoOverPi * (x + kGeluCubic * x * x * x)));
     case Activation::kRelu:
       return x < 0 ? 0 : x;  // so written, NaN stays NaN
     case Activation::kTanh:

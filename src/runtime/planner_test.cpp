@@ -1,0 +1,139 @@
+// What the planner moves and fuses: the answers are the same bits as without.
+
+#include <cstring>
+#include <random>
+#include <regex>
+
+#include <gtest/gtest.h>
+
+#include "kernels/isa.h"
+#include "laconic/error.h"
+#include "laconic/model.h"
+#include "passes/layer_selection.h"
+#include "passes/quantize/int8.h"
+#include "passes/quantize/linear_groups.h"
+#include "runtime/tap.h"
+
+namespace laconic::runtime {
+namespace {
+
+enum class Precision : std::uint8_t { kFloat, kDynamic, kStatic, kSmoothedStatic };
+
+Graph Load(const std::string& name, Precision precision) {
+  const Graph graph = Model::Load("tests/data/" + name).graph();
+  if (precision == Precision::kFloat) {
+    return graph;
+  }
+  const std::vector<std::string> names = passes::SelectLayers(graph, {});
+  const std::set<std::string> layers(names.begin(), names.end());
+  if (precision == Precision::kDynamic) {
+    return passes::QuantizeInt8(graph, layers);
+  }
+  passes::ActivationConfig activations = {passes::Activations::kStatic, {}};
+  passes::CalibratedRounding rounding;
+  for (const passes::LinearGroup& group : passes::GroupLinears(graph, layers)) {
+    for (const ValueId input : group.inputs) {
+      activations.ranges[graph.value(input).name] = quant::AffineParams(-1.7F, 2.1F, DType::kU8);
+      if (precision == Precision::kSmoothedStatic) {
+        const std::vector<float> factors(static_cast<std::size_t>(group.width), 0.8F);
+        rounding.inv_smooth[input] = Tensor::FromValues<float>({group.width}, factors);
+      }
+    }
+  }
+  return passes::QuantizeInt8(graph, layers, activations, {.rounding = &rounding}, {});
+}
+
+std::vector<Encoding> RandomTexts(int count, std::uint64_t seed) {
+  std::mt19937_64 random(seed);
+  std::vector<Encoding> texts(static_cast<std::size_t>(count));
+  for (Encoding& text : texts) {
+    text.ids.resize(1 + random() % 90);
+    for (std::int32_t& id : text.ids) {
+      id = static_cast<std::int32_t>(random() % 100);
+    }
+  }
+  return texts;
+}
+
+// What the first Gather of a token reads: the encoder's answer.
+std::string LastHidden(const Graph& graph) {
+  for (const Node& node : graph.nodes()) {
+    if (node.op == "Gather" && IntAttribute(node, "axis") == 1) {
+      return graph.value(node.inputs[0]).name;
+    }
+  }
+  return "";
+}
+
+class Nobody final : public TapSink {
+ public:
+  void TakeRows(const TapRows& rows) noexcept override { are_tokens = rows.rows == Rows::kTokens; }
+  bool are_tokens = false;
+};
+
+bool SameBits(const std::vector<float>& a, const std::vector<float>& b) {
+  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
+}
+
+// Texts alone and in batches, with several numbers of threads.
+void ExpectSameAnswers(const std::shared_ptr<const CompiledModel>& plain,
+                       const std::shared_ptr<const CompiledModel>& model) {
+  for (const int count : {1, 2, 9}) {
+    const std::vector<Encoding> texts = RandomTexts(count, 5);
+    const std::vector<float> expected = Session(plain, 1).Run(texts);
+    for (const int threads : {1, 2, 3}) {
+      EXPECT_TRUE(SameBits(Session(model, threads).Run(texts), expected))
+          << count << " texts, " << threads << " threads";
+    }
+  }
+}
+
+class PlannerTest : public ::testing::TestWithParam<std::tuple<const char*, Precision>> {};
+
+TEST_P(PlannerTest, FirstTokensGiveTheSameAnswersAlone) {
+  const auto [name, precision] = GetParam();
+  const Graph graph = Load(name, precision);
+  const std::vector<std::string> hidden = {LastHidden(graph)};
+  Nobody nobody;
+  const auto whole = CompileTapped(graph, hidden, &nobody);  // keeps all rows
+  const auto alone = CompileTapped(graph, {}, nullptr);
+  EXPECT_EQ(whole->PlanText().find("attention of first tokens"), std::string::npos);
+  EXPECT_NE(alone->PlanText().find("attention of first tokens"), std::string::npos) << alone->PlanText();
+  ExpectSameAnswers(whole, alone);
+  EXPECT_TRUE(nobody.are_tokens);
+}
+
+// A tap on every value keeps activations, sums and quantizers apart from the layers before them.
+TEST_P(PlannerTest, FusedStepsGiveTheSameAnswers) {
+  const auto [name, precision] = GetParam();
+  const Graph graph = Load(name, precision);
+  Nobody nobody;
+  const auto apart = CompileTapped(graph, TappableValues(graph), &nobody);
+  const auto fused = CompileTapped(graph, {}, nullptr);
+  ExpectSameAnswers(apart, fused);
+  const std::string plan = fused->PlanText();
+  const auto has = [&](const char* pattern) { return std::regex_search(plan, std::regex(pattern)); };
+  EXPECT_EQ(has("gelu( .tanh.)? \\+ quantize by"), precision == Precision::kStatic) << plan;
+  EXPECT_EQ(has("gelu.* \\+ scale \\+ quantize by"), precision == Precision::kSmoothedStatic) << plan;
+  EXPECT_EQ(apart->PlanText().find("gelu + "), std::string::npos) << apart->PlanText();
+}
+
+INSTANTIATE_TEST_SUITE_P(Models, PlannerTest,
+                         ::testing::Combine(::testing::Values("tiny_bert", "tiny_electra", "tiny_distilbert",
+                                                              "tiny_roberta", "tiny_xlm_roberta", "tiny_albert"),
+                                            ::testing::Values(Precision::kFloat, Precision::kDynamic,
+                                                              Precision::kStatic, Precision::kSmoothedStatic)));
+
+}  // namespace
+}  // namespace laconic::runtime
+
+int main(int argc, char** argv) {
+  ::testing::InitGoogleTest(&argc, argv);
+  try {
+    laconic::kernels::ActiveIsa();
+  } catch (const laconic::Error& error) {
+    std::printf("skipped: %s\n", error.what());
+    return 77;
+  }
+  return RUN_ALL_TESTS();
+}
