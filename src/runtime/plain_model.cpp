@@ -34,7 +34,9 @@ bool IsAnswer(const Tensor& tensor) {
 
 }  // namespace
 
-PlainModel::PlainModel(Graph graph, std::string reason) : graph_(std::move(graph)), reason_(std::move(reason)) {
+PlainModel::PlainModel(Graph graph, std::string reason, std::span<const std::string> taps, TapSink* sink)
+    : graph_(std::move(graph)), reason_(std::move(reason)), sink_(sink) {
+  std::ranges::transform(taps, std::back_inserter(taps_), [&](const auto& name) { return *graph_.FindValue(name); });
   CheckInputs();
   Fold();
   FindNumIds();
@@ -142,7 +144,41 @@ std::map<ValueId, Tensor> PlainModel::MakeInputs(const Encoding& encoding) const
   return inputs;
 }
 
-std::vector<float> PlainModel::RunOne(const Encoding& encoding) const {
+void PlainModel::HandOver(std::size_t tap, const Tensor& rows, std::int64_t text, std::int64_t first_token,
+                          std::int64_t num_tokens) const {
+  const Shape& shape = rows.shape();
+  const ValueType& type = graph_.value(taps_[tap]).type;
+  const bool of_tokens = shape.size() == 3;
+  if (rows.dtype() != DType::kF32 || (of_tokens ? shape[1] != num_tokens : shape.size() != 2) || shape[0] != 1 ||
+      shape.back() != type.shape.back().size) {
+    Fail(ErrorCode::kUnsupported, "'", graph_.value(taps_[tap]).name, "' cannot be tapped: of one text of ", num_tokens,
+         " tokens it is ", ToString(rows.dtype()), ToString(shape));
+  }
+  sink_->TakeRows({.value = tap,
+                   .rows = of_tokens ? Rows::kTokens : Rows::kTexts,
+                   .first_row = of_tokens ? first_token : text,
+                   .num_rows = of_tokens ? num_tokens : 1,
+                   .width = shape.back(),
+                   .data = rows.data_as<float>(),
+                   .stride = shape.back()});
+}
+
+std::vector<float> PlainModel::RunOne(const Encoding& encoding, std::int64_t text, std::int64_t first_token) const {
+  std::vector<ValueId> wanted = {output_};
+  wanted.insert(wanted.end(), taps_.begin(), taps_.end());
+  const std::vector<Tensor> results = Interpret(graph_, MakeInputs(encoding), wanted);
+  const Tensor answer = results[0].Contiguous();
+  if (!IsAnswer(answer) || answer.shape()[1] != output_width_) {
+    Fail(ErrorCode::kUnsupported, "output '", graph_.value(output_).name, "': expected f32[1, ", output_width_,
+         "], as for a text of zeros, got ", ToString(answer.dtype()), ToString(answer.shape()));
+  }
+  for (std::size_t tap = 0; tap < taps_.size(); ++tap) {
+    HandOver(tap, results[tap + 1].Contiguous(), text, first_token, static_cast<std::int64_t>(encoding.ids.size()));
+  }
+  return {answer.values<float>().begin(), answer.values<float>().end()};
+}
+
+void PlainModel::Check(const Encoding& encoding) const {
   if (encoding.ids.empty()) {
     Fail(ErrorCode::kInvalidArgument, "expected at least 1 token, got 0");
   }
@@ -155,23 +191,27 @@ std::vector<float> PlainModel::RunOne(const Encoding& encoding) const {
       Fail(ErrorCode::kInvalidArgument, "token id ", id, " is outside 0 to ", num_ids_ - 1);
     }
   }
-  const std::array wanted = {output_};
-  const Tensor answer = Interpret(graph_, MakeInputs(encoding), wanted)[0].Contiguous();
-  if (!IsAnswer(answer) || answer.shape()[1] != output_width_) {
-    Fail(ErrorCode::kUnsupported, "output '", graph_.value(output_).name, "': expected f32[1, ", output_width_,
-         "], as for a text of zeros, got ", ToString(answer.dtype()), ToString(answer.shape()));
-  }
-  return {answer.values<float>().begin(), answer.values<float>().end()};
 }
 
 std::vector<float> PlainModel::Run(std::span<const Encoding> batch, ThreadPool* pool) const {
+  const auto frame = [](std::size_t text) { return [text] { return fmt::format("text {} of the batch", text); }; };
+  std::vector<std::int64_t> starts = {0};
+  for (std::size_t text = 0; text < batch.size(); ++text) {
+    WithFrame(frame(text), [&] { Check(batch[text]); });
+    starts.push_back(starts.back() + static_cast<std::int64_t>(batch[text].ids.size()));
+  }
+  if (batch.empty()) {
+    return {};
+  }
+  if (sink_ != nullptr) {
+    sink_->BeginBatch({starts});
+  }
   std::vector<std::vector<float>> rows(batch.size());
   std::vector<std::exception_ptr> errors(batch.size());
   pool->Run(static_cast<std::int64_t>(batch.size()), [&](std::int64_t task, int) {
     const auto text = static_cast<std::size_t>(task);
     try {
-      rows[text] =
-          WithFrame([&] { return fmt::format("text {} of the batch", text); }, [&] { return RunOne(batch[text]); });
+      rows[text] = WithFrame(frame(text), [&] { return RunOne(batch[text], task, starts[text]); });
     } catch (...) {
       errors[text] = std::current_exception();
     }
@@ -182,6 +222,9 @@ std::vector<float> PlainModel::Run(std::span<const Encoding> batch, ThreadPool* 
       std::rethrow_exception(errors[text]);
     }
     output.insert(output.end(), rows[text].begin(), rows[text].end());
+  }
+  if (sink_ != nullptr) {
+    sink_->EndBatch();
   }
   return output;
 }

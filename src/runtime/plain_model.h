@@ -12,6 +12,7 @@
 #include "graph/graph.h"
 #include "interpreter/interpreter.h"
 #include "laconic/tokenizer.h"
+#include "runtime/tap.h"
 
 namespace laconic::runtime {
 
@@ -22,7 +23,8 @@ class PlainModel {
   // here, once, up to kMaxFoldedBytes a value; so is one text of zeros, to know the answer's width and that the graph
   // runs. `reason`: why there is no plan. Errors: kUnsupported for other inputs, and where no output is an answer,
   // naming it; the interpreter's.
-  PlainModel(Graph graph, std::string reason);
+  // `taps` are names of values for `sink` (tap.h): f32 [1, tokens, width] or [1, width] for one text, of fixed width.
+  PlainModel(Graph graph, std::string reason, std::span<const std::string> taps = {}, TapSink* sink = nullptr);
 
   // One row of output_width() values a text. Errors: kInvalidArgument naming the text; the interpreter's.
   std::vector<float> Run(std::span<const Encoding> batch, ThreadPool* pool) const;
@@ -38,10 +40,16 @@ class PlainModel {
   void FindNumIds();
   void ChooseOutput();
   std::map<ValueId, Tensor> MakeInputs(const Encoding& encoding) const;
-  std::vector<float> RunOne(const Encoding& encoding) const;
+  void Check(const Encoding& encoding) const;
+  // The answer for text number `text` of a batch, whose tokens start there at `first_token`.
+  std::vector<float> RunOne(const Encoding& encoding, std::int64_t text, std::int64_t first_token) const;
+  void HandOver(std::size_t tap, const Tensor& rows, std::int64_t text, std::int64_t first_token,
+                std::int64_t num_tokens) const;
 
   Graph graph_;
   std::string reason_;
+  std::vector<ValueId> taps_;
+  TapSink* sink_ = nullptr;
   std::map<ValueId, Tensor> folded_;
   ValueId output_ = kNoValue;
   std::int64_t output_width_ = 0;

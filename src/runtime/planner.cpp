@@ -56,6 +56,15 @@ bool IsTappable(const Graph& graph, ValueId value) {
   if (producer == nullptr || type.dtype != DType::kF32 || !(type.has_rank(2) || type.has_rank(3))) {
     return false;
   }
+  // Of a graph that runs op by op other things than rows of a text or token may be matrices: positions, masks.
+  const std::optional<ValueId> ids = graph.FindValue("input_ids");
+  const ValueType ids_type = ids ? graph.value(*ids).type : ValueType();
+  const auto is_as_ids = [&](std::size_t axis) {
+    return !ids_type.has_rank(2) || type.shape[axis] == ids_type.shape[axis];
+  };
+  if (!type.shape.back().is_fixed() || !is_as_ids(0) || (type.has_rank(3) && !is_as_ids(1))) {
+    return false;
+  }
   const bool is_stored_weight = (producer->op == "DequantizeLinear" || producer->op == "Cast") &&
                                 graph.FindInitializer(producer->inputs[0]) != nullptr;
   return !is_stored_weight;

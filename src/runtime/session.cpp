@@ -70,10 +70,10 @@ std::shared_ptr<const CompiledModel> runtime::CompileTapped(const Graph& graph, 
   try {
     impl->plan = runtime::MakePlan(KeepReadRows(graph, values), isa, values, sink, options.saturating);
   } catch (const Error& error) {
-    if (error.code() != ErrorCode::kUnsupported || !values.empty()) {
+    if (error.code() != ErrorCode::kUnsupported) {
       throw;
     }
-    impl->plain.emplace(graph, error.what());
+    impl->plain.emplace(graph, error.what(), values, sink);
   }
   const std::int64_t positions = impl->plan.max_positions;
   impl->max_length = positions > 0 ? positions : std::numeric_limits<std::int64_t>::max();

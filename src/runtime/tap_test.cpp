@@ -170,6 +170,46 @@ TEST(TapTest, KeepsFusionsThatNobodyLooksInside) {
   EXPECT_NE(plan.find("tap bert.encoder.layer.1.attention.self.attention\n"), std::string::npos) << plan;
 }
 
+// The model's own graph with one op more, for which there is no plan: the same rows as from the kernels.
+TEST(TapTest, HandsOverWhatRunsOpByOp) {
+  const Graph graph = Load("tiny_bert", false);
+  Graph general;
+  GraphCopier copy(graph, &general);
+  for (const Node& node : graph.nodes()) {
+    copy.CopyNode(node);
+  }
+  general.AddOutput(general.AddNode("Identity", "same", {copy(graph.outputs()[0])}));
+  std::vector<std::string> values = TappableValues(general);
+  EXPECT_EQ(values.back(), "same");
+  values.pop_back();
+  EXPECT_EQ(values, TappableValues(graph));
+  Gatherer expected(values.size());
+  Gatherer got(values.size());
+  const auto plain = CompileTapped(general, values, &got);
+  EXPECT_NE(plain->PlanText().find("op by op"), std::string::npos);
+  const std::vector<Encoding> texts = RandomTexts(5, 4);
+  Session(CompileTapped(graph, values, &expected), 1).Run(texts);
+  const std::vector<float> answers = Session(CompileTapped(general, {}, nullptr), 1).Run(texts);
+  for (const int threads : {1, 3}) {
+    EXPECT_TRUE(SameBits(Session(plain, threads).Run(texts), answers));
+    EXPECT_TRUE(got.is_once);
+    EXPECT_EQ(got.num_batches, threads == 1 ? 1 : 2);
+    EXPECT_EQ(got.starts, expected.starts);
+    EXPECT_EQ(got.rows, expected.rows);
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      ASSERT_EQ(got.values[i].size(), expected.values[i].size()) << values[i];
+      for (const auto& [row, wanted] : expected.values[i]) {
+        ASSERT_EQ(got.values[i].at(row).size(), wanted.size()) << values[i];
+        for (std::size_t k = 0; k < wanted.size(); ++k) {
+          // As the answers (plain_model_test): sums in another order, amplified by random layers.
+          EXPECT_NEAR(got.values[i].at(row)[k], wanted[k], 5e-5) << values[i] << ", row " << row;
+        }
+      }
+    }
+  }
+  EXPECT_TRUE(Session(plain, 1).Run({}).empty());
+}
+
 TEST(TapTest, RefusesWhatHasNoRows) {
   const Graph graph = Load("tiny_bert", true);
   for (const std::string name : {"nobody", "input_ids", "bert.pooler.dense.weight", "bert.pooler.dense.bias"}) {
