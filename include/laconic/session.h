@@ -34,6 +34,8 @@ class CompiledModel {
   std::int64_t max_length() const noexcept;    // tokens a text may have
   std::int64_t memory_bytes() const noexcept;  // weights as they are held: packed, tables, vectors
   std::string isa() const;                     // the level that runs
+  // Errors: kInvalidArgument for a text that is empty, longer than max_length() or has ids out of range.
+  void Check(const Encoding& text) const;
   std::string PlanText() const;                // the steps, one a line
 
   struct Impl;
@@ -58,6 +60,11 @@ class Session {
   // Errors: kInvalidArgument for an encoding that is empty, longer than max_length() or has ids out of range, naming
   // the text; kResource.
   std::vector<float> Run(std::span<const Encoding> batch);
+  // The same into `out`, which holds batch.size() * output_width() values. Allocates nothing once batches as large have
+  // been run (unless the model runs op by op). Errors: as above; kInvalidArgument for another size of `out`.
+  void Run(std::span<const Encoding> batch, std::span<float> out);
+
+  const CompiledModel& model() const noexcept;
 
  private:
   struct Impl;

@@ -2,10 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
-#include <condition_variable>
-#include <fstream>
-#include <mutex>
-#include <string>
+#include <cmath>
 #include <system_error>
 #include <thread>
 #include <vector>
@@ -13,6 +10,7 @@
 #include <immintrin.h>
 #include <sched.h>
 
+#include "base/cgroup.h"
 #include "laconic/error.h"
 
 namespace laconic {
@@ -21,17 +19,14 @@ namespace {
 constexpr int kMaxThreads = 1024;
 // About 50 us: longer than the gaps between the steps of one inference, shorter than a scheduler's time slice.
 constexpr int kSpins = 2000;
+constexpr std::uint64_t kTaskMask = 0xffff'ffff;
 
-// cgroup v2's "quota period", or a large number where there is no quota.
-double CgroupCpus() {
-  std::ifstream file("/sys/fs/cgroup/cpu.max");
-  std::string quota;
-  double period = 0;
-  if (!(file >> quota >> period) || quota == "max" || period <= 0) {
-    return kMaxThreads;
-  }
-  return std::strtod(quota.c_str(), nullptr) / period;
+// Tasks that nobody has taken, in the low half; the number of the region in the high half, so that a thread that was
+// held up between a look and its claim cannot take a task of another region.
+std::uint64_t Ticket(std::uint64_t region, std::int64_t tasks) {
+  return (region << 32) | static_cast<std::uint64_t>(tasks);
 }
+std::int64_t TasksLeft(std::uint64_t ticket) { return static_cast<std::int64_t>(ticket & kTaskMask); }
 
 }  // namespace
 
@@ -42,70 +37,74 @@ int AvailableThreads() {
   if (::sched_getaffinity(0, sizeof(set), &set) == 0) {
     cpus = CPU_COUNT(&set);
   }
-  const double quota = CgroupCpus();
-  if (quota < cpus) {
-    cpus = static_cast<int>(quota + 0.999);
+  if (const std::optional<double> limit = CgroupCpuLimit(); limit && *limit < cpus) {
+    cpus = static_cast<int>(std::ceil(*limit));
   }
   return std::clamp(cpus, 1, kMaxThreads);
 }
 
 struct ThreadPool::State {
   ~State() {  // here, so that threads are joined too where the next one could not be started
-    stop.store(true, std::memory_order_release);
-    Announce();
+    stop.store(true, std::memory_order_relaxed);
+    WakeSleepers();
     for (std::thread& thread : threads) {
       thread.join();
     }
   }
 
   std::vector<std::thread> threads;
-  std::mutex mutex;
-  std::condition_variable wake;
-  std::atomic<std::uint64_t> epoch{0};  // one more for each region
+  // Each on a cache line of its own: the first is polled while the second counts down.
+  alignas(64) std::atomic<std::uint64_t> ticket{0};
+  alignas(64) std::atomic<std::int64_t> unfinished{0};  // tasks of this region
+  std::atomic<const Region*> region{nullptr};
+  alignas(64) std::atomic<std::uint32_t> wake_ups{0};  // what sleepers wait on: one more for each region
   std::atomic<bool> stop{false};
-  std::atomic<int> running{0};
-  std::atomic<std::int64_t> next_task{0};
-  std::int64_t num_tasks = 0;
-  const std::function<void(std::int64_t, int)>* body = nullptr;
 
+  // Takes tasks of the region there is until none is left. A worker that comes late finds none, and nobody waits for
+  // it.
   void Work(int thread) {
-    for (std::int64_t task; (task = next_task.fetch_add(1, std::memory_order_relaxed)) < num_tasks;) {
-      (*body)(task, thread);
+    std::uint64_t seen = ticket.load(std::memory_order_acquire);
+    while (TasksLeft(seen) > 0) {
+      const Region* const current = region.load(std::memory_order_relaxed);  // lives as long as a task is unfinished
+      if (ticket.compare_exchange_weak(seen, seen - 1, std::memory_order_acq_rel, std::memory_order_acquire)) {
+        current->call(current->body, TasksLeft(seen) - 1, thread);
+        unfinished.fetch_sub(1, std::memory_order_release);
+        seen = ticket.load(std::memory_order_acquire);
+      }
     }
   }
 
-  // Spins a moment, then sleeps, until the epoch differs from `seen`.
-  std::uint64_t WaitForRegion(std::uint64_t seen) {
-    for (int i = 0; i < kSpins; ++i) {
-      const std::uint64_t now = epoch.load(std::memory_order_acquire);
-      if (now != seen) {
-        return now;
+  // Spins a moment, then sleeps, until there are tasks or the pool stops.
+  void WaitForTasks() {
+    const auto is_idle = [&] {
+      return TasksLeft(ticket.load(std::memory_order_acquire)) == 0 && !stop.load(std::memory_order_relaxed);
+    };
+    for (int spins = 0; spins < kSpins; ++spins) {
+      if (!is_idle()) {
+        return;
       }
       _mm_pause();
     }
-    std::unique_lock lock(mutex);
-    wake.wait(lock, [&] { return epoch.load(std::memory_order_acquire) != seen; });
-    return epoch.load(std::memory_order_acquire);
+    while (true) {
+      const std::uint32_t seen = wake_ups.load(std::memory_order_acquire);
+      if (!is_idle()) {
+        return;
+      }
+      wake_ups.wait(seen, std::memory_order_acquire);
+    }
   }
 
   void ThreadMain(int thread) {
-    std::uint64_t seen = 0;
-    while (true) {
-      seen = WaitForRegion(seen);
-      if (stop.load(std::memory_order_acquire)) {
-        return;
-      }
+    while (!stop.load(std::memory_order_relaxed)) {
       Work(thread);
-      running.fetch_sub(1, std::memory_order_release);
+      WaitForTasks();
     }
   }
 
-  void Announce() {
-    {
-      const std::lock_guard lock(mutex);
-      epoch.fetch_add(1, std::memory_order_release);
-    }
-    wake.notify_all();
+  // A system call only if somebody sleeps.
+  void WakeSleepers() {
+    wake_ups.fetch_add(1, std::memory_order_release);
+    wake_ups.notify_all();
   }
 };
 
@@ -126,21 +125,21 @@ ThreadPool::~ThreadPool() = default;
 
 int ThreadPool::num_threads() const noexcept { return static_cast<int>(state_->threads.size()) + 1; }
 
-void ThreadPool::Run(std::int64_t num_tasks, const std::function<void(std::int64_t task, int thread)>& body) {
+void ThreadPool::RunRegion(std::int64_t num_tasks, const Region& region) {
   State& state = *state_;
   if (state.threads.empty() || num_tasks <= 1) {
     for (std::int64_t task = 0; task < num_tasks; ++task) {
-      body(task, 0);
+      region.call(region.body, task, 0);
     }
     return;
   }
-  state.body = &body;
-  state.num_tasks = num_tasks;
-  state.next_task.store(0, std::memory_order_relaxed);
-  state.running.store(static_cast<int>(state.threads.size()), std::memory_order_relaxed);
-  state.Announce();
+  state.region.store(&region, std::memory_order_relaxed);
+  state.unfinished.store(num_tasks, std::memory_order_relaxed);
+  const std::uint64_t number = (state.ticket.load(std::memory_order_relaxed) >> 32) + 1;
+  state.ticket.store(Ticket(number, num_tasks), std::memory_order_release);
+  state.WakeSleepers();
   state.Work(0);
-  for (int spins = 0; state.running.load(std::memory_order_acquire) > 0; ++spins) {
+  for (int spins = 0; state.unfinished.load(std::memory_order_acquire) > 0; ++spins) {
     if (spins < kSpins) {
       _mm_pause();
     } else {

@@ -2,12 +2,11 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <memory>
 
 namespace laconic {
 
-// Threads this process may use: the affinity mask, lowered by a cgroup CPU quota (rounded up). At least 1.
+// Threads this process may use: the affinity mask, lowered by a control group's CPU quota (rounded up). At least 1.
 int AvailableThreads();
 
 class ThreadPool {
@@ -20,13 +19,24 @@ class ThreadPool {
 
   int num_threads() const noexcept;
 
-  // Calls body(task, thread) for every task in [0, num_tasks), each once, on up to num_threads() threads, the caller
-  // among them; returns when all are done. `thread` in [0, num_threads()) tells which scratch space is the caller's
-  // own. `body` must not throw. One caller at a time.
-  void Run(std::int64_t num_tasks, const std::function<void(std::int64_t task, int thread)>& body);
+  // Calls body(task, thread) for every task in [0, num_tasks), each once, in no stated order, on up to num_threads()
+  // threads, the caller among them; returns when all are done. `thread` in [0, num_threads()) tells which scratch space
+  // is the caller's own. `body` must not throw. Allocates nothing. One caller at a time; num_tasks < 2^32.
+  template <typename Body>
+  void Run(std::int64_t num_tasks, const Body& body) {
+    RunRegion(num_tasks, {&body, [](const void* self, std::int64_t task, int thread) {
+                            (*static_cast<const Body*>(self))(task, thread);
+                          }});
+  }
 
  private:
+  struct Region {
+    const void* body;
+    void (*call)(const void* body, std::int64_t task, int thread);
+  };
   struct State;
+  void RunRegion(std::int64_t num_tasks, const Region& region);
+
   std::unique_ptr<State> state_;
 };
 

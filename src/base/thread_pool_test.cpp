@@ -38,6 +38,22 @@ TEST(ThreadPoolTest, WakesAfterSleeping) {
   }
 }
 
+// More threads than CPUs and hardly any work: workers come late, when their region is over and the next has begun.
+TEST(ThreadPoolTest, LateWorkersTakeNothingOfAnotherRegion) {
+  const auto serve = [] {
+    ThreadPool pool(5);
+    for (std::int64_t round = 0; round < 3000; ++round) {
+      const std::int64_t num_tasks = 2 + round % 4;
+      std::vector<std::int64_t> seen(static_cast<std::size_t>(num_tasks));  // gone when Run is over
+      pool.Run(num_tasks, [&](std::int64_t task, int) { seen[static_cast<std::size_t>(task)] += round; });
+      ASSERT_EQ(seen, std::vector<std::int64_t>(seen.size(), round));
+    }
+  };
+  std::thread other(serve);
+  serve();
+  other.join();
+}
+
 TEST(ThreadPoolTest, RefusesZeroThreads) {
   EXPECT_THROW(ThreadPool(0), Error);
   EXPECT_GE(AvailableThreads(), 1);

@@ -59,24 +59,26 @@ class Memory {
   struct Place {
     std::byte* data = nullptr;
     std::int64_t row_bytes = 0;
-    std::int64_t first_row = 0;  // the row that `data` holds first
+    bool is_chunk = false;  // holds the rows of one chunk only
   };
-  explicit Memory(std::vector<Place> places) : places_(std::move(places)) {}
+  std::vector<Place>& places() noexcept { return places_; }
+  // The row that places of one chunk hold first.
+  void StartChunk(std::int64_t first_row) noexcept { first_row_ = first_row; }
 
   template <typename T>
   T* Row(BufferId buffer, std::int64_t row) const {
     const Place& place = places_[static_cast<std::size_t>(buffer)];
-    return reinterpret_cast<T*>(place.data + (row - place.first_row) * place.row_bytes);
+    return reinterpret_cast<T*>(place.data + (row - (place.is_chunk ? first_row_ : 0)) * place.row_bytes);
   }
   float* Row(const Matrix& matrix, std::int64_t row) const { return Row<float>(matrix.buffer, row) + matrix.column; }
   std::int64_t Stride(const Matrix& matrix) const {
     return places_[static_cast<std::size_t>(matrix.buffer)].row_bytes / static_cast<std::int64_t>(sizeof(float));
   }
   std::int64_t RowBytes(BufferId buffer) const { return places_[static_cast<std::size_t>(buffer)].row_bytes; }
-  std::vector<Place>& places() noexcept { return places_; }
 
  private:
   std::vector<Place> places_;
+  std::int64_t first_row_ = 0;
 };
 
 // A part of a step's work: rows begin … end - 1 and of those the share `part` of `num_parts`, which a step may cut by

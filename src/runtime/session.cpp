@@ -43,6 +43,15 @@ Graph KeepReadRows(const Graph& graph, std::span<const std::string> tapped) {
   return passes::KeepReadRows(graph, kept);
 }
 
+// `limit`: rows of the table that they look into; 0: there is none.
+void CheckIds(std::string_view what, std::span<const std::int32_t> ids, std::int64_t limit) {
+  for (const std::int32_t id : ids) {
+    if (limit > 0 && (id < 0 || id >= limit)) {
+      Fail(ErrorCode::kInvalidArgument, what, " ", id, " is outside 0 to ", limit - 1);
+    }
+  }
+}
+
 }  // namespace
 
 struct CompiledModel::Impl {
@@ -90,6 +99,18 @@ std::int64_t CompiledModel::max_length() const noexcept { return impl_->max_leng
 std::int64_t CompiledModel::memory_bytes() const noexcept {
   return impl_->plain ? impl_->plain->memory_bytes() : impl_->plan.memory_bytes;
 }
+void CompiledModel::Check(const Encoding& text) const {
+  const auto length = static_cast<std::int64_t>(text.ids.size());
+  if (length == 0 || length > max_length()) {
+    Fail(ErrorCode::kInvalidArgument, "expected 1 to ", max_length(), " tokens, got ", length);
+  }
+  if (!text.type_ids.empty() && text.type_ids.size() != text.ids.size()) {
+    Fail(ErrorCode::kInvalidArgument, "expected as many token types as tokens, ", length, ", got ",
+         text.type_ids.size());
+  }
+  CheckIds("token id", text.ids, num_ids());
+  CheckIds("token type", text.type_ids, impl_->plan.num_types);
+}
 std::string CompiledModel::isa() const { return std::string(kernels::ToString(impl_->isa)); }
 std::string CompiledModel::PlanText() const {
   return impl_->plain ? impl_->plain->Describe() : runtime::PrintPlan(impl_->plan);
@@ -97,20 +118,33 @@ std::string CompiledModel::PlanText() const {
 
 struct Session::Impl {
   Impl(std::shared_ptr<const CompiledModel> compiled, int num_threads)
-      : model(std::move(compiled)), plan(model->impl().plan), pool(num_threads) {}
+      : model(std::move(compiled)),
+        plan(model->impl().plan),
+        pool(num_threads),
+        shared(plan.slots.size()),
+        local(static_cast<std::size_t>(num_threads)),
+        scratch(local.size()),
+        memory(local.size()) {
+    for (std::size_t thread = 0; thread < local.size(); ++thread) {
+      local[thread].resize(plan.slots.size());
+      memory[thread].places().resize(plan.buffers.size());
+    }
+  }
 
-  std::vector<float> Run(std::span<const Encoding> batch);
+  void Run(std::span<const Encoding> batch, std::span<float> out);
 
   void SetInputs(std::span<const Encoding> batch);
   void Append(const Encoding& encoding);
   void Reserve();
-  AlignedBytes& Arena(std::size_t slot, int thread) {
-    return plan.slot_is_local[slot] ? local[static_cast<std::size_t>(thread)][slot] : shared[slot];
-  }
-  Memory MemoryOf(int thread, std::int64_t first_row);
   void RunSegment(const Segment& segment);
   void RunByRows(const Segment& segment, std::int64_t num_rows);
   void RunByColumns(const Segment& segment, std::int64_t num_rows);
+
+  // The memory of work on all rows.
+  const Memory& WholeMemory() {
+    memory[0].StartChunk(0);
+    return memory[0];
+  }
 
   std::shared_ptr<const CompiledModel> model;
   const Plan& plan;
@@ -119,34 +153,16 @@ struct Session::Impl {
   std::vector<AlignedBytes> shared;              // by slot, all rows
   std::vector<std::vector<AlignedBytes>> local;  // by thread and slot, a chunk of rows
   std::vector<AlignedBytes> scratch;             // by thread
+  std::vector<Memory> memory;                    // by thread: where the above lie
 };
 
 void Session::Impl::Append(const Encoding& encoding) {
-  const auto length = static_cast<std::int64_t>(encoding.ids.size());
-  const auto check = [](std::string_view what, std::int64_t got, std::int64_t limit) {
-    if (got < 0 || got >= limit) {
-      Fail(ErrorCode::kInvalidArgument, what, " ", got, " is outside 0 to ", limit - 1);
-    }
-  };
-  if (length == 0 || length > model->max_length()) {
-    Fail(ErrorCode::kInvalidArgument, "expected 1 to ", model->max_length(), " tokens, got ", length);
-  }
-  if (!encoding.type_ids.empty() && encoding.type_ids.size() != encoding.ids.size()) {
-    Fail(ErrorCode::kInvalidArgument, "expected as many token types as tokens, ", length, ", got ",
-         encoding.type_ids.size());
-  }
-  for (std::int64_t i = 0; i < length; ++i) {
-    const std::int64_t id = encoding.ids[static_cast<std::size_t>(i)];
-    const std::int64_t type = encoding.type_ids.empty() ? 0 : encoding.type_ids[static_cast<std::size_t>(i)];
-    if (plan.num_ids > 0) {
-      check("token id", id, plan.num_ids);
-    }
-    if (plan.num_types > 0) {
-      check("token type", type, plan.num_types);
-    }
-    inputs.ids.push_back(id);
-    inputs.type_ids.push_back(type);
-    inputs.positions.push_back(i);
+  model->Check(encoding);
+  const std::size_t length = encoding.ids.size();
+  for (std::size_t i = 0; i < length; ++i) {
+    inputs.ids.push_back(encoding.ids[i]);
+    inputs.type_ids.push_back(encoding.type_ids.empty() ? 0 : encoding.type_ids[i]);
+    inputs.positions.push_back(static_cast<std::int64_t>(i));
     inputs.zeros.push_back(0);
   }
   inputs.starts.push_back(static_cast<std::int64_t>(inputs.ids.size()));
@@ -165,11 +181,7 @@ void Session::Impl::SetInputs(std::span<const Encoding> batch) {
 
 // Memory grows to the largest batch seen and stays.
 void Session::Impl::Reserve() {
-  const auto num_threads = static_cast<std::size_t>(pool.num_threads());
   const std::int64_t chunk_rows = std::max(kChunkRows, kMinRowsPerThread * pool.num_threads()) + kRowUnit;
-  shared.resize(plan.slots.size());
-  local.resize(num_threads);
-  scratch.resize(num_threads);
   std::int64_t scratch_bytes = 0;
   for (const auto& step : plan.steps) {
     scratch_bytes = std::max(scratch_bytes, step->ScratchBytes(inputs));
@@ -180,9 +192,8 @@ void Session::Impl::Reserve() {
       bytes = AlignedBytes(wanted);
     }
   };
-  for (std::size_t thread = 0; thread < num_threads; ++thread) {
-    local[thread].resize(plan.slots.size());
-    grow(scratch[thread], scratch_bytes);
+  for (AlignedBytes& bytes : scratch) {
+    grow(bytes, scratch_bytes);
   }
   for (std::size_t slot = 0; slot < plan.slots.size(); ++slot) {
     const runtime::Buffer& buffer = plan.slots[slot];
@@ -190,19 +201,17 @@ void Session::Impl::Reserve() {
       grow(shared[slot], inputs.num_rows(buffer.rows) * buffer.row_bytes);
       continue;
     }
-    for (std::size_t thread = 0; thread < num_threads; ++thread) {
-      grow(local[thread][slot], std::min(chunk_rows, inputs.num_rows(buffer.rows)) * buffer.row_bytes);
+    for (std::vector<AlignedBytes>& slots : local) {
+      grow(slots[slot], std::min(chunk_rows, inputs.num_rows(buffer.rows)) * buffer.row_bytes);
     }
   }
-}
-
-Memory Session::Impl::MemoryOf(int thread, std::int64_t first_row) {
-  std::vector<Memory::Place> places(plan.buffers.size());
-  for (std::size_t i = 0; i < places.size(); ++i) {
-    const auto slot = static_cast<std::size_t>(plan.slot[i]);
-    places[i] = {Arena(slot, thread).data(), plan.buffers[i].row_bytes, plan.is_local[i] ? first_row : 0};
+  for (std::size_t thread = 0; thread < memory.size(); ++thread) {
+    for (std::size_t i = 0; i < plan.buffers.size(); ++i) {
+      const auto slot = static_cast<std::size_t>(plan.slot[i]);
+      const AlignedBytes& bytes = plan.slot_is_local[slot] ? local[thread][slot] : shared[slot];
+      memory[thread].places()[i] = {bytes.data(), plan.buffers[i].row_bytes, plan.is_local[i]};
+    }
   }
-  return Memory(std::move(places));
 }
 
 void Session::Impl::RunByRows(const Segment& segment, std::int64_t num_rows) {
@@ -213,19 +222,20 @@ void Session::Impl::RunByRows(const Segment& segment, std::int64_t num_rows) {
   const std::int64_t chunk = (even + kRowUnit - 1) / kRowUnit * kRowUnit;
   pool.Run((num_rows + chunk - 1) / chunk, [&](std::int64_t task, int thread) {
     const Work work = {task * chunk, std::min(num_rows, (task + 1) * chunk)};
-    const Memory memory = MemoryOf(thread, work.begin);
+    Memory& own = memory[static_cast<std::size_t>(thread)];
+    own.StartChunk(work.begin);
     for (std::size_t i = segment.first; i < segment.last; ++i) {
-      plan.steps[i]->Run(inputs, memory, work);
+      plan.steps[i]->Run(inputs, own, work);
     }
   });
 }
 
 void Session::Impl::RunByColumns(const Segment& segment, std::int64_t num_rows) {
-  const Memory memory = MemoryOf(0, 0);
+  const Memory& whole = WholeMemory();
   const int num_parts = pool.num_threads();
   for (std::size_t i = segment.first; i < segment.last; ++i) {
     pool.Run(num_parts, [&](std::int64_t part, int) {
-      plan.steps[i]->Run(inputs, memory, {0, num_rows, static_cast<int>(part), num_parts});
+      plan.steps[i]->Run(inputs, whole, {0, num_rows, static_cast<int>(part), num_parts});
     });
   }
 }
@@ -233,9 +243,9 @@ void Session::Impl::RunByColumns(const Segment& segment, std::int64_t num_rows) 
 void Session::Impl::RunSegment(const Segment& segment) {
   const runtime::Step& first = *plan.steps[segment.first];
   if (!first.is_row_wise()) {
-    const Memory memory = MemoryOf(0, 0);
+    const Memory& whole = WholeMemory();
     pool.Run(first.NumTasks(inputs), [&](std::int64_t task, int thread) {
-      first.RunTask(inputs, memory, task, scratch[static_cast<std::size_t>(thread)].data());
+      first.RunTask(inputs, whole, task, scratch[static_cast<std::size_t>(thread)].data());
     });
     return;
   }
@@ -247,13 +257,18 @@ void Session::Impl::RunSegment(const Segment& segment) {
   }
 }
 
-std::vector<float> Session::Impl::Run(std::span<const Encoding> batch) {
+void Session::Impl::Run(std::span<const Encoding> batch, std::span<float> out) {
+  const auto width = static_cast<std::size_t>(model->output_width());
+  if (out.size() != batch.size() * width) {
+    Fail(ErrorCode::kInvalidArgument, "expected room for ", batch.size(), " x ", width, " values, got ", out.size());
+  }
   if (model->impl().plain) {
-    return model->impl().plain->Run(batch, &pool);
+    std::ranges::copy(model->impl().plain->Run(batch, &pool), out.begin());
+    return;
   }
   SetInputs(batch);
   if (batch.empty()) {
-    return {};
+    return;
   }
   Reserve();
   if (plan.tap_sink != nullptr) {
@@ -265,14 +280,10 @@ std::vector<float> Session::Impl::Run(std::span<const Encoding> batch) {
   if (plan.tap_sink != nullptr) {
     plan.tap_sink->EndBatch();
   }
-  const std::int64_t width = plan.output.width;
-  std::vector<float> output(batch.size() * static_cast<std::size_t>(width));
-  const Memory memory = MemoryOf(0, 0);
+  const Memory& whole = WholeMemory();
   for (std::size_t text = 0; text < batch.size(); ++text) {
-    std::copy_n(memory.Row(plan.output, static_cast<std::int64_t>(text)), width,
-                output.begin() + static_cast<std::ptrdiff_t>(text) * width);
+    std::copy_n(whole.Row(plan.output, static_cast<std::int64_t>(text)), width, out.data() + text * width);
   }
-  return output;
 }
 
 Session::Session(std::shared_ptr<const CompiledModel> model, int num_threads)
@@ -281,6 +292,14 @@ Session::~Session() = default;
 Session::Session(Session&&) noexcept = default;
 Session& Session::operator=(Session&&) noexcept = default;
 
-std::vector<float> Session::Run(std::span<const Encoding> batch) { return impl_->Run(batch); }
+const CompiledModel& Session::model() const noexcept { return *impl_->model; }
+
+void Session::Run(std::span<const Encoding> batch, std::span<float> out) { impl_->Run(batch, out); }
+
+std::vector<float> Session::Run(std::span<const Encoding> batch) {
+  std::vector<float> out(batch.size() * static_cast<std::size_t>(model().output_width()));
+  Run(batch, out);
+  return out;
+}
 
 }  // namespace laconic
