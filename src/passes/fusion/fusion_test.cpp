@@ -476,6 +476,32 @@ TEST(QuantizedTest, IntegerMatMulBecomesALinear) {
                                             "QuantizeLinear", "DequantizeLinear"));
 }
 
+// Unlike the test before: a step that no kernel has follows, so that the file's own rounding stays.
+TEST(QuantizedTest, IntegerMatMulStaysWhereItsGraphRunsOpByOp) {
+  Builder b;
+  const ValueId scale = b.Scalar(0.02F);
+  const ValueId zero =
+      b.graph.AddInitializer("zero", Tensor::FromValues<std::uint8_t>({}, std::vector<std::uint8_t>{128}));
+  const ValueId w_zero =
+      b.graph.AddInitializer("w_zero", Tensor::FromValues<std::int8_t>({}, std::vector<std::int8_t>{0}));
+  const ValueId x = b.Node("QuantizeLinear", {b.Hidden(8), scale, zero});
+  const ValueId y =
+      b.Node("QLinearMatMul", {x, scale, zero, b.Codes({8, 6}), b.Scalar(0.01F), w_zero, b.Scalar(0.1F), zero});
+  const ValueId real = b.Node("DequantizeLinear", {y, b.Scalar(0.1F), zero});
+  const FusionResult fused = ExpectSame(Finish(std::move(b), b.Node("Erf", {real})));
+  EXPECT_THAT(Ops(fused.graph), ElementsAre("QuantizeLinear", "QLinearMatMul", "DequantizeLinear", "Erf"));
+  EXPECT_THAT(fused.general, Contains(HasSubstr("1 Erf: ")));
+  EXPECT_THAT(fused.general, Contains(HasSubstr("rounded to codes here")));
+}
+
+TEST(PipelineTest, SaysWhyNodesStayGeneral) {
+  Builder b;
+  const ValueId negated = b.Node("Neg", {b.Hidden(8)});
+  const FusionResult fused = ExpectSame(Finish(std::move(b), b.Node("Softsign", {negated})));
+  EXPECT_THAT(fused.general, Contains(HasSubstr("Softsign reads it, which is general itself")));
+  EXPECT_THAT(fused.general, Contains(HasSubstr("no pattern of a classifier has it at this place")));
+}
+
 TEST(PipelineTest, KeepsOutputsUnderTheirNames) {
   Builder b;
   const ValueId x = b.Hidden(8);

@@ -50,22 +50,69 @@ bool IsCanonicalOp(std::string_view op) {
   return op == "QuantizeLinear" || op == "Mul" || std::ranges::find(general, op, &OpSchema::op) == general.end();
 }
 
-std::vector<std::string> DescribeGeneral(const Graph& graph, const std::map<std::string, std::string>& reasons) {
+// Why a node is still general, as far as the nodes about it tell.
+class Reasons {
+ public:
+  Reasons(const Graph& graph, const std::map<std::string, std::string>& notes) : graph_(graph), notes_(notes) {
+    for (const Node& node : graph.nodes()) {
+      for (const ValueId input : node.inputs) {
+        if (input != kNoValue) readers_[input].push_back(&node);
+      }
+    }
+  }
+
+  std::string Of(const Node& node) const {
+    const auto note = notes_.find(graph_.name(node));
+    if (note != notes_.end()) return note->second;
+    if (IsRounded(node)) return "its inputs or its output are rounded to codes here, which no fused step would do";
+    for (const ValueId output : node.outputs) {
+      for (const Node* reader : ReadersOf(output)) {
+        if (!IsCanonicalOp(reader->op)) return fmt::format("{} reads it, which is general itself", reader->op);
+      }
+    }
+    return "no pattern of a classifier has it at this place";
+  }
+
+ private:
+  const std::vector<const Node*>& ReadersOf(ValueId value) const {
+    static const std::vector<const Node*> kNone;
+    const auto found = readers_.find(value);
+    return found == readers_.end() ? kNone : found->second;
+  }
+
+  bool IsRounded(const Node& node) const {
+    const auto is_dequantized = [&](ValueId input) {
+      const Node* producer = input == kNoValue ? nullptr : graph_.FindProducer(input);
+      return producer != nullptr && producer->op == "DequantizeLinear" &&
+             graph_.FindInitializer(producer->inputs[0]) == nullptr;
+    };
+    const auto is_quantized = [&](ValueId output) {
+      return std::ranges::any_of(ReadersOf(output), [](const Node* reader) { return reader->op == "QuantizeLinear"; });
+    };
+    return std::ranges::any_of(node.inputs, is_dequantized) || std::ranges::any_of(node.outputs, is_quantized);
+  }
+
+  const Graph& graph_;
+  const std::map<std::string, std::string>& notes_;
+  std::map<ValueId, std::vector<const Node*>> readers_;
+};
+
+std::vector<std::string> DescribeGeneral(const Graph& graph, const std::map<std::string, std::string>& notes) {
   struct Kind {
     std::string first;
     int count = 0;
   };
+  const Reasons reasons(graph, notes);
   std::map<std::pair<std::string, std::string>, Kind> kinds;  // by op and reason
   for (const Node& node : graph.nodes()) {
-    const auto reason = reasons.find(graph.name(node));
-    if (IsCanonicalOp(node.op) && reason == reasons.end()) continue;
-    Kind& kind = kinds[{node.op, reason == reasons.end() ? "" : reason->second}];
+    if (IsCanonicalOp(node.op) && !notes.contains(graph.name(node))) continue;
+    Kind& kind = kinds[{node.op, reasons.Of(node)}];
     if (kind.count++ == 0) kind.first = graph.name(node);
   }
   std::vector<std::string> lines;
   for (const auto& [key, kind] : kinds) {
-    lines.push_back(fmt::format("{} {}: '{}'{}{}", kind.count, key.first, kind.first, kind.count > 1 ? ", …" : "",
-                                key.second.empty() ? "" : ": " + key.second));
+    lines.push_back(
+        fmt::format("{} {}: '{}'{}: {}", kind.count, key.first, kind.first, kind.count > 1 ? ", …" : "", key.second));
   }
   return lines;
 }
