@@ -5,11 +5,13 @@
 
 Exits with 1 if anything differs. What is compared: every text of the data sets, every assigned code point alone and between
 letters, and random mixtures; for an English and a Bangla WordPiece vocabulary with every setting of BERT's normalizer, for a
-Unigram vocabulary with its own normalizer and several others, a precompiled character map among them; for BPE vocabularies,
-byte-level and not, trained here on the data sets' texts.
+Unigram vocabulary with its own normalizer and several others, a precompiled character map among them and, where
+sentencepiece is installed, XLM-R's and ALBERT's; for BPE vocabularies, byte-level and not, trained here on the data
+sets' texts.
 """
 
 import argparse
+import base64
 import csv
 import itertools
 import json
@@ -138,6 +140,23 @@ def character_map():
     return build_charsmap(rules)
 
 
+def sentencepiece_map():
+    """SentencePiece's own nmt_nfkc, which XLM-R and ALBERT carry, as a normalizer; None where SentencePiece is missing."""
+    try:
+        import sentencepiece
+        from sentencepiece import sentencepiece_model_pb2
+    except ImportError:
+        print("the precompiled map of SentencePiece is not compared: no sentencepiece")
+        return None
+    with tempfile.TemporaryDirectory() as folder:
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=iter(["a few words for a model of a few pieces"] * 9), model_prefix=f"{folder}/m", vocab_size=30,
+            normalization_rule_name="nmt_nfkc", minloglevel=2)
+        model = sentencepiece_model_pb2.ModelProto.FromString(pathlib.Path(folder, "m.model").read_bytes())
+    code = base64.b64encode(model.normalizer_spec.precompiled_charsmap).decode()
+    return {"type": "Precompiled", "precompiled_charsmap": code}
+
+
 def unigram_variants(path):
     """Name -> tokenizer.json text: the model's own and its vocabulary under other normalizers and pre-tokenizers."""
     original = json.loads(path.read_text())
@@ -163,6 +182,13 @@ def unigram_variants(path):
                          "pre_tokenizer": {"type": "Punctuation", "behavior": "Contiguous"}},
         "bytes": {"normalizer": nfkc, "byte_fallback": True},
     }
+    if (own_map := sentencepiece_map()) is not None:
+        split = {"type": "Sequence", "pretokenizers": [{"type": "WhitespaceSplit"}, metaspace()]}
+        marks = {**quotes, "pattern": {"String": "''"}}
+        changes["XLM-R"] = {"normalizer": sequence(own_map, collapse), "pre_tokenizer": split}
+        changes["ALBERT"] = {"pre_tokenizer": split, "normalizer": sequence(
+            quotes, marks, {"type": "NFKD"}, {"type": "StripAccents"}, {"type": "Lowercase"}, own_map, collapse)}
+        changes["ALBERT, cased"] = {"pre_tokenizer": split, "normalizer": sequence(quotes, marks, own_map, collapse)}
     for name, change in changes.items():
         variant = json.loads(json.dumps(original))
         if change.pop("byte_fallback", False):
