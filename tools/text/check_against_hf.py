@@ -150,7 +150,7 @@ def sentencepiece_map():
         return None
     with tempfile.TemporaryDirectory() as folder:
         sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=iter(["a few words for a model of a few pieces"] * 9), model_prefix=f"{folder}/m", vocab_size=30,
+            sentence_iterator=iter(["a few words for a model of a few pieces"] * 9), model_prefix=f"{folder}/m", hard_vocab_limit=False,
             normalization_rule_name="nmt_nfkc", minloglevel=2)
         model = sentencepiece_model_pb2.ModelProto.FromString(pathlib.Path(folder, "m.model").read_bytes())
     code = base64.b64encode(model.normalizer_spec.precompiled_charsmap).decode()
