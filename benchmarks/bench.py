@@ -12,7 +12,6 @@ import json
 import os
 import platform
 import re
-import shutil
 import subprocess
 import sys
 import time
@@ -20,40 +19,41 @@ from pathlib import Path
 
 import numpy as np
 
+import contenders as c
 import make_bert_base
 import peers
 import workloads as w
-from contenders import LACONIC, OURS, ROOT, WORKER, Laconic, Peer, environment, laconic, prepare_ours, prepare_peer
+from contenders import OURS, ROOT, Laconic, Peer, ask_worker, laconic
 
 WORK = ROOT / "build/bench"
 SHARED = ROOT / "../shared"
 CALIBRATION_TEXTS = 128
-PAUSE_S = 0.05  # the last one's threads stop spinning; CTranslate2's OpenMP takes 0.2 s
 PARTS = ("latency", "start", "texts")
 
 
 def bert_base():
-    """A directory of BERT-base with random weights, made where it is missing; with the real vocabulary where there is one."""
+    """A directory of BERT-base with random weights, made where it is missing; with MiniLM's vocabulary where it is there."""
     directory = WORK / "bert_base"
     if not (directory / "model.safetensors").exists():
-        vocabulary = SHARED / "data/vocab/bert_base_uncased/vocab.txt"
+        vocabulary = SHARED / "models/minilm_sst2/vocab.txt"
         make_bert_base.write(directory, vocabulary if vocabulary.exists() else None)
     return directory
 
 
 def prepare(model, keys, sentences):
     """Writes the contenders' files; returns {key: path}, without the peers that are missing."""
-    source = peers.Source(model, WORK / f"{model.name}_files")
+    is_random = model == WORK / "bert_base"
+    source = peers.Source(model, WORK / f"{model.name}_files", is_random)
     source.folder.mkdir(parents=True, exist_ok=True)
     laconic("export", model, "-o", source.float_onnx, "--format", "float", "--opset", 17, "--force")
     tokenizer = w.read_tokenizer(model)
-    texts = sentences[:CALIBRATION_TEXTS]
+    texts = sentences[:CALIBRATION_TEXTS // 8 if is_random else CALIBRATION_TEXTS]
     (source.folder / "calibration.json").write_text(json.dumps([tokenizer.encode(t).ids for t in texts]), encoding="utf-8")
     (source.folder / "calibration.jsonl").write_text("".join(json.dumps({"text": t}) + "\n" for t in texts), encoding="utf-8")
     paths = {}
     for key in keys:
         try:
-            paths[key] = prepare_ours(key, source) if key in OURS else prepare_peer(key, source)
+            paths[key] = c.prepare(key, source)
         except importlib.metadata.PackageNotFoundError as error:
             print(f"skipped: {peers.PEERS[key].title}, without the package {error.name} (tools/setup.sh peers oracle)")
     return paths
@@ -64,16 +64,16 @@ def make_contenders(paths, threads, isa):
             for key, path in paths.items()}
 
 
-def measure_latency(contenders, workload, rounds, seconds):
-    """{key: summary} of contenders that take turns; each turn lasts about `seconds`, or one run."""
+def take_turns(contenders, workload, rounds, seconds):
+    """{key: median milliseconds of each round}; each turn lasts about `seconds`, or one run."""
     medians = {key: [] for key in contenders}
     for _ in range(rounds):
         for key, contender in contenders.items():
-            time.sleep(0.25 if key == "ct2_int8" else PAUSE_S)
-            last = medians[key][-1] if medians[key] else contender.time(workload, 1, 1)
+            last = medians[key][-1] if medians[key] else contender.time(workload, 0, 1)
             runs = int(np.clip(seconds * 1e3 / last, 1, 1000))
             medians[key].append(contender.time(workload, min(3, runs), runs))
-    return {key: summarize(m) for key, m in medians.items()}
+            time.sleep(peers.PEERS[key].pause_s if key in peers.PEERS else peers.PAUSE_S)
+    return medians
 
 
 def summarize(medians):
@@ -83,16 +83,16 @@ def summarize(medians):
 
 
 def add_ratios(row, work, peaks, isa, threads):
-    """To each of ours: the fastest peer's time over its own, and its shares of the peak and of the bounds."""
-    peer_medians = {key: cell["median_ms"] for key, cell in row.items() if key not in OURS}
-    for key, cell in row.items():
-        if key not in OURS:
-            continue
-        if peer_medians:
-            cell["fastest_peer"] = min(peer_medians, key=peer_medians.get)
-            cell["ratio"] = round(min(peer_medians.values()) / cell["median_ms"], 3)
+    """To each of ours: the fastest peer's time over its own, and its shares of the peak and of the bounds. FP32 is
+    compared with FP32, INT8 with every peer."""
+    for key in row.keys() & OURS.keys():
+        cell, is_float = row[key], key == "laconic_f32"
+        rivals = [k for k in row if k in peers.PEERS and (k in peers.FP32 or not is_float)]
+        if rivals:
+            cell["fastest_peer"] = min(rivals, key=lambda k: row[k]["median_ms"])
+            cell["ratio"] = round(row[cell["fastest_peer"]]["median_ms"] / cell["median_ms"], 3)
         for name, amount in work.items():
-            bound, gemm = w.bound_ms(amount, peaks, isa, threads, int8=key != "laconic_f32")
+            bound, gemm = w.bound_ms(amount, peaks, isa, threads, int8=not is_float)
             cell[f"share_of_{name}"] = round(bound / cell["median_ms"], 3)
             if name == "bound":
                 cell["share_of_peak"] = round(gemm / cell["median_ms"], 3)
@@ -136,10 +136,7 @@ def measure_texts(paths, model, data, threads, rounds, isa):
                                             "--tokenizing", "--json", "-", isa=isa))
                 shares[key] = report["tokenizing_share"]
             else:
-                output = subprocess.run([sys.executable, WORKER, "texts", key, path, str(threads), model, data],
-                                        check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-                                        env=environment(isa) | {"RAYON_NUM_THREADS": str(threads)}).stdout
-                took = json.loads(output.splitlines()[-1])
+                took = ask_worker("texts", key, path, threads, model, data, isa=isa, threads=threads)
                 seconds[key].append(took["seconds"])
                 shares[key] = took["tokenizing_seconds"] / took["seconds"]
     return {key: {"texts_per_s": round(num_texts / float(np.median(s)), 1), "tokenizing_share": round(shares[key], 4)}
@@ -155,6 +152,15 @@ def measure_peaks(models, thread_counts):
     binary = ROOT / "build/release/benchmarks/kernels/peaks"
     return json.loads(subprocess.run([binary, "--threads", ",".join(map(str, thread_counts)), "--mb", ",".join(sizes)],
                                      check=True, stdout=subprocess.PIPE, text=True).stdout)
+
+
+def add_peaks(peaks, more):
+    """The larger of each figure: what another run has reached, the CPU can do."""
+    for kind, rows in more.items():
+        for name, row in rows.items():
+            for threads, value in row.items():
+                mine = peaks[kind].setdefault(name, {})
+                mine[threads] = max(mine.get(threads, 0), value)
 
 
 def read_config(model):
@@ -205,7 +211,7 @@ def parse_arguments():
     parser.add_argument("--calibration", type=Path, default=SHARED / "data/sst2/train.jsonl", help="JSONL")
     parser.add_argument("--contenders", nargs="+", choices=[*OURS, *peers.PEERS], default=[*OURS, *peers.PEERS], metavar="KEY",
                         help=f"of {', '.join([*OURS, *peers.PEERS])} (default: all)")
-    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
+    parser.add_argument("--parts", nargs="*", choices=PARTS, default=PARTS, help="none: only prepare the models")
     parser.add_argument("--workloads", nargs="+", choices=w.LENGTHS, default=list(w.LENGTHS), metavar="NAME",
                         help=f"of {', '.join(w.LENGTHS)}")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
@@ -213,6 +219,7 @@ def parse_arguments():
     parser.add_argument("--seconds", type=float, default=0.5, help="of one turn")
     parser.add_argument("--isa", help="level to force; oneDNN's and CTranslate2's is lowered to it")
     parser.add_argument("--json", type=Path, default=ROOT / "benchmarks/results/latest.json")
+    parser.add_argument("--note", default="", help="what a reader should know of this run; kept with the result")
     parser.add_argument("--append", action="store_true", help="keep the sections of --json that are not measured now")
     return parser.parse_args()
 
@@ -224,14 +231,15 @@ def measure(model, paths, threads, args, peaks):
     workloads = {x.name: x for x in w.make_workloads(model, sentences, WORK / f"{model.name}_files", names)}
     contenders = make_contenders(paths, threads, args.isa)
     probe = next(iter(workloads.values()))
-    isa = next((c.level(probe) for c in contenders.values() if isinstance(c, Laconic)), args.isa)
+    isa = next((x.level(probe) for x in contenders.values() if isinstance(x, Laconic)), args.isa)
     section = {"model": model.name, "threads": threads, "isa": isa, "forced": args.isa is not None,
-               "rounds": args.rounds, "seconds": args.seconds}
+               "contenders": list(paths), "rounds": args.rounds, "seconds": args.seconds}
     if "latency" in args.parts:
         section["latency"] = {}
         section["difference"] = check_answers(contenders, workloads[args.workloads[-1]])
         for name in args.workloads:
-            row = measure_latency(contenders, workloads[name], args.rounds, args.seconds)
+            medians = take_turns(contenders, workloads[name], args.rounds, args.seconds)
+            row = {key: summarize(m) for key, m in medians.items()}
             work = {"bound": w.count_work(read_config(model), workloads[name].lengths),
                     "bound_all_rows": w.count_work(read_config(model), workloads[name].lengths, rows_read=False)}
             if isa:
@@ -247,29 +255,37 @@ def measure(model, paths, threads, args, peaks):
 
 
 def identity(section):
-    return section["model"], section["threads"], section["isa"]
+    """Sections of the same identity are parts of one."""
+    return section["model"], section["threads"], section["isa"], tuple(section["contenders"])
+
+
+def merge(sections, new):
+    """`sections` with what `new` has measured put into the one of its identity, or added."""
+    kept = [s for s in sections if identity(s) == identity(new)]
+    return [s for s in sections if identity(s) != identity(new)] + [kept[0] | new if kept else new]
 
 
 def main():
     args = parse_arguments()
     models = [bert_base() if str(m) == "bert_base" else m.resolve()
               for m in args.models or [SHARED / "models/minilm_sst2", Path("bert_base")]]
-    result = {"schema_version": 2, "machine": machine(), "commit": commit(), "laconic": laconic("--version").strip(),
+    result = {"schema_version": 2, "machine": machine(), "note": args.note, "commit": commit(), "laconic": laconic("--version").strip(),
               "versions": {}, "peaks": measure_peaks(models, args.threads), "measured": []}
     if args.append and args.json.exists():
         old = json.loads(args.json.read_text(encoding="utf-8"))
         if old["machine"] != result["machine"] or old["commit"] != result["commit"]:
             sys.exit(f"{args.json} is of another machine or commit")
         result["measured"], result["versions"] = old["measured"], old["versions"]
+        add_peaks(result["peaks"], old["peaks"])
     print(json.dumps({key: result[key] for key in ("machine", "commit", "peaks")}, indent=1))
     for model in models:
         paths = prepare(model, args.contenders, w.read_texts(args.calibration))
         for key in paths.keys() - OURS.keys():
             result["versions"] |= peers.versions(key)
-        for threads in args.threads:
+        for threads in args.threads if args.parts else []:
             section = measure(model, paths, threads, args, result["peaks"])
             show(section)
-            result["measured"] = [s for s in result["measured"] if identity(s) != identity(section)] + [section]
+            result["measured"] = merge(result["measured"], section)
             args.json.parent.mkdir(parents=True, exist_ok=True)
             args.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     print(f"\nwritten: {args.json}")

@@ -25,16 +25,28 @@ def environment(isa):
     return os.environ | ({"LACONIC_FORCE_ISA": isa} | _LOWERED.get(isa, {}) if isa else {}) | {"TOKENIZERS_PARALLELISM": "1"}
 
 
-def laconic(*arguments, isa=None, binary=LACONIC):
+def laconic(*arguments, isa=None, binary=None):
     """Runs a laconic command and returns what it printed."""
-    return subprocess.run([binary, *map(str, arguments)], check=True, capture_output=True, text=True,
-                          env=environment(isa)).stdout
+    result = subprocess.run([binary or LACONIC, *map(str, arguments)], check=False, capture_output=True, text=True,
+                            env=environment(isa))
+    if result.returncode != 0:
+        raise RuntimeError(f"laconic {' '.join(map(str, arguments))}: {result.stderr}")
+    return result.stdout
+
+
+def ask_worker(*arguments, isa=None, threads=1):
+    """Runs worker.py to its end; returns the JSON of its last line (NNCF prints others)."""
+    result = subprocess.run([sys.executable, WORKER, *map(str, arguments)], capture_output=True, text=True, check=False,
+                            env=environment(isa) | {"OMP_NUM_THREADS": str(threads), "RAYON_NUM_THREADS": str(threads)})
+    if result.returncode != 0:
+        raise RuntimeError(f"worker.py {' '.join(map(str, arguments))}: {result.stderr[-2000:]}")
+    return json.loads(result.stdout.splitlines()[-1])
 
 
 class Laconic:
     """One of our models; `laconic bench` measures inside its own process, a new one each time."""
 
-    def __init__(self, path, threads, isa=None, binary=LACONIC):
+    def __init__(self, path, threads, isa=None, binary=None):
         self.path, self.threads, self.isa, self.binary = path, threads, isa, binary
 
     def time(self, workload, warm_ups, runs):
@@ -108,35 +120,37 @@ class Peer:
 
     def close(self):
         if self.process is not None:
-            self.process.stdin.close()
-            self.process.wait()
+            self.process.communicate()
             self.process = None
 
 
-def prepare_ours(key, source):
+def prepare(key, source):
+    """The path of a contender's file, written where it is missing or of other weights, versions, or another build of ours.
+    Errors: importlib.metadata.PackageNotFoundError for a peer that is not installed."""
+    def mark(path):
+        return [path.stat().st_size, path.stat().st_mtime]
+
+    record = source.folder / f"{key}.json"
+    stamp = {"weights": mark(source.model / "model.safetensors"),
+             "maker": mark(LACONIC) if key in OURS else peers.versions(key)}
+    if record.exists():
+        kept = json.loads(record.read_text(encoding="utf-8"))
+        if kept["stamp"] == stamp and Path(kept["path"]).exists():
+            return Path(kept["path"])
+    path = (_quantize(key, source) if key in OURS
+            else ask_worker("prepare", key, source.model, source.folder, threads=os.cpu_count()))
+    record.write_text(json.dumps({"path": str(path), "stamp": stamp}), encoding="utf-8")
+    return Path(path)
+
+
+def _quantize(key, source):
     """Writes one of our models; returns its path."""
     if key == "laconic_f32":
         return source.model
     path = source.folder / key
     method = key.split("_")[1]
-    texts = ["--calibration", source.folder / "calibration.jsonl"] if method == "static" else []
-    laconic("quantize", source.model, "-o", path, "--method", method, "--force", *texts)
+    flags = ["--calibration", source.folder / "calibration.jsonl"] if method == "static" else []
+    if flags and source.is_random:  # what these make better is not there, and they take minutes
+        flags += ["--smooth-quant", "off", "--gptq", "off", "--bias-correction", "off"]
+    laconic("quantize", source.model, "-o", path, "--method", method, "--force", *flags)
     return path
-
-
-def prepare_peer(key, source):
-    """The path of a peer's file, written where it is missing or made by other versions or from other weights."""
-    record = source.folder / f"{key}.json"
-    weights = (source.model / "model.safetensors").stat()
-    stamp = {"versions": peers.versions(key), "weights": [weights.st_size, weights.st_mtime]}
-    if record.exists():
-        kept = json.loads(record.read_text(encoding="utf-8"))
-        if kept["stamp"] == stamp and Path(kept["path"]).exists():
-            return Path(kept["path"])
-    result = subprocess.run([sys.executable, WORKER, "prepare", key, source.model, source.folder], capture_output=True,
-                            text=True, check=False)
-    if result.returncode != 0:
-        raise RuntimeError(f"{key} cannot be prepared:\n{result.stderr[-2000:]}")
-    path = json.loads(result.stdout.splitlines()[-1])
-    record.write_text(json.dumps({"path": path, "stamp": stamp}), encoding="utf-8")
-    return Path(path)

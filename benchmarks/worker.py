@@ -46,6 +46,8 @@ def serve(key, path, threads):
 def texts(key, path, threads, model, data):
     run = peers.module_of(key).load(key, Path(path), int(threads))
     tokenizer = workloads.read_tokenizer(Path(model))
+    config = json.loads((Path(model) / "config.json").read_text(encoding="utf-8"))
+    tokenizer.enable_truncation(config["max_position_embeddings"])
     sentences = workloads.read_texts(Path(data))
     run([tokenizer.encode(sentences[0]).ids])
     start = time.perf_counter()

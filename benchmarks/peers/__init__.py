@@ -14,12 +14,16 @@ from pathlib import Path
 import numpy as np
 
 
+PAUSE_S = 0.05  # after a turn, for its threads to stop spinning
+
+
 @dataclass
 class Description:
-    """A contender's name in tables, its module here, and the packages it needs."""
+    """A contender's name in tables, its module here, the packages it needs, and how long its OpenMP spins."""
     title: str
     module: str
     packages: tuple
+    pause_s: float = PAUSE_S
 
 
 PEERS = {
@@ -30,16 +34,20 @@ PEERS = {
     "openvino_bf16": Description("OpenVINO bf16", "open_vino", ("openvino",)),
     "openvino_int8_f32": Description("OpenVINO NNCF INT8 + f32", "open_vino", ("openvino", "nncf")),
     "openvino_int8_bf16": Description("OpenVINO NNCF INT8 + bf16", "open_vino", ("openvino", "nncf")),
-    "ct2_int8": Description("CTranslate2 INT8", "ctranslate", ("ctranslate2",)),
+    "ct2_int8": Description("CTranslate2 INT8", "ctranslate", ("ctranslate2",), pause_s=0.25),
     "torch_dynamic": Description("PyTorch dynamic INT8", "pytorch", ("torch", "transformers")),
 }
 
 
+FP32 = ("ort_f32", "openvino_f32")
+
+
 @dataclass
 class Source:
-    """Where the weights are, and where a peer may write."""
+    """Where the weights are, and where a peer may write. `is_random`: they are random, and accuracy means nothing."""
     model: Path
     folder: Path
+    is_random: bool = False
 
     @property
     def float_onnx(self):

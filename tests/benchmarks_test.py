@@ -1,0 +1,117 @@
+"""Tests of benchmarks/: exact lengths, work and bounds against published counts, one small run, the page from its result."""
+import argparse
+import json
+import sys
+import tempfile
+import unittest
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "benchmarks"))
+import bench  # noqa: E402
+import compare  # noqa: E402
+import contenders  # noqa: E402
+import render_page  # noqa: E402
+import workloads as w  # noqa: E402
+
+TINY_BERT = ROOT / "tests/data/tiny_bert"
+SENTENCES = [row["text"] for row in json.loads((TINY_BERT / "expected_logits.json").read_text(encoding="utf-8"))["examples"]
+             if row["text"].strip() and "pair" not in row]
+BERT_BASE = {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "id2label": {"0": "a", "1": "b"}}
+PEAKS = {"gops": {"f32_avx2": {"1": 100.0}, "int8_avx2": {"1": 200.0}, "f32_avx512": {"1": 116.0}, "bf16_avx512": {"1": 234.0},
+                  "int8_avx512_vnni": {"1": 470.0}, "int8_amx": {"1": 5050.0}, "bf16_amx": {"1": 2500.0}},
+         "bandwidth_gb_s": {"86": {"1": 98.0}, "342": {"1": 26.0}}}
+
+
+class Workloads(unittest.TestCase):
+    def test_texts_have_the_lengths_they_should(self):
+        with tempfile.TemporaryDirectory() as folder:
+            for workload in w.make_workloads(TINY_BERT, SENTENCES, Path(folder), w.LENGTHS):
+                self.assertEqual(workload.lengths, w.LENGTHS[workload.name])
+                tokenizer = w.read_tokenizer(TINY_BERT)
+                texts = w.read_texts(workload.path)
+                self.assertEqual([tokenizer.encode(text).ids for text in texts], workload.ids)
+
+    def test_work_is_that_of_the_layers(self):
+        """BERT-base's encoder has 85,054,464 parameters; 84,934,656 of them are weights of linear layers."""
+        work = w.count_work(BERT_BASE, [128], rows_read=False)
+        encoder, pooler = 84_934_656, 768 * 768 + 768 * 2
+        self.assertEqual(work.weights, encoder + pooler)
+        self.assertEqual(work.gemm_ops, 2 * (128 * encoder + pooler))
+        self.assertEqual(work.attention_ops, 12 * 12 * 2 * (2 * 128 * 128 * 64))  # layers, heads, two products
+        read = w.count_work(BERT_BASE, [128])
+        saved = 127 * (2 * 768 * 768 + 2 * 768 * 3072)  # of the last layer: queries, output, feed-forward
+        self.assertEqual(work.gemm_ops - read.gemm_ops, 2 * saved)
+        self.assertEqual(work.attention_ops - read.attention_ops, 12 * 2 * (2 * 127 * 128 * 64))
+        both = w.count_work(BERT_BASE, [16, 128], rows_read=False)  # texts do not attend to each other
+        self.assertEqual(both.attention_ops, 4 * 768 * 12 * (16 * 16 + 128 * 128))
+
+    def test_bounds(self):
+        """With the peaks of a Zen 4 the bound of BERT-base 1x128 is 49 ms; one token is bound by memory."""
+        work = w.count_work(BERT_BASE, [128], rows_read=False)
+        bound, gemm = w.bound_ms(work, PEAKS, "avx512_vnni", 1, int8=True)
+        self.assertAlmostEqual(bound, 49.0, delta=0.2)
+        self.assertAlmostEqual(gemm, bound - 0.604 / 234 * 1e3, delta=0.01)
+        one, _ = w.bound_ms(w.count_work(BERT_BASE, [1]), PEAKS, "amx_int8", 1, int8=True)
+        self.assertAlmostEqual(one, 85.5 / 98, delta=0.01)
+        floats, _ = w.bound_ms(work, PEAKS, "avx512_vnni", 1, int8=False)  # no bf16 for the FP32 model
+        self.assertAlmostEqual(floats, (work.gemm_ops + work.attention_ops) / 116e6, places=6)
+
+
+class Results(unittest.TestCase):
+    def test_ratios_are_to_the_fastest_peer_of_the_kind(self):
+        row = {key: {"median_ms": ms} for key, ms in
+               {"laconic_f32": 10.0, "laconic_dynamic": 4.0, "ort_f32": 12.0, "ort_dynamic": 8.0, "ct2_int8": 6.0}.items()}
+        work = w.count_work(BERT_BASE, [1])
+        bench.add_ratios(row, {"bound": work, "bound_all_rows": work}, PEAKS, "avx512_vnni", 1)
+        self.assertEqual((row["laconic_f32"]["ratio"], row["laconic_f32"]["fastest_peer"]), (1.2, "ort_f32"))
+        self.assertEqual((row["laconic_dynamic"]["ratio"], row["laconic_dynamic"]["fastest_peer"]), (1.5, "ct2_int8"))
+        self.assertNotIn("ratio", row["ct2_int8"])
+        self.assertEqual(row["laconic_dynamic"]["share_of_bound"], round(w.bound_ms(work, PEAKS, "avx512_vnni", 1, True)[0] / 4, 3))
+
+    def test_merge_puts_parts_together(self):
+        first = {"model": "m", "threads": 1, "isa": "avx2", "contenders": ["a"], "latency": 1}
+        other = first | {"threads": 2}
+        start = {key: value for key, value in first.items() if key != "latency"} | {"start": 2}
+        self.assertEqual(bench.merge([first, other], start), [other, first | {"start": 2}])
+
+    def test_a_small_run_and_its_page(self):
+        """Ours and ONNX Runtime on a tiny model: every part measured, answers that agree, tables that say so."""
+        with tempfile.TemporaryDirectory() as folder:
+            bench.WORK = Path(folder)
+            data = Path(folder) / "texts.jsonl"
+            data.write_text("".join(json.dumps({"text": text}) + "\n" for text in SENTENCES), encoding="utf-8")
+            args = argparse.Namespace(texts=data, workloads=["1x16", "1x128"], parts=bench.PARTS, rounds=1, seconds=0.01, isa=None)
+            paths = bench.prepare(TINY_BERT, ["laconic_dynamic", "laconic_static", "ort_f32"], SENTENCES)
+            section = bench.measure(TINY_BERT, paths, 1, args, PEAKS)
+        self.assertEqual(list(section["latency"]), ["1x16", "1x128"])
+        for row in section["latency"].values():
+            self.assertEqual(list(row), ["laconic_dynamic", "laconic_static", "ort_f32"])
+            self.assertTrue(all(cell["median_ms"] > 0 for cell in row.values()))
+            self.assertEqual(row["laconic_static"]["fastest_peer"], "ort_f32")
+        self.assertEqual(section["difference"]["laconic_dynamic"], 0)
+        self.assertLess(section["difference"]["ort_f32"], 0.05)  # of INT8 from FP32, as probabilities
+        self.assertTrue(all(cell["first_answer_ms"] > 0 and cell["peak_mb"] > 1 for cell in section["start"].values()))
+        self.assertTrue(all(0 < cell["tokenizing_share"] < 1 and cell["texts_per_s"] > 0 for cell in section["texts"].values()))
+        result = {"machine": {"cpu": "C", "cores": 2, "system": "S", "instructions": ["avx2"]}, "commit": "abc", "laconic": "l", "note": "Alone.",
+                  "versions": {"onnxruntime": "1"}, "peaks": PEAKS, "measured": [section]}
+        text = render_page.render(result)
+        self.assertIn("onnxruntime 1. Alone.", text)
+        for cell in section["latency"]["1x16"].values():
+            self.assertIn(render_page.milliseconds(cell["median_ms"]), text)
+        self.assertIn(f"{section['latency']['1x128']['laconic_dynamic']['ratio']:.2f} (ONNX Runtime FP32)", text)
+        rows = compare.compare_results(result, json.loads(json.dumps(result)))
+        self.assertEqual(len(rows), 6)
+        self.assertTrue(all(ratio == 1 and low <= 1 <= high for *_, ratio, low, high in rows))
+
+    def test_a_missing_package_is_named(self):
+        with self.assertRaises(Exception) as raised:
+            bench.peers.PEERS["none"] = bench.peers.Description("None", "none", ("no-such-package",))
+            bench.peers.versions("none")
+        del bench.peers.PEERS["none"]
+        self.assertEqual(raised.exception.name, "no-such-package")
+
+
+if __name__ == "__main__":
+    contenders.LACONIC = Path(sys.argv.pop(1)).resolve()
+    unittest.main()
