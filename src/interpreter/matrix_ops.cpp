@@ -8,21 +8,36 @@
 namespace laconic::interpreter {
 namespace {
 
-// c[m, n] = a[m, k] b[k, n], row-major, four rows of `a` for each pass over `b`.
+// c[n] += a[kSteps] b[kSteps, n], one product after the other: `c` is read and written once for all.
+template <std::int64_t kSteps, typename T>
+void AddProducts(std::int64_t n, const T* a, const T* __restrict b, T* __restrict c) {
+  for (std::int64_t j = 0; j < n; ++j) {
+    T sum = c[j];
+    for (std::int64_t p = 0; p < kSteps; ++p) {
+      sum += a[p] * b[p * n + j];
+    }
+    c[j] = sum;
+  }
+}
+
+// c[m, n] = a[m, k] b[k, n], row-major, each sum in ascending order of k. A few rows of `b` stay in the cache for
+// several rows of `a`.
 template <typename T>
 void Multiply(std::int64_t m, std::int64_t k, std::int64_t n, const T* a, const T* b, T* c) {
-  constexpr std::int64_t kRows = 4;
+  constexpr std::int64_t kSteps = 4;
+  constexpr std::int64_t kRows = 16;
   std::fill_n(c, m * n, T{0});
   for (std::int64_t row = 0; row < m; row += kRows) {
     const std::int64_t end = std::min(row + kRows, m);
-    for (std::int64_t p = 0; p < k; ++p) {
-      const T* b_row = b + p * n;
+    std::int64_t p = 0;
+    for (; p + kSteps <= k; p += kSteps) {
       for (std::int64_t i = row; i < end; ++i) {
-        const T factor = a[i * k + p];
-        T* c_row = c + i * n;
-        for (std::int64_t j = 0; j < n; ++j) {
-          c_row[j] += factor * b_row[j];
-        }
+        AddProducts<kSteps>(n, a + i * k + p, b + p * n, c + i * n);
+      }
+    }
+    for (; p < k; ++p) {
+      for (std::int64_t i = row; i < end; ++i) {
+        AddProducts<1>(n, a + i * k + p, b + p * n, c + i * n);
       }
     }
   }
