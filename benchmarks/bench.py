@@ -198,9 +198,12 @@ def machine():
 
 
 def commit():
-    """The revision that runs, with + where files differ from it."""
-    return subprocess.run(["git", "describe", "--always", "--abbrev=10", "--dirty=+"], cwd=ROOT, check=False,
-                          capture_output=True, text=True).stdout.strip()
+    """The revision that runs, with + where files differ from it; results and their page do not count."""
+    def git(*arguments):
+        return subprocess.run(["git", *arguments], cwd=ROOT, check=False, capture_output=True, text=True)
+
+    is_changed = git("diff", "--quiet", "HEAD", "--", ":!benchmarks/results", ":!docs").returncode != 0
+    return git("rev-parse", "--short=10", "HEAD").stdout.strip() + ("+" if is_changed else "")
 
 
 def parse_arguments():

@@ -31,31 +31,32 @@ def prepare(key, model, folder):
 
 
 def serve(key, path, threads):
-    run = peers.module_of(key).load(key, Path(path), int(threads))
+    bind = peers.module_of(key).load(key, Path(path), int(threads))
     for line in sys.stdin:
         request = json.loads(line)
+        run = bind(request["ids"])
         samples = []
         for _ in range(request["warm_ups"] + request["runs"]):
             start = time.perf_counter()
-            logits = run(request["ids"])
+            logits = run()
             samples.append((time.perf_counter() - start) * 1e3)
         print(json.dumps({"samples_ms": samples[request["warm_ups"]:], "logits": logits.tolist(),
                           "peak_bytes": peak_bytes()}), flush=True)
 
 
 def texts(key, path, threads, model, data):
-    run = peers.module_of(key).load(key, Path(path), int(threads))
+    bind = peers.module_of(key).load(key, Path(path), int(threads))
     tokenizer = workloads.read_tokenizer(Path(model))
     config = json.loads((Path(model) / "config.json").read_text(encoding="utf-8"))
     tokenizer.enable_truncation(config["max_position_embeddings"])
     sentences = workloads.read_texts(Path(data))
-    run([tokenizer.encode(sentences[0]).ids])
+    bind([tokenizer.encode(sentences[0]).ids])()
     start = time.perf_counter()
     ids = [encoding.ids for encoding in tokenizer.encode_batch(sentences)]
     tokenized = time.perf_counter()
     order = np.argsort([len(row) for row in ids])  # batches of like length, as we make them
     for first in range(0, len(order), BATCH):
-        run([ids[i] for i in order[first:first + BATCH]])
+        bind([ids[i] for i in order[first:first + BATCH]])()
     print(json.dumps({"seconds": time.perf_counter() - start, "tokenizing_seconds": tokenized - start}))
 
 

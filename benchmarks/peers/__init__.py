@@ -2,7 +2,8 @@
 
 A module offers
   prepare(key, source)             writes the contender's file into source.folder and returns its path
-  load(key, path, num_threads)     a function from a list of texts' token ids to their logits, [texts, labels]
+  load(key, path, num_threads)     a function of a list of texts' token ids; it puts them into the runtime's form, and
+                                   returns a function of nothing that runs them: logits [texts, labels]
 All of them start from the same weights: `source.model` (a Hugging Face directory), or our float export of it.
 """
 import importlib

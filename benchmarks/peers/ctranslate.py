@@ -63,6 +63,6 @@ def load(_, path, num_threads):
     encoder = ctranslate2.Encoder(str(path), "cpu", compute_type="int8", inter_threads=1, intra_threads=num_threads)
     classifier = dict(np.load(path / "classifier.npz"))
 
-    def run(ids):
-        return np.array(encoder.forward_batch(ids).pooler_output) @ classifier["weight"].T + classifier["bias"]
-    return run
+    def bind(ids):
+        return lambda: np.array(encoder.forward_batch(ids).pooler_output) @ classifier["weight"].T + classifier["bias"]
+    return bind

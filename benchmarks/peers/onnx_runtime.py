@@ -43,7 +43,8 @@ def load(_, path, num_threads):
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     names = [i.name for i in session.get_inputs()]
 
-    def run(ids):
+    def bind(ids):
         values = padded(ids)
-        return session.run(None, {name: values[name] for name in names})[0]
-    return run
+        inputs = {name: values[name] for name in names}
+        return lambda: session.run(None, inputs)[0]
+    return bind

@@ -25,7 +25,8 @@ def load(key, path, num_threads):
     names = [i.any_name for i in compiled.inputs]
     request = compiled.create_infer_request()
 
-    def run(ids):
+    def bind(ids):
         values = padded(ids)
-        return next(iter(request.infer({name: values[name] for name in names}, share_inputs=True).values())).copy()
-    return run
+        inputs = {name: values[name] for name in names}
+        return lambda: next(iter(request.infer(inputs, share_inputs=True).values())).copy()
+    return bind

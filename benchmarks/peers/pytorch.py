@@ -19,7 +19,11 @@ def load(_, path, num_threads):
     scheme = {torch.nn.Linear: torch.ao.quantization.per_channel_dynamic_qconfig}
     model = torch.ao.quantization.quantize_dynamic(model, scheme)
 
-    @torch.inference_mode()
-    def run(ids):
-        return model(**{name: torch.from_numpy(value) for name, value in padded(ids).items()}).logits.numpy()
-    return run
+    def bind(ids):
+        inputs = {name: torch.from_numpy(value) for name, value in padded(ids).items()}
+
+        @torch.inference_mode()
+        def run():
+            return model(**inputs).logits.numpy()
+        return run
+    return bind
