@@ -80,6 +80,11 @@ inline Vec16 ZeroWhereLess(Vec16 t, Vec16 limit, Vec16 x) {
   return {_mm256_and_ps(_mm256_cmp_ps(t.lo, limit.lo, _CMP_NLT_UQ), x.lo),
           _mm256_and_ps(_mm256_cmp_ps(t.hi, limit.hi, _CMP_NLT_UQ), x.hi)};
 }
+// Whether a > b in any lane; NaN is not.
+inline bool AnyGreater(Vec16 a, Vec16 b) {
+  return _mm256_movemask_ps(
+             _mm256_or_ps(_mm256_cmp_ps(a.lo, b.lo, _CMP_GT_OQ), _mm256_cmp_ps(a.hi, b.hi, _CMP_GT_OQ))) != 0;
+}
 struct Ints16 {
   __m256i lo;
   __m256i hi;

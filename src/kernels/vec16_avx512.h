@@ -62,6 +62,8 @@ inline Vec16 PowerOfTwo(Vec16 n) {
 inline Vec16 ZeroWhereLess(Vec16 t, Vec16 limit, Vec16 x) {
   return {_mm512_maskz_mov_ps(_mm512_cmp_ps_mask(t.v, limit.v, _CMP_NLT_UQ), x.v)};
 }
+// Whether a > b in any lane; NaN is not.
+inline bool AnyGreater(Vec16 a, Vec16 b) { return _mm512_cmp_ps_mask(a.v, b.v, _CMP_GT_OQ) != 0; }
 struct Ints16 {
   __m512i v;
 };

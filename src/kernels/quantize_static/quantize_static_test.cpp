@@ -57,7 +57,7 @@ TEST(QuantizeStatic, EqualsTheDefinitionBitForBit) {
   std::mt19937 rng(1);
   for (const std::int64_t cols : {0, 1, 2, 15, 16, 17, 31, 48, 65, 100, 384, 1001}) {
     for (const bool is_scaled : {false, true}) {
-      for (const float scale : {1e-38F, 0.01F, 0.03125F, 7.0F}) {
+      for (const float scale : {1e-38F, 1e-30F, 1e35F, 0.01F, 0.03125F, 7.0F}) {
         const Case c = {5, cols, cols + 3, is_scaled, scale, static_cast<std::int32_t>(rng() % 256)};
         GuardedBuffer<float> x(StridedSize(c.rows, cols, c.x_stride));
         FillNormal(x.span(), rng, 100 * scale);
@@ -79,6 +79,29 @@ TEST(QuantizeStatic, TiesAreRoundedAsDefined) {
       x[2080 + i] = std::nextafter(tie, -1e9F);
     }
     ExpectEqualsDefinition(x, {3, 1040, 1040, false, scale, 128}, rng);
+  }
+}
+
+// The nearest values to every tie, for scales of many mantissas: where the reciprocal's roundings could show.
+TEST(QuantizeStatic, NeighboursOfTiesAreRoundedAsDefined) {
+  std::mt19937 rng(4);
+  std::uniform_real_distribution<float> mantissa(1, 2);
+  constexpr int kNeighbours = 9;
+  constexpr std::int64_t kTies = 520;
+  for (int i = 0; i < 200; ++i) {
+    const float scale = std::ldexp(mantissa(rng), static_cast<int>(rng() % 40) - 30);
+    GuardedBuffer<float> x(kNeighbours * kTies);
+    for (std::int64_t tie = 0; tie < kTies; ++tie) {
+      float value = (static_cast<float>(tie - kTies / 2) + 0.5F) * scale;
+      for (int step = 0; step < kNeighbours / 2; ++step) {
+        value = std::nextafter(value, -1e30F);
+      }
+      for (std::int64_t n = 0; n < kNeighbours; ++n) {
+        x[n * kTies + tie] = value;
+        value = std::nextafter(value, 1e30F);
+      }
+    }
+    ExpectEqualsDefinition(x, {kNeighbours, kTies, kTies, false, scale, static_cast<std::int32_t>(rng() % 256)}, rng);
   }
 }
 
