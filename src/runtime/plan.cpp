@@ -103,6 +103,23 @@ void FinishPlan(Plan* plan) {
   }
 }
 
+namespace {
+
+// The sizes of a kind's slots, in bytes a row.
+std::string PrintSlots(const Plan& plan, Rows rows, bool is_local) {
+  std::vector<std::int64_t> sizes;
+  for (std::size_t slot = 0; slot < plan.slots.size(); ++slot) {
+    if (plan.slots[slot].rows == rows && plan.slot_is_local[slot] == is_local) {
+      sizes.push_back(plan.slots[slot].row_bytes);
+    }
+  }
+  return sizes.empty() ? ""
+                       : fmt::format("  each {}{}: {} bytes\n", rows == Rows::kTokens ? "token" : "text",
+                                     is_local ? " of a thread's chunk" : "", fmt::join(sizes, " + "));
+}
+
+}  // namespace
+
 std::string PrintPlan(const Plan& plan) {
   std::string text;
   for (const Segment& segment : plan.segments) {
@@ -112,6 +129,12 @@ std::string PrintPlan(const Plan& plan) {
                 : "for each task\n";
     for (std::size_t i = segment.first; i < segment.last; ++i) {
       text += "  " + plan.steps[i]->Describe() + "\n";
+    }
+  }
+  text += "buffers\n";
+  for (const Rows rows : {Rows::kTokens, Rows::kTexts}) {
+    for (const bool is_local : {false, true}) {
+      text += PrintSlots(plan, rows, is_local);
     }
   }
   return text;

@@ -136,6 +136,7 @@ struct Plan {
 // Finds the segments, and which buffers may share memory.
 void FinishPlan(Plan* plan);
 
+// Every step, under the rows that a thread takes through it at a time, and how much memory a row needs.
 std::string PrintPlan(const Plan& plan);
 
 }  // namespace laconic::runtime

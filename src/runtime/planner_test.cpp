@@ -118,6 +118,128 @@ TEST_P(PlannerTest, FusedStepsGiveTheSameAnswers) {
   EXPECT_EQ(apart->PlanText().find("gelu + "), std::string::npos) << apart->PlanText();
 }
 
+// The whole plan, as `laconic inspect --plan` prints it.
+void ExpectPlan(Precision precision, const std::string& expected) {
+  const auto model = CompileTapped(Load("tiny_bert", precision), {}, nullptr, {.isa = "scalar"});
+  EXPECT_EQ(model->PlanText(), expected);
+}
+
+TEST(PlanTextTest, OfTinyBertInFloat) {
+  ExpectPlan(Precision::kFloat, R"(for each chunk of tokens
+  embed bert.embeddings.word_embeddings.weight f32 + bert.embeddings.token_type_embeddings.weight f32 + bert.embeddings.position_embeddings.weight f32 [scalar]
+  layer norm bert.embeddings.LayerNorm [scalar]
+  linear f32 32 x 96 bert.encoder.layer.0.attention.self.query [scalar]
+for each task
+  attention 4 heads of 8 bert.encoder.layer.0.attention.self.attention [scalar]
+for each chunk of tokens
+  linear f32 32 x 32 bert.encoder.layer.0.attention.output.dense [scalar]
+  add + layer norm bert.encoder.layer.0.attention.output.LayerNorm [scalar]
+  linear f32 32 x 64 + gelu bert.encoder.layer.0.intermediate.dense [scalar]
+  linear f32 64 x 32 bert.encoder.layer.0.output.dense [scalar]
+  add + layer norm bert.encoder.layer.0.output.LayerNorm [scalar]
+  linear f32 32 x 64 bert.encoder.layer.1.attention.self.key [scalar]
+for each chunk of texts
+  first token of each text
+  linear f32 32 x 32 bert.encoder.layer.1.attention.self.query [scalar]
+for each task
+  attention of first tokens, 4 heads of 8 bert.encoder.layer.1.attention.self.attention [scalar]
+for each chunk of texts
+  linear f32 32 x 32 bert.encoder.layer.1.attention.output.dense [scalar]
+  add + layer norm bert.encoder.layer.1.attention.output.LayerNorm [scalar]
+  linear f32 32 x 64 + gelu bert.encoder.layer.1.intermediate.dense [scalar]
+  linear f32 64 x 32 bert.encoder.layer.1.output.dense [scalar]
+  add + layer norm bert.encoder.layer.1.output.LayerNorm [scalar]
+  linear f32 32 x 32 + tanh bert.pooler.dense [scalar]
+  linear f32 32 x 3 logits [scalar]
+buffers
+  each token: 128 + 384 + 128 + 256 bytes
+  each token of a thread's chunk: 128 + 128 + 256 bytes
+  each text: 128 + 128 + 128 bytes
+  each text of a thread's chunk: 128 + 128 + 256 bytes
+)");
+}
+
+TEST(PlanTextTest, OfTinyBertInDynamicInt8) {
+  ExpectPlan(Precision::kDynamic, R"(for each chunk of tokens
+  embed bert.embeddings.word_embeddings.weight s8 + bert.embeddings.token_type_embeddings.weight f32 + bert.embeddings.position_embeddings.weight s8 [scalar]
+  layer norm + quantize bert.embeddings.LayerNorm [scalar]
+  linear u8s8 32 x 96 bert.encoder.layer.0.attention.self.query [scalar]
+for each task
+  attention 4 heads of 8 bert.encoder.layer.0.attention.self.attention [scalar]
+for each chunk of tokens
+  quantize 32 columns [scalar]
+  linear u8s8 32 x 32 bert.encoder.layer.0.attention.output.dense [scalar]
+  add + layer norm + quantize bert.encoder.layer.0.attention.output.LayerNorm [scalar]
+  linear u8s8 32 x 64 + gelu bert.encoder.layer.0.intermediate.dense [scalar]
+  quantize 64 columns [scalar]
+  linear u8s8 64 x 32 bert.encoder.layer.0.output.dense [scalar]
+  add + layer norm + quantize bert.encoder.layer.0.output.LayerNorm [scalar]
+  linear u8s8 32 x 64 bert.encoder.layer.1.attention.self.key [scalar]
+for each chunk of texts
+  first token of each text
+  quantize 32 columns [scalar]
+  linear u8s8 32 x 32 bert.encoder.layer.1.attention.self.query [scalar]
+for each task
+  attention of first tokens, 4 heads of 8 bert.encoder.layer.1.attention.self.attention [scalar]
+for each chunk of texts
+  quantize 32 columns [scalar]
+  linear u8s8 32 x 32 bert.encoder.layer.1.attention.output.dense [scalar]
+  add + layer norm + quantize bert.encoder.layer.1.attention.output.LayerNorm [scalar]
+  linear u8s8 32 x 64 + gelu bert.encoder.layer.1.intermediate.dense [scalar]
+  quantize 64 columns [scalar]
+  linear u8s8 64 x 32 bert.encoder.layer.1.output.dense [scalar]
+  add + layer norm bert.encoder.layer.1.output.LayerNorm [scalar]
+  quantize 32 columns [scalar]
+  linear u8s8 32 x 32 + tanh bert.pooler.dense [scalar]
+  quantize 32 columns [scalar]
+  linear u8s8 32 x 3 logits [scalar]
+buffers
+  each token: 128 + 384 + 128 + 256 bytes
+  each token of a thread's chunk: 128 + 64 + 4 + 4 + 128 + 256 bytes
+  each text: 128 + 128 + 128 bytes
+  each text of a thread's chunk: 64 + 4 + 4 + 128 + 128 + 256 bytes
+)");
+}
+
+TEST(PlanTextTest, OfTinyBertInStaticInt8) {
+  ExpectPlan(Precision::kStatic, R"(for each chunk of tokens
+  embed bert.embeddings.word_embeddings.weight s8 + bert.embeddings.token_type_embeddings.weight f32 + bert.embeddings.position_embeddings.weight s8 [scalar]
+  layer norm + quantize by 0.01490196 bert.embeddings.LayerNorm [scalar]
+  linear u8s8 32 x 96 bert.encoder.layer.0.attention.self.query [scalar]
+for each task
+  attention 4 heads of 8 bert.encoder.layer.0.attention.self.attention [scalar]
+for each chunk of tokens
+  quantize 32 columns by 0.01490196 [scalar]
+  linear u8s8 32 x 32 bert.encoder.layer.0.attention.output.dense [scalar]
+  add + layer norm + quantize by 0.01490196 bert.encoder.layer.0.attention.output.LayerNorm [scalar]
+  linear u8s8 32 x 64 + gelu + quantize by 0.01490196 bert.encoder.layer.0.intermediate.dense [scalar]
+  linear u8s8 64 x 32 bert.encoder.layer.0.output.dense [scalar]
+  add + layer norm + quantize by 0.01490196 bert.encoder.layer.0.output.LayerNorm [scalar]
+  linear u8s8 32 x 64 bert.encoder.layer.1.attention.self.key [scalar]
+for each chunk of texts
+  first token of each text
+  quantize 32 columns by 0.01490196 [scalar]
+  linear u8s8 32 x 32 bert.encoder.layer.1.attention.self.query [scalar]
+for each task
+  attention of first tokens, 4 heads of 8 bert.encoder.layer.1.attention.self.attention [scalar]
+for each chunk of texts
+  quantize 32 columns by 0.01490196 [scalar]
+  linear u8s8 32 x 32 bert.encoder.layer.1.attention.output.dense [scalar]
+  add + layer norm + quantize by 0.01490196 bert.encoder.layer.1.attention.output.LayerNorm [scalar]
+  linear u8s8 32 x 64 + gelu + quantize by 0.01490196 bert.encoder.layer.1.intermediate.dense [scalar]
+  linear u8s8 64 x 32 bert.encoder.layer.1.output.dense [scalar]
+  add + layer norm bert.encoder.layer.1.output.LayerNorm [scalar]
+  quantize 32 columns by 0.01490196 [scalar]
+  linear u8s8 32 x 32 + tanh + quantize by 0.01490196 bert.pooler.dense [scalar]
+  linear u8s8 32 x 3 logits [scalar]
+buffers
+  each token: 128 + 384 + 128 + 256 bytes
+  each token of a thread's chunk: 128 + 64 + 4 + 4 + 128 + 4 + 4 + 128 bytes
+  each text: 128 + 128 + 128 bytes
+  each text of a thread's chunk: 64 + 4 + 4 + 128 + 128 + 4 + 4 + 128 bytes
+)");
+}
+
 INSTANTIATE_TEST_SUITE_P(Models, PlannerTest,
                          ::testing::Combine(::testing::Values("tiny_bert", "tiny_electra", "tiny_distilbert",
                                                               "tiny_roberta", "tiny_xlm_roberta", "tiny_albert"),
