@@ -54,7 +54,8 @@ def onnxruntime_logits(path, texts, level):
     options.graph_optimization_level = level
     options.intra_op_num_threads = 1
     session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    names = [value.name for value in session.get_inputs()]
+    values = [*session.get_inputs(), *session.get_overridable_initializers()]  # optional inputs
+    names = {value.name for value in values} & {"input_ids", "attention_mask", "token_type_ids"}
     rows = []
     for text in texts:
         length = len(text["input_ids"])

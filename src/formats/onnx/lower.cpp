@@ -1,6 +1,7 @@
 #include "formats/onnx/lower.h"
 
 #include <algorithm>
+#include <limits>
 #include <unordered_set>
 
 #include "formats/onnx/lowerings.h"
@@ -194,7 +195,26 @@ class Lowerer {
     }
   }
 
+  // Part of a shape, which Shape itself gives from opset 15 on.
+  void AddSlicedShape(const Node& node) {
+    const auto one = [&](std::int64_t value) {
+      return Constant(Tensor::FromValues<std::int64_t>({1}, std::vector<std::int64_t>{value}));
+    };
+    const std::string name = UniqueName(graph_.name(node) + "/Shape");
+    const ValueId whole = plain_.AddValue({name});
+    plain_.nodes.push_back({node.op, name, {PlainOf(node.inputs[0])}, {whole}, {}, plain_.opset});
+    const std::int64_t end =
+        node.attributes.contains("end") ? IntAttribute(node, "end") : std::numeric_limits<std::int64_t>::max();
+    const ValueId part = plain_of_[node.outputs[0]] = plain_.AddValue({graph_.name(node)});
+    plain_.nodes.push_back(
+        {"Slice", graph_.name(node), {whole, one(IntAttribute(node, "start")), one(end)}, {part}, {}, plain_.opset});
+  }
+
   void AddPlainNode(const Node& node) {
+    if (node.op == "Shape" && !node.attributes.empty() && plain_.opset < FirstOpsetOfAttribute("Shape", "start")) {
+      AddSlicedShape(node);
+      return;
+    }
     PlainNode plain{node.op, graph_.name(node), {}, {}, node.attributes, plain_.opset};
     for (const auto& [name, value] : node.attributes) {
       const int since = FirstOpsetOfAttribute(node.op, name);
