@@ -25,7 +25,7 @@ namespace {
 
 using namespace laconic::kernels;  // NOLINT(google-build-using-namespace): a program of one file
 
-constexpr Isa kLevels[] = {Isa::kScalar, Isa::kAvx2, Isa::kAvx512Vnni, Isa::kAmxInt8};
+constexpr Isa kLevels[] = {Isa::kScalar, Isa::kAvx2, Isa::kAvx512Vnni, Isa::kAvx512BF16, Isa::kAmxInt8};
 
 struct Shape {
   std::int64_t k;
@@ -148,7 +148,7 @@ void BenchGemms(Isa isa, const char* title, const std::function<void(std::int64_
 }
 
 void BenchAttention(Isa isa) {
-  const AttentionKernels& kernels = GetAttention(isa);
+  const AttentionKernels& kernels = GetAttention(isa, Precision::kBF16);
   for (const Shape& shape : {Shape{16, 64}, Shape{128, 32}, Shape{128, 64}, Shape{512, 64}}) {
     const std::int64_t length = shape.k;
     const std::int64_t stride = 3 * 12 * shape.n;
@@ -210,19 +210,20 @@ int main(int argc, char** argv) {
     if (!IsaSupported(isa) || (forced && isa != ActiveIsa())) {
       continue;
     }
-    if (wanted("gemm_u8s8") && isa != Isa::kScalar) {
+    const bool has_int8 = isa != Isa::kScalar && isa != Isa::kAvx512BF16;
+    if (wanted("gemm_u8s8") && has_int8) {
       BenchGemms(isa, "gemm_u8s8",
                  [&](std::int64_t m, Shape shape) { BenchGemmU8S8(isa, m, shape, Activation::kNone, false); });
     }
-    if (wanted("gemm_u8s8_cold") && isa != Isa::kScalar) {
+    if (wanted("gemm_u8s8_cold") && has_int8) {
       BenchGemms(isa, "gemm_u8s8, cold weights",
                  [&](std::int64_t m, Shape shape) { BenchGemmU8S8(isa, m, shape, Activation::kNone, true); });
     }
-    if (wanted("gemm_u8s8_gelu") && isa != Isa::kScalar) {
+    if (wanted("gemm_u8s8_gelu") && has_int8) {
       BenchGemms(isa, "gemm_u8s8 + gelu",
                  [&](std::int64_t m, Shape shape) { BenchGemmU8S8(isa, m, shape, Activation::kGeluErf, false); });
     }
-    const bool has_own = isa != Isa::kScalar && isa != Isa::kAmxInt8;
+    const bool has_own = isa == Isa::kAvx2 || isa == Isa::kAvx512Vnni;
     if (wanted("gemm_f32") && has_own) {
       BenchGemms(isa, "gemm_f32", [&](std::int64_t m, Shape shape) { BenchGemmF32(isa, m, shape, WeightType::kF32); });
     }
@@ -233,7 +234,7 @@ int main(int argc, char** argv) {
     if (wanted("attention") && isa != Isa::kAmxInt8) {
       BenchAttention(isa);
     }
-    if (wanted("rows") && isa != Isa::kAmxInt8) {
+    if (wanted("rows") && (has_own || isa == Isa::kScalar)) {
       BenchRows(isa);
     }
   }

@@ -13,11 +13,14 @@
 namespace laconic {
 
 struct CompileOptions {
-  // "scalar", "avx2", "avx512_vnni", "amx_int8"; empty: the best of this CPU, or what LACONIC_FORCE_ISA names.
+  // "scalar", "avx2", "avx512_vnni", "avx512_bf16", "amx_int8"; empty: the best of this CPU, or what LACONIC_FORCE_ISA
+  // names.
   std::string isa;
   // Sums of u8 times s8 saturate pair by pair, as x86 without VNNI computes them in other runtimes (docs/numerics.md):
   // to see what that does to answers. Slow.
   bool saturating = false;
+  // Level avx512_bf16 may round operands of attention to bfloat16 (docs/numerics.md). If not, avx512_vnni runs there.
+  bool bfloat16 = true;
 };
 
 // Immutable; share it between threads.

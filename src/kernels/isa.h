@@ -13,7 +13,7 @@ Isa ActiveIsa();
 
 bool IsaSupported(Isa isa) noexcept;
 
-std::string_view ToString(Isa isa) noexcept;  // "scalar", "avx2", "avx512_vnni", "amx_int8"
+std::string_view ToString(Isa isa) noexcept;  // "scalar", "avx2", "avx512_vnni", "avx512_bf16", "amx_int8"
 // Errors: kInvalidArgument naming the text and the known levels.
 Isa ParseIsa(std::string_view name);
 

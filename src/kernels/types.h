@@ -11,11 +11,15 @@ enum class Isa : std::uint8_t {
   kScalar,      // baseline x86-64 (or any other CPU): the readable definition
   kAvx2,        // avx2 + fma + f16c
   kAvx512Vnni,  // avx512 f, bw, dq, vl, vnni
+  kAvx512BF16,  // the above and avx512_bf16; chosen where it is faster than f32 (isa.cpp)
   kAmxInt8,     // the above and AMX INT8 tiles, which the system must grant too
 };
 
 // Element type of stored weights and embedding tables. f16 and bf16 are IEEE binary16 and bfloat16 as 16-bit words.
 enum class WeightType : std::uint8_t { kF32, kF16, kBF16, kS8 };
+
+// What operands of products that are not integers may be rounded to, where that is faster.
+enum class Precision : std::uint8_t { kF32, kBF16 };
 
 // y = f(x), element by element.
 enum class Activation : std::uint8_t {

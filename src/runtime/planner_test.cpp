@@ -96,7 +96,7 @@ TEST_P(PlannerTest, FirstTokensGiveTheSameAnswersAlone) {
   const std::vector<std::string> hidden = {LastHidden(graph)};
   Nobody nobody;
   const auto whole = CompileTapped(graph, hidden, &nobody);  // keeps all rows
-  const auto alone = CompileTapped(graph, {}, nullptr);
+  const auto alone = CompileTapped(graph, {}, nullptr, {.bfloat16 = false});
   EXPECT_EQ(whole->PlanText().find("attention of first tokens"), std::string::npos);
   EXPECT_NE(alone->PlanText().find("attention of first tokens"), std::string::npos) << alone->PlanText();
   ExpectSameAnswers(whole, alone);
@@ -109,7 +109,7 @@ TEST_P(PlannerTest, FusedStepsGiveTheSameAnswers) {
   const Graph graph = Load(name, precision);
   Nobody nobody;
   const auto apart = CompileTapped(graph, TappableValues(graph), &nobody);
-  const auto fused = CompileTapped(graph, {}, nullptr);
+  const auto fused = CompileTapped(graph, {}, nullptr, {.bfloat16 = false});
   ExpectSameAnswers(apart, fused);
   const std::string plan = fused->PlanText();
   const auto has = [&](const char* pattern) { return std::regex_search(plan, std::regex(pattern)); };

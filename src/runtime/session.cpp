@@ -70,9 +70,12 @@ std::shared_ptr<const CompiledModel> CompiledModel::Compile(const Model& model, 
 
 std::shared_ptr<const CompiledModel> runtime::CompileTapped(const Graph& graph, std::span<const std::string> values,
                                                             TapSink* sink, const CompileOptions& options) {
-  const kernels::Isa isa = options.isa.empty() ? kernels::ActiveIsa() : kernels::ParseIsa(options.isa);
+  kernels::Isa isa = options.isa.empty() ? kernels::ActiveIsa() : kernels::ParseIsa(options.isa);
   if (!kernels::IsaSupported(isa)) {
     Fail(ErrorCode::kUnsupported, "this CPU lacks the level ", kernels::ToString(isa));
+  }
+  if (isa == kernels::Isa::kAvx512BF16 && (!options.bfloat16 || !values.empty())) {
+    isa = kernels::Isa::kAvx512Vnni;
   }
   auto impl = std::make_unique<CompiledModel::Impl>();
   impl->isa = isa;

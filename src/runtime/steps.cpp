@@ -389,7 +389,7 @@ void AddStep::Run(const Inputs&, const Memory& memory, const Work& work) const {
 std::string AddStep::Describe() const { return fmt::format("add [{}]", kernels::ToString(kernels_.isa)); }
 
 AttentionStep::AttentionStep(kernels::Isa isa, AttentionSpec spec)
-    : kernels_(kernels::GetAttention(isa)), spec_(std::move(spec)) {}
+    : kernels_(kernels::GetAttention(isa, spec.precision)), spec_(std::move(spec)) {}
 
 std::string AttentionStep::Describe() const {
   return fmt::format("attention{} {} heads of {} {} [{}]", spec_.queries == Rows::kTexts ? " of first tokens," : "",

@@ -251,6 +251,7 @@ struct AttentionSpec {
   Rows queries = Rows::kTokens;  // a row of q and out: each token, or each text's first
   std::int64_t num_heads = 0;
   float scale = 0;
+  kernels::Precision precision = kernels::Precision::kF32;
   Matrix out;
 };
 

@@ -1,4 +1,4 @@
-// Softmax attention of one sequence and one head, in f32.
+// Softmax attention of one sequence and one head.
 #pragma once
 
 #include <cstdint>
@@ -17,8 +17,10 @@ inline constexpr std::int64_t kMaxQueryRows = 8;  // that a kernel handles at a 
 //           that the four may lie inside [tokens, heads * head_dim] matrices. head_dim <= kMaxHeadDim.
 //           keys == 0 gives rows of zeros. out may not overlap k or v; it may be q.
 // Numerics: scores by one chain over head_dim, times scale; exp(score - max) to 2 ulp; the weighted sum by one chain
-//           over the keys, then times 1/sum. A row's result does not depend on the other rows; avx2 and avx512_vnni
-//           agree bit for bit.
+//           over the keys, then times 1/sum. avx2 and avx512_vnni agree bit for bit.
+//           avx512_bf16 rounds q * scale * log2(e), k, v and the weights 2^(score - max) (to 1e-4, unnormalised) to
+//           bfloat16, 2^-9 each, and sums their products in f32, a pair at a time; 1/sum is that of the rounded weights.
+//           A row's result does not depend on the other rows.
 // Scratch:  scratch_bytes(keys, head_dim), linear in keys, 64-byte aligned, one for each thread of use.
 struct AttentionArgs {
   std::int64_t queries = 0;
@@ -43,11 +45,12 @@ struct AttentionKernels {
 };
 
 // Precondition: IsaSupported(isa).
-const AttentionKernels& GetAttention(Isa isa) noexcept;
+const AttentionKernels& GetAttention(Isa isa, Precision precision) noexcept;
 
 // Each lives in its own file, compiled with its own flags.
 void AttentionScalar(const AttentionArgs& args) noexcept;
 void AttentionAvx2(const AttentionArgs& args) noexcept;
 void AttentionAvx512Vnni(const AttentionArgs& args) noexcept;
+void AttentionAvx512BF16(const AttentionArgs& args) noexcept;
 
 }  // namespace laconic::kernels

@@ -6,13 +6,21 @@
 #include <gtest/gtest.h>
 
 #include "kernels/testing.h"
+#include "tensor/dtype.h"
 
 namespace laconic::kernels {
 namespace {
 
+// What the level that runs makes of an operand.
+float Rounded(const AttentionKernels& kernels, float x) {
+  return kernels.isa == Isa::kAvx512BF16 ? BFloat16ToFloat(FloatToBFloat16(x)) : x;
+}
+
 struct Problem {
-  Problem(std::int64_t queries_, std::int64_t keys_, std::int64_t dim_, std::mt19937& rng, float deviation = 1)
-      : queries(queries_),
+  Problem(Precision precision, std::int64_t queries_, std::int64_t keys_, std::int64_t dim_, std::mt19937& rng,
+          float deviation = 1)
+      : kernels(&GetAttention(ActiveIsa(), precision)),
+        queries(queries_),
         keys(keys_),
         dim(dim_),
         stride(dim_ + 9),
@@ -33,17 +41,21 @@ struct Problem {
 
   float Scale() const { return 1 / std::sqrt(static_cast<float>(dim)); }
 
-  void Run(Isa isa) {
+  void Run() {
     // Filled with NaN: nothing that the kernel did not write may count.
-    GuardedBuffer<float> scratch((GetAttention(isa).scratch_bytes(keys, dim) + 3) / 4);
+    GuardedBuffer<float> scratch((kernels->scratch_bytes(keys, dim) + 3) / 4);
     std::fill_n(scratch.data(), scratch.size(), NAN);
-    GetAttention(isa).run(Args(scratch.data()));
+    kernels->run(Args(scratch.data()));
   }
 
-  // A score errs by at most (dim + 2) u sum |q k| scale = e, a weight so by the factor exp(2 e) and 2 ulp, the sums
-  // over the keys by `keys` roundings more; the result is an average of v, so all that is relative to max |v|.
+  // With operands rounded as the level rounds them, a score errs by at most (dim + 2) u sum |q k| scale = e, a weight
+  // so by the factor exp(2 e) and 2 ulp, the sums over the keys by `keys` roundings more; the result is an average of
+  // v, so all that is relative to max |v|. bfloat16 weights: 2^-9 and 1e-4 more, in the weights and in their sum.
   void ExpectNearTheTrueValue() {
     constexpr double kUlp = 0x1p-23;
+    const bool is_bf16 = kernels->isa == Isa::kAvx512BF16;
+    const float scale = is_bf16 ? Scale() * 1.44269504F : Scale();  // bfloat16 scores are powers of 2
+    const double weight_error = is_bf16 ? 2 * (0x1p-9 + 1e-4) : 0;
     std::vector<double> score(static_cast<std::size_t>(keys));
     for (std::int64_t i = 0; i < queries; ++i) {
       double error = 0;
@@ -52,27 +64,30 @@ struct Problem {
         double dot = 0;
         double magnitude = 0;
         for (std::int64_t d = 0; d < dim; ++d) {
-          const double product = double{q[i * stride + d]} * k[j * stride + d];
+          const double product =
+              (is_bf16 ? double{Rounded(*kernels, q[i * stride + d] * scale)} : double{q[i * stride + d]} * scale) *
+              Rounded(*kernels, k[j * stride + d]);
           dot += product;
           magnitude += std::abs(product);
         }
-        score[static_cast<std::size_t>(j)] = dot * Scale();
-        largest = std::max(largest, dot * Scale());
-        error = std::max(error, static_cast<double>(dim + 2) * kUlp * magnitude * Scale());
+        score[static_cast<std::size_t>(j)] = dot;
+        largest = std::max(largest, dot);
+        error = std::max(error, static_cast<double>(dim + 2) * kUlp * magnitude);
       }
       double sum = 0;
       for (double& value : score) {
-        value = std::exp(value - largest);
+        value = is_bf16 ? std::exp2(value - largest) : std::exp(value - largest);
         sum += value;
       }
       for (std::int64_t d = 0; d < dim; ++d) {
         double want = 0;
         double largest_v = 0;
         for (std::int64_t j = 0; j < keys; ++j) {
-          want += score[static_cast<std::size_t>(j)] / sum * v[j * stride + d];
+          want += score[static_cast<std::size_t>(j)] / sum * Rounded(*kernels, v[j * stride + d]);
           largest_v = std::max(largest_v, std::abs(double{v[j * stride + d]}));
         }
-        const double bound = largest_v * (2 * std::expm1(2 * error) + static_cast<double>(2 * keys + 16) * kUlp);
+        const double bound =
+            largest_v * (2 * std::expm1(2 * error) + static_cast<double>(2 * keys + 16) * kUlp + weight_error);
         ASSERT_NEAR(out[i * stride + d], want, bound)
             << queries << "x" << keys << "x" << dim << " at " << i << "," << d;
       }
@@ -82,23 +97,33 @@ struct Problem {
     }
   }
 
+  const AttentionKernels* kernels;
   std::int64_t queries, keys, dim, stride;
   GuardedBuffer<float> q, k, v, out;
 };
 
-TEST(Attention, RunsTheForcedLevel) { EXPECT_EQ(GetAttention(ActiveIsa()).isa, ExpectedLevel(Isa::kAvx512Vnni)); }
+class Attention : public testing::TestWithParam<Precision> {};
 
-TEST(Attention, LiesWithinTheBoundAndTheVectorLevelsAgree) {
+INSTANTIATE_TEST_SUITE_P(, Attention, testing::Values(Precision::kF32, Precision::kBF16),
+                         [](const auto& test) { return std::string(test.param == Precision::kF32 ? "f32" : "bf16"); });
+
+TEST_P(Attention, RunsTheForcedLevel) {
+  const bool is_bf16 = GetParam() == Precision::kBF16 && ActiveIsa() == Isa::kAvx512BF16;
+  EXPECT_EQ(GetAttention(ActiveIsa(), GetParam()).isa, is_bf16 ? Isa::kAvx512BF16 : ExpectedLevel(Isa::kAvx512Vnni));
+}
+
+TEST_P(Attention, LiesWithinTheBoundAndTheVectorLevelsAgree) {
   std::mt19937 rng(1);
   for (const std::int64_t dim : {1, 8, 17, 32, 64, 100, 256}) {
     for (const std::int64_t keys : {0, 1, 2, 15, 16, 17, 33, 64, 130}) {
       for (const std::int64_t queries : {0, 1, 5, 17}) {
-        Problem problem(queries, keys, dim, rng);
-        problem.Run(ActiveIsa());
+        Problem problem(GetParam(), queries, keys, dim, rng);
+        problem.Run();
         problem.ExpectNearTheTrueValue();
-        if (ComparesWithAvx2()) {
+        if (ComparesWithAvx2() && problem.kernels->isa != Isa::kAvx512BF16) {
           const std::vector<float> want = problem.out.values();
-          problem.Run(Isa::kAvx2);
+          problem.kernels = &GetAttention(Isa::kAvx2, GetParam());
+          problem.Run();
           ASSERT_TRUE(SameBits(problem.out.span(), want)) << queries << "x" << keys << "x" << dim;
         }
       }
@@ -106,57 +131,57 @@ TEST(Attention, LiesWithinTheBoundAndTheVectorLevelsAgree) {
   }
 }
 
-TEST(Attention, LongSequencesAndSharpScores) {
+TEST_P(Attention, LongSequencesAndSharpScores) {
   std::mt19937 rng(2);
-  Problem long_one(9, 1500, 64, rng);
-  long_one.Run(ActiveIsa());
+  Problem long_one(GetParam(), 9, 1500, 64, rng);
+  long_one.Run();
   long_one.ExpectNearTheTrueValue();
-  Problem sharp(9, 70, 64, rng, 6);  // most weights underflow to 0
-  sharp.Run(ActiveIsa());
+  Problem sharp(GetParam(), 9, 70, 64, rng, 6);  // most weights underflow to 0
+  sharp.Run();
   sharp.ExpectNearTheTrueValue();
 }
 
-TEST(Attention, ARowDoesNotDependOnTheOtherQueries) {
+TEST_P(Attention, ARowDoesNotDependOnTheOtherQueries) {
   std::mt19937 rng(3);
   for (const std::int64_t dim : {32, 64, 100}) {
-    Problem problem(23, 77, dim, rng);
-    problem.Run(ActiveIsa());
-    GuardedBuffer<float> scratch((GetAttention(ActiveIsa()).scratch_bytes(77, dim) + 3) / 4);
+    Problem problem(GetParam(), 23, 77, dim, rng);
+    problem.Run();
+    GuardedBuffer<float> scratch((problem.kernels->scratch_bytes(77, dim) + 3) / 4);
     std::vector<float> alone(static_cast<std::size_t>(dim));
     for (std::int64_t i = 0; i < 23; ++i) {
       AttentionArgs args = problem.Args(scratch.data());
       args.queries = 1;
       args.q += i * args.q_stride;
       args.out = alone.data();
-      GetAttention(ActiveIsa()).run(args);
+      problem.kernels->run(args);
       EXPECT_TRUE(SameBits(alone, {problem.out.data() + i * problem.stride, alone.size()})) << "row " << i;
     }
   }
 }
 
-TEST(Attention, MayWriteOverTheQueries) {
+TEST_P(Attention, MayWriteOverTheQueries) {
   std::mt19937 rng(4);
-  Problem problem(23, 30, 64, rng);
-  problem.Run(ActiveIsa());
-  GuardedBuffer<float> scratch((GetAttention(ActiveIsa()).scratch_bytes(30, 64) + 3) / 4);
+  Problem problem(GetParam(), 23, 30, 64, rng);
+  problem.Run();
+  GuardedBuffer<float> scratch((problem.kernels->scratch_bytes(30, 64) + 3) / 4);
   AttentionArgs args = problem.Args(scratch.data());
   args.out = problem.q.data();
-  GetAttention(ActiveIsa()).run(args);
+  problem.kernels->run(args);
   for (std::int64_t i = 0; i < 23; ++i) {
     EXPECT_TRUE(SameBits({problem.q.data() + i * problem.stride, 64}, {problem.out.data() + i * problem.stride, 64}));
   }
 }
 
-TEST(Attention, NaNReachesTheRowsThatSeeIt) {
+TEST_P(Attention, NaNReachesTheRowsThatSeeIt) {
   std::mt19937 rng(5);
-  Problem problem(10, 20, 32, rng);
+  Problem problem(GetParam(), 10, 20, 32, rng);
   problem.q[3 * problem.stride] = NAN;
-  problem.Run(ActiveIsa());
+  problem.Run();
   for (std::int64_t i = 0; i < 10; ++i) {
     EXPECT_EQ(std::isnan(problem.out[i * problem.stride]), i == 3) << i;
   }
   problem.k[19 * problem.stride] = NAN;
-  problem.Run(ActiveIsa());
+  problem.Run();
   for (std::int64_t i = 0; i < 10; ++i) {
     EXPECT_TRUE(std::isnan(problem.out[i * problem.stride])) << i;
   }

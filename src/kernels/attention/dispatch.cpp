@@ -15,9 +15,17 @@ std::int64_t ScalarScratchBytes(std::int64_t keys, std::int64_t /*head_dim*/) no
   return 4 * (head_dim * keys_padded + keys * dim_padded + kMaxQueryRows * (keys_padded + dim_padded));
 }
 
+// The parts that attention/avx512_bf16.cpp splits it into, likewise.
+[[maybe_unused]] std::int64_t BFloat16ScratchBytes(std::int64_t keys, std::int64_t head_dim) noexcept {
+  const std::int64_t keys_padded = RoundUp(keys, 16);
+  const std::int64_t dim_padded = RoundUp(head_dim, 32);
+  return 2 * RoundUp(head_dim, 2) * keys_padded + 2 * RoundUp(keys, 2) * dim_padded +
+         kMaxQueryRows * (4 * keys_padded + 2 * RoundUp(keys, 32) + 2 * dim_padded);
+}
+
 }  // namespace
 
-const AttentionKernels& GetAttention(Isa isa) noexcept {
+const AttentionKernels& GetAttention(Isa isa, [[maybe_unused]] Precision precision) noexcept {
   static constexpr AttentionKernels kLevels[] = {
     {Isa::kScalar, &ScalarScratchBytes, &AttentionScalar},
 #if LACONIC_HAVE_AVX2
@@ -27,6 +35,12 @@ const AttentionKernels& GetAttention(Isa isa) noexcept {
     {Isa::kAvx512Vnni, &VectorScratchBytes, &AttentionAvx512Vnni},
 #endif
   };
+#if LACONIC_HAVE_AVX512_BF16
+  static constexpr AttentionKernels kBFloat16 = {Isa::kAvx512BF16, &BFloat16ScratchBytes, &AttentionAvx512BF16};
+  if (isa == Isa::kAvx512BF16 && precision == Precision::kBF16) {
+    return kBFloat16;
+  }
+#endif
   return PickLevel(kLevels, isa);
 }
 
