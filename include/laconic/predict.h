@@ -18,7 +18,7 @@ struct Prediction {
   bool truncated = false;
 };
 
-// Called for each text in its order.
+// Called for each text in its order, from one thread, which need not be the caller's.
 using PredictionFn = std::function<void(const Prediction&)>;
 // The next text, or nothing after the last.
 using NextRowFn = std::function<std::optional<DatasetRow>()>;
@@ -28,8 +28,11 @@ struct PredictSummary {
   std::int64_t num_truncated = 0;
 };
 
-// Reads, runs and hands out `options.batch` texts at a time: memory does not grow with their number.
-// Errors: kInvalidArgument for a model without labels; those of the reader, the tokenizer and the session.
+// Reads and tokenizes on the caller's thread while `options.threads` others run the model on what is there; with one
+// thread in all, the two take turns. At most 32 batches of texts are held at a time: memory does not grow with their
+// number. Answers come as soon as a batch is read, and are the same whatever the threads. An error of text n comes
+// after the answers to all texts before it; one of running while `next` waits, when `next` returns. Errors:
+// kInvalidArgument for a model without labels; those of the reader, the tokenizer and the session.
 PredictSummary Predict(const Model& model, const NextRowFn& next, const PredictionFn& on_prediction,
                        const RunOptions& options);
 
