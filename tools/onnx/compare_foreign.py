@@ -6,9 +6,8 @@ tokens. ONNX Runtime runs each text alone, twice: without graph optimizations, w
 are compared with, and with its default ones, which shows how far rounding alone takes it from itself. Printed of each
 file: labels that agree, the largest difference of logits, the same of ONNX Runtime's two ways, and each text whose label
 differs, with the margin between the two labels in both. Exits with 1 where a float file's logits differ by more than
-1e-4, or fewer than 99.8 % of a file's labels agree: one text may differ, however few there are, and twice as many as
-between ONNX Runtime's two ways, where a file's codes turn a last bit of a float into another answer. Exits with 77
-without ONNX Runtime.
+1e-4, or fewer than 99.8 % of a file's labels agree (one text may differ, however few there are); of a file in
+EXCEPTIONS, fewer than stands there. Exits with 77 without ONNX Runtime.
 """
 import argparse
 import json
@@ -28,6 +27,10 @@ ort.set_default_logger_severity(3)  # no warnings
 DIRECTORY = Path("tests/data/onnx")
 MODELS = Path("tests/data")
 MIN_AGREEMENT = 0.998
+# Traced text by text: the first value that differs is one code of some thousands, by one step, behind a float sum that
+# ended on the border between two codes; three layers of random weights make another answer of it. 1,985 of 2,000 labels
+# agree; of ONNX Runtime with its optimizations, 1,989 do.
+EXCEPTIONS = {"albert.ort_qdq_u8u8_matmuls.onnx": 0.99}
 FLOAT_BOUND = 1e-4
 MAX_TOKENS = 128
 QUANTIZED = ("dynamic_", "_qdq_", "_qoperator_")
@@ -90,7 +93,7 @@ def compare(program, path, texts):
     for i in different:
         print(f"  text {i} of {len(texts[i]['input_ids'])} tokens: label {labels[i]}, ours {ours[i]}, "
               f"margin {want[i, labels[i]] - want[i, ours[i]]:.4f}, ours {got[i, ours[i]] - got[i, labels[i]]:.4f}")
-    may_differ = max(1, (1 - MIN_AGREEMENT) * len(texts), 2 * np.sum(labels != other.argmax(1)))
+    may_differ = max(1, (1 - EXCEPTIONS.get(path.name, MIN_AGREEMENT)) * len(texts))
     fits = len(different) <= may_differ and np.isfinite(got).all()
     return fits and (worst <= FLOAT_BOUND or not is_float), len(different)
 
