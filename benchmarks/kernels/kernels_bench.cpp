@@ -94,21 +94,19 @@ void BenchGemmU8S8(Isa isa, std::int64_t m, Shape shape, Activation activation, 
   for (std::int64_t copy = 0; copy < copies; ++copy) {
     kernels.pack(shape.k, shape.n, w.data(), 1, shape.k, packed.data() + copy * packed_bytes);
   }
-  GemmU8S8Args args = {m,
-                       shape.n,
-                       shape.k,
-                       a.data(),
-                       shape.k,
-                       a_scale.data(),
-                       a_zero.data(),
-                       packed.data(),
-                       w_scale.data(),
-                       bias.data(),
-                       activation,
-                       out.data(),
-                       shape.n,
-                       0,
-                       shape.n};
+  GemmU8S8Args args = {.m = m,
+                       .n = shape.n,
+                       .k = shape.k,
+                       .a = a.data(),
+                       .a_stride = shape.k,
+                       .a_scale = a_scale.data(),
+                       .a_zero = a_zero.data(),
+                       .w_scale = w_scale.data(),
+                       .bias = bias.data(),
+                       .activation = activation,
+                       .out = out.data(),
+                       .out_stride = shape.n,
+                       .n_end = shape.n};
   std::int64_t copy = 0;
   const double seconds = BestSeconds([&] {
     args.packed = packed.data() + copy * packed_bytes;
