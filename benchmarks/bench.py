@@ -291,7 +291,8 @@ def main():
             result["measured"] = merge(result["measured"], section)
             args.json.parent.mkdir(parents=True, exist_ok=True)
             args.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    print(f"\nwritten: {args.json}")
+    if args.parts:
+        print(f"\nwritten: {args.json}")
 
 
 if __name__ == "__main__":
