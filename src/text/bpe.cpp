@@ -17,7 +17,7 @@ std::vector<std::int32_t> DistinctIds(const Vocabulary& vocabulary) {
     ids.push_back(id);
   }
   std::ranges::sort(ids);
-  ids.erase(std::ranges::unique(ids).begin(), ids.end());
+  ids.erase(std::unique(ids.begin(), ids.end()), ids.end());  // Clang 14 takes no std::ranges::unique of libstdc++
   return ids;
 }
 
@@ -54,7 +54,9 @@ void Bpe::ReadMerges(const BpeMerges& merges) {
   std::vector<Merge> rows;
   rows.reserve(merges.size());
   const std::size_t prefix = options_.continuing_prefix.size();
-  for (const auto& [left, right] : merges) {
+  for (const auto& pair : merges) {
+    const auto& left = pair.first;  // no structured binding: Clang 14 captures none
+    const auto& right = pair.second;
     const auto rank = static_cast<std::int32_t>(rows.size());
     const auto find = [&](const std::string& token) {
       const std::int32_t found = trie_.Find(token);
