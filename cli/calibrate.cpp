@@ -26,16 +26,6 @@ struct Flags {
   OutputFlags output;
 };
 
-// A preset's name, or a file.
-QConfig ReadQConfig(const std::string& name) {
-  const std::vector<std::string_view> presets = KnownPresets();
-  if (std::ranges::find(presets, name) != presets.end()) {
-    return PresetQConfig(name);
-  }
-  constexpr std::int64_t kMaxBytes = std::int64_t{16} << 20;
-  return WithFrame([&] { return "file '" + name + "'"; }, [&] { return ParseQConfig(ReadFile(name, kMaxBytes)); });
-}
-
 void ParseShard(const std::string& text, CalibrateOptions* options) {
   const char* const end = text.data() + text.size();
   const auto shard = std::from_chars(text.data(), end, options->shard);
@@ -61,7 +51,7 @@ CalibrationTable Make(const Flags& flags) {
     Fail(ErrorCode::kInvalidArgument, "expected MODEL and --data, or --merge and tables");
   }
   CalibrateOptions options = flags.options;
-  options.qconfig = ReadQConfig(flags.qconfig);
+  options.qconfig = ReadQConfig(flags.qconfig, {}, nlohmann::ordered_json::object());
   options.run = flags.run.Options();
   if (!flags.shard.empty()) {
     ParseShard(flags.shard, &options);

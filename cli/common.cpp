@@ -1,5 +1,6 @@
 #include "common.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <memory>
 
@@ -7,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/file.h"
+#include "base/json.h"
 #include "base/progress.h"
 #include "laconic/error.h"
 
@@ -120,6 +122,21 @@ nlohmann::json ToJson(const ClassificationMetrics& metrics, const std::vector<st
 nlohmann::json ToJson(const LatencySummary& latency) {
   return {
       {"mean", latency.mean}, {"std", latency.std}, {"p50", latency.p50}, {"p95", latency.p95}, {"p99", latency.p99}};
+}
+
+QConfig ReadQConfig(const std::string& name, QConfigUse use, const nlohmann::ordered_json& edits) {
+  const std::vector<std::string_view> presets = KnownPresets();
+  const bool is_preset = std::ranges::find(presets, name) != presets.end();
+  constexpr std::int64_t kMaxBytes = std::int64_t{16} << 20;
+  const auto read = [&] {
+    nlohmann::ordered_json json = is_preset ? nlohmann::ordered_json{{"preset", name}}
+                                            : nlohmann::ordered_json(ParseJson(ReadFile(name, kMaxBytes)));
+    if (json.is_object()) {
+      json.merge_patch(edits);
+    }
+    return ParseQConfig(json.dump(), use);
+  };
+  return is_preset ? read() : WithFrame([&] { return "file '" + name + "'"; }, read);
 }
 
 std::string Bytes(std::int64_t bytes) {

@@ -11,6 +11,7 @@
 
 #include "laconic/evaluate.h"
 #include "laconic/predict.h"
+#include "laconic/qconfig.h"
 
 namespace laconic::cli {
 
@@ -73,6 +74,9 @@ struct OutputFlags {
 
 nlohmann::json ToJson(const ClassificationMetrics& metrics, const std::vector<std::string>& labels);
 nlohmann::json ToJson(const LatencySummary& latency);
+
+// --qconfig: a preset's name, or a file; `edits` is merged into its JSON first. Errors: as ParseQConfig.
+QConfig ReadQConfig(const std::string& name, QConfigUse use, const nlohmann::ordered_json& edits);
 
 std::string Bytes(std::int64_t bytes);          // "23.1 MB"
 std::string Percent(double share);              // "89.24 %"

@@ -8,7 +8,9 @@
 #include "formats/hf/directory.h"
 #include "graph/text_form.h"
 #include "laconic/compare.h"
+#include "laconic/error.h"
 #include "laconic/model.h"
+#include "laconic/qconfig.h"
 #include "passes/fusion/pipeline.h"
 #include "passes/layer_selection.h"
 
@@ -40,6 +42,24 @@ std::string Summary(const Model& model, const TensorBytes& bytes) {
                       Bytes(bytes.embedding), Bytes(bytes.other));
   if (!info.ignored.empty()) {
     text += fmt::format("ignored         {} tensors: {}\n", info.ignored.size(), fmt::join(info.ignored, ", "));
+  }
+  return text;
+}
+
+// How an INT8 model was made, as laconic.json says.
+std::string Recipe(const ModelInfo& info) {
+  const nlohmann::json recipe = info.recipe.empty() ? nlohmann::json::object() : ParseJson(info.recipe);
+  std::string text;
+  if (const auto texts = recipe.find("calibration_texts"); texts != recipe.end()) {
+    text += fmt::format("calibrated on   {} texts\n", texts->dump());
+  }
+  if (const auto layers = recipe.find("reduced_range"); layers != recipe.end()) {
+    text += fmt::format("reduced range   {} linear layers\n", layers->size());
+  }
+  if (const auto qconfig = recipe.find("qconfig"); qconfig != recipe.end()) {
+    const QConfigUse use = {.is_static = info.method == "static"};
+    text += "quantized by\n" + WithFrame([] { return "the recipe of laconic.json"; },
+                                         [&] { return DescribeQConfig(ParseQConfig(qconfig->dump(), use)); });
   }
   return text;
 }
@@ -84,7 +104,7 @@ void RunInspect(const Flags& flags) {
   }
   const TensorBytes bytes = CountTensorBytes(model);
   if (!flags.verify && !flags.graph && !flags.plan && !flags.layers) {
-    flags.output.Print(Summary(model, bytes));
+    flags.output.Print(Summary(model, bytes) + Recipe(model.info()));
   }
   const ModelInfo& info = model.info();
   flags.output.WriteJson(

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <optional>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -23,29 +24,26 @@ struct Flags {
   DataFlags calibration;
   RunFlags run;
   std::int64_t calibration_batches = 0;
-  std::string smooth_quant = "auto";
-  std::string gptq = "on";
-  std::string bias_correction = "on";
-  std::string weight_range = "absmax";
-  std::string overflow = "none";
+  std::string table;
+  std::string qconfig = "laconic";
+  nlohmann::ordered_json edits = nlohmann::ordered_json::object();  // of the QConfig, by flags
   OutputFlags output;
 };
 
-CalibratedOptions CalibratedOf(const Flags& flags) {
-  CalibratedOptions options = flags.options.calibrated;
-  if (flags.smooth_quant == "off") {
-    options.smooth_quant = SmoothQuant::kOff;
-  } else if (flags.smooth_quant != "auto") {
-    options.smooth_quant = SmoothQuant::kFixed;
-    if (!CLI::detail::lexical_cast(flags.smooth_quant, options.smooth_alpha)) {
-      Fail(ErrorCode::kInvalidArgument, "--smooth-quant: expected auto, off or a number, got '", flags.smooth_quant,
-           "'");
+bool IsInt8(const Flags& flags) { return flags.options.method == "dynamic" || flags.options.method == "static"; }
+
+// --qconfig with the other flags' edits, or nothing for a method that has none.
+std::optional<QConfig> QConfigOf(const Flags& flags) {
+  if (!IsInt8(flags)) {
+    if (flags.qconfig != "laconic" || !flags.edits.empty()) {
+      Fail(ErrorCode::kInvalidArgument,
+           "--qconfig and the flags that edit it are for methods dynamic and static, got '", flags.options.method, "'");
     }
+    return std::nullopt;
   }
-  options.gptq = flags.gptq == "on";
-  options.bias_correction = flags.bias_correction == "on";
-  options.mse_weight_range = flags.weight_range == "mse";
-  return options;
+  return ReadQConfig(flags.qconfig,
+                     {.is_static = flags.options.method == "static", .has_texts = !flags.calibration.paths.empty()},
+                     flags.edits);
 }
 
 NextRowFn CalibrationTexts(const Flags& flags) {
@@ -60,25 +58,18 @@ Model QuantizeCalibrated(const Model& model, const Flags& flags, const QuantizeO
   return Convert(prepared, options.progress);
 }
 
-OverflowFix OverflowFixOf(const Flags& flags) {
-  if (flags.overflow == "none") {
-    return OverflowFix::kNone;
-  }
-  if (flags.options.method != "dynamic" && flags.options.method != "static") {
-    Fail(ErrorCode::kInvalidArgument, "--overflow is for methods dynamic and static, got '", flags.options.method, "'");
-  }
+void CheckOverflow(const Flags& flags, Overflow overflow) {
   const std::vector<std::string>& paths = flags.calibration.paths;
-  if (flags.overflow == "auto" && std::ranges::find(paths, "-") != paths.end()) {
+  if (overflow == Overflow::kAuto && std::ranges::find(paths, "-") != paths.end()) {
     Fail(ErrorCode::kInvalidArgument, "--overflow auto reads the calibration texts again; give files");
   }
-  return flags.overflow == "auto" ? OverflowFix::kAuto : OverflowFix::kReduceRange;
 }
 
-std::string OverflowNote(const Flags& flags, const FixedModel& fixed) {
-  if (flags.overflow == "none") {
+std::string OverflowNote(const Flags& flags, Overflow overflow, const FixedModel& fixed) {
+  if (overflow == Overflow::kNone) {
     return "";
   }
-  const char* why = flags.overflow == "reduce-range" ? "all"
+  const char* why = overflow == Overflow::kReduceRange ? "all"
                     : flags.calibration.paths.empty()
                         ? "without --calibration, those that some activations could saturate"
                         : "those that saturate on the calibration texts";
@@ -89,19 +80,24 @@ void RunQuantize(const Flags& flags) {
   flags.output.Check();
   QuantizeOptions options = flags.options;
   options.progress = MakeTerminalProgress();
+  options.qconfig = QConfigOf(flags);
+  const Overflow overflow = options.qconfig ? options.qconfig->overflow : Overflow::kNone;
+  CheckOverflow(flags, overflow);
+  const bool is_calibrated = !flags.calibration.paths.empty();
+  if (!is_calibrated && flags.table.empty() && options.method == "static") {
+    Fail(ErrorCode::kInvalidArgument, "--method static needs --calibration or --calibration-table");
+  }
+  if (!flags.table.empty()) {
+    options.table = CalibrationTable::Load(flags.table);
+  }
   const Model model = Model::Load(flags.model);
   const std::int64_t before = DiskBytes(model.info().path);
-  options.calibrated = CalibratedOf(flags);
-  const bool is_calibrated = !flags.calibration.paths.empty();
-  if (!is_calibrated && options.method == "static") {
-    Fail(ErrorCode::kInvalidArgument, "--method static needs --calibration");
-  }
   const auto quantize = [&](const std::set<std::string>& reduced) {
     options.reduced_range = reduced;
     return is_calibrated ? QuantizeCalibrated(model, flags, options) : QuantizeModel(model, options);
   };
   const auto texts = [&] { return is_calibrated ? CalibrationTexts(flags) : NextRowFn(); };
-  const FixedModel fixed = QuantizeWithoutOverflow(model, OverflowFixOf(flags), quantize, texts, flags.run.Options());
+  const FixedModel fixed = QuantizeWithoutOverflow(model, overflow, quantize, texts, flags.run.Options());
   const Model& quantized = fixed.model;
   quantized.Save(flags.output.output, flags.output.force);
   const std::int64_t after = DiskBytes(flags.output.output);
@@ -109,7 +105,7 @@ void RunQuantize(const Flags& flags) {
       4.0 * static_cast<double>(model.info().base_parameters) / static_cast<double>(quantized.info().stored_bytes);
   flags.output.Print(fmt::format("{}: {} -> {} on disk; tensors {:.2f} times smaller than in float32\n",
                                  flags.output.output, Bytes(before), Bytes(after), ratio));
-  flags.output.Print(OverflowNote(flags, fixed));
+  flags.output.Print(OverflowNote(flags, overflow, fixed));
   flags.output.WriteJson({{"schema_version", 1},
                           {"path", flags.output.output},
                           {"method", options.method},
@@ -119,25 +115,72 @@ void RunQuantize(const Flags& flags) {
                           {"reduced_range", fixed.reduced}});
 }
 
-// What only --calibration makes possible.
-void AddCalibratedFlags(CLI::App* command, Flags* flags) {
-  const auto with_texts = [&](const std::string& name, std::string* value, const std::string& help) {
-    return command->add_option(name, *value, help)->capture_default_str()->needs("--calibration");
-  };
-  const CLI::IsMember on_or_off({"on", "off"});
-  with_texts(
-      "--smooth-quant", &flags->smooth_quant,
-      "Move outliers from activations into weights: auto (how far, is chosen per layer), off, or alpha in (0, 1]");
-  with_texts("--gptq", &flags->gptq, "Round weights with error feedback: on, off")->check(on_or_off);
-  with_texts("--bias-correction", &flags->bias_correction, "Keep each output's mean: on, off")->check(on_or_off);
-  with_texts("--weight-range", &flags->weight_range, "absmax, or mse: the least squared error")
-      ->check(CLI::IsMember({"absmax", "mse"}));
+using Json = nlohmann::ordered_json;
+
+// The flag `name` sets what stands at `pointer` in the QConfig; `read` makes its value of the flag's.
+void AddEdit(CLI::App* command, Flags* flags, const std::string& name, const char* pointer, const std::string& help,
+             const CLI::Validator& check, Json (*read)(const std::string&)) {
   command
-      ->add_option("--embedding-block", flags->options.calibrated.embedding_block,
-                   "Columns of an embedding that share a scale: a multiple of 16; 0: a row's")
-      ->capture_default_str()
-      ->check(CLI::IsMember({0, 16, 32, 64, 128}))
-      ->needs("--calibration");
+      ->add_option_function<std::string>(
+          name, [=](const std::string& value) { flags->edits[Json::json_pointer(pointer)] = read(value); }, help)
+      ->check(check)
+      ->group("Of the QConfig (unless given: what it says)");
+}
+
+Json AsText(const std::string& value) { return value; }
+Json AsOnOff(const std::string& value) { return value == "on"; }
+Json AsNumber(const std::string& value) { return std::stoi(value); }
+// PyTorch's and ONNX Runtime's names.
+Json AsCodeType(const std::string& value) {
+  return value.ends_with("uint8") ? "u8" : value.ends_with("int8") ? "s8" : value;
+}
+Json AsWeightObserver(const std::string& value) { return value == "absmax" ? "minmax" : value; }
+
+Json AsSmoothQuant(const std::string& value) {
+  double alpha = 0;
+  if (value == "auto" || value == "off") {
+    return value;
+  }
+  if (!CLI::detail::lexical_cast(value, alpha)) {
+    Fail(ErrorCode::kInvalidArgument, "--smooth-quant: expected auto, off or a number, got '", value, "'");
+  }
+  return alpha;
+}
+
+// Short for members of the QConfig.
+void AddQConfigFlags(CLI::App* command, Flags* flags) {
+  const CLI::IsMember code_types({"quint8", "qint8", "uint8", "int8", "u8", "s8"});
+  const CLI::IsMember schemes({"affine", "symmetric"});
+  const CLI::IsMember on_or_off({"on", "off"});
+  const auto add = [&](const std::string& name, const char* pointer, const std::string& help,
+                       const CLI::Validator& check, Json (*read)(const std::string&) = AsText) {
+    AddEdit(command, flags, name, pointer, help, check, read);
+  };
+  add("--activation-observer", "/activations/observer",
+      "Who finds the ranges of static activations: minmax, percentile, entropy, mse, moving_average, histogram, "
+      "ort_entropy or ort_percentile",
+      CLI::Validator());
+  add("--activation-dtype", "/activations/dtype", "quint8 or qint8", code_types, AsCodeType);
+  add("--activation-scheme", "/activations/scheme", "affine or symmetric", schemes);
+  add("--activation-granularity", "/activations/granularity",
+      "What has a scale of its own: token, or tensor (static: one for all texts; dynamic: one a text)",
+      CLI::IsMember({"token", "tensor"}));
+  add("--weight-dtype", "/weights/dtype", "qint8 or quint8", code_types, AsCodeType);
+  add("--weight-granularity", "/weights/granularity", "What has a scale of its own: an output channel, or the tensor",
+      CLI::IsMember({"channel", "tensor"}));
+  add("--weight-range", "/weights/observer", "absmax, or mse: the least squared error",
+      CLI::IsMember({"absmax", "mse"}), AsWeightObserver);
+  add("--smooth-quant", "/smooth_quant",
+      "Move outliers from activations into weights: auto (how far, is chosen per layer), off, or alpha in (0, 1]",
+      CLI::Validator(), AsSmoothQuant);
+  add("--gptq", "/gptq", "Round weights with error feedback: on, off", on_or_off, AsOnOff);
+  add("--bias-correction", "/bias_correction", "Keep each output's mean: on, off", on_or_off, AsOnOff);
+  add("--embedding-block", "/embedding_block", "Columns of an embedding that share a scale; 0: a row's",
+      CLI::IsMember({"0", "16", "32", "64", "128", "256"}), AsNumber);
+  add("--overflow", "/overflow",
+      "INT8 sums that saturate on x86 without VNNI (see certify): none leaves them, reduce-range halves all weights' "
+      "codes, auto those of the layers that need it",
+      CLI::IsMember({"none", "reduce-range", "auto"}));
 }
 
 }  // namespace
@@ -153,14 +196,16 @@ void AddQuantize(CLI::App& app) {
   flags->run.Add(command, 32);
   command->add_option("--calibration-batches", flags->calibration_batches, "Use the first N batches only (0: all)")
       ->check(CLI::NonNegativeNumber);
-  AddCalibratedFlags(command, flags.get());
+  command->add_option("--calibration-table", flags->table,
+                      "Static: a table by calibrate, which gives the ranges; with --calibration too, its texts only "
+                      "choose smoothing and rounding");
   command
       ->add_option(
-          "--overflow", flags->overflow,
-          "INT8 sums that saturate on x86 without VNNI (see certify): none leaves them, reduce-range halves all "
-          "weights' codes, auto those of the layers that need it")
-      ->capture_default_str()
-      ->check(CLI::IsMember({"none", "reduce-range", "auto"}));
+          "--qconfig", flags->qconfig,
+          "INT8 as a whole: laconic, onnxruntime, fbgemm, qnnpack, x86, onednn, or a JSON file; the flags below "
+          "change it")
+      ->capture_default_str();
+  AddQConfigFlags(command, flags.get());
   command->add_option("--layers", flags->options.kinds, "Kinds of layers: linear, embedding (default: both)")
       ->delimiter(',');
   command->add_option("--include", flags->options.include, "Only layers of these names (patterns: * and ?)")
@@ -173,6 +218,11 @@ void AddQuantize(CLI::App& app) {
   laconic quantize my-bert -o my-bert-int8
   laconic quantize my-bert -o out --method static --calibration train.csv --calibration-batches 8
   laconic quantize my-bert -o out --calibration train.csv --calibration-batches 8
+  laconic quantize my-bert -o out --method static --calibration-table table.json
+  laconic quantize my-bert -o out --method static --qconfig x86 --calibration train.csv
+  laconic quantize my-bert -o out --weight-dtype quint8 --weight-granularity tensor
+  laconic quantize my-bert -o out --qconfig mine.json
+      {"preset": "laconic", "overrides": [{"layers": ["*pooler*"], "quantize": false}]}
   laconic quantize my-bert -o out --exclude 'classifier*,*pooler*'
   laconic quantize my-bert -o out --method bf16 --layers embedding)");
   command->callback([flags] { RunQuantize(*flags); });

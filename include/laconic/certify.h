@@ -15,6 +15,7 @@
 #include "laconic/metrics.h"
 #include "laconic/model.h"
 #include "laconic/predict.h"
+#include "laconic/qconfig.h"
 
 namespace laconic {
 
@@ -74,13 +75,6 @@ struct CertifyOptions {
 // session.
 Certificate Certify(const Model& model, const NextRowFn& next, const CertifyOptions& options = {});
 
-// What to do about sums that saturate.
-enum class OverflowFix : std::uint8_t {
-  kNone,         // nothing: Laconic's own kernels do not saturate
-  kReduceRange,  // QuantizeOptions.reduced_range for every layer
-  kAuto,         // for the layers that need it
-};
-
 // Makes a quantized model whose `reduced` layers have the reduced range; called again with more of them.
 using QuantizeFn = std::function<Model(const std::set<std::string>& reduced)>;
 // Texts from the first on; empty: none.
@@ -94,7 +88,7 @@ struct FixedModel {
 // The quantized `model` with as little reduced range as `fix` asks for. kAuto: layers that saturate on the texts, until
 // none does (a layer that was fixed changes what the next ones see); without texts, those that could.
 // Errors: those of `quantize` and Certify.
-FixedModel QuantizeWithoutOverflow(const Model& model, OverflowFix fix, const QuantizeFn& quantize,
-                                   const TextsFn& texts, const RunOptions& options = {});
+FixedModel QuantizeWithoutOverflow(const Model& model, Overflow fix, const QuantizeFn& quantize, const TextsFn& texts,
+                                   const RunOptions& options = {});
 
 }  // namespace laconic

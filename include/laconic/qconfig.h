@@ -75,11 +75,12 @@ struct LayerOverride {
 };
 
 enum class SmoothQuant : std::uint8_t { kOff, kAuto, kFixed };  // auto: alpha chosen per layer
+// Which weights get 7 bits, so that their sums cannot saturate on CPUs without VNNI.
 enum class Overflow : std::uint8_t {
-  kNone,
-  kAuto,
-  kReduceRange
-};  // which weights get 7 bits: none, those that need it, all
+  kNone,         // as their range says: Laconic's own kernels do not saturate
+  kAuto,         // those that need it: QuantizeWithoutOverflow (certify.h) finds them
+  kReduceRange,  // all
+};
 
 struct QConfig {
   LayerQConfig layers;                   // every layer, but for
@@ -97,21 +98,32 @@ struct QConfig {
   bool operator==(const QConfig&) const = default;
 };
 
+// What a QConfig is for.
+struct QConfigUse {
+  bool is_static = true;  // scales of activations are known before the model runs; else found as it runs
+  bool has_texts = true;  // to choose smoothing and rounding by; else a calibration table, or nothing
+};
+
 // "laconic" (the default; what measured best), "onnxruntime" (quantize_static), and PyTorch's get_default_qconfig:
 // "fbgemm", "qnnpack", "x86", "onednn". The latter five do what those do and nothing else.
 std::vector<std::string_view> KnownPresets();
 
-// Errors: kInvalidArgument listing the presets.
-QConfig PresetQConfig(std::string_view name);
+// A preset as far as `use` allows. Dynamic: activations are u8, with a scale a token ("laconic") or a text (the
+// others), and no observer. Without texts: no smoothing, GPTQ or bias correction. Errors: kInvalidArgument listing the
+// presets.
+QConfig PresetQConfig(std::string_view name, QConfigUse use = {});
 
 // A JSON object. "preset" names what the other keys refine (default "laconic"); an override refines what stands outside
 // of it. Errors: kInvalidFile naming an unknown key, a wrong type or value; kInvalidArgument as CheckQConfig.
-QConfig ParseQConfig(std::string_view text);
+QConfig ParseQConfig(std::string_view text, QConfigUse use = {});
 
 // All settings, in an order of their own: PrintQConfig(ParseQConfig(text)) == text for what PrintQConfig wrote.
 std::string PrintQConfig(const QConfig& config);
 
-// Errors: kInvalidArgument for settings that contradict each other or can do nothing, with the reason.
-void CheckQConfig(const QConfig& config);
+// Several lines for people: what holds for all layers, then what each override changes.
+std::string DescribeQConfig(const QConfig& config);
+
+// Errors: kInvalidArgument for settings that contradict each other, can do nothing or cannot run, with the reason.
+void CheckQConfig(const QConfig& config, QConfigUse use = {});
 
 }  // namespace laconic

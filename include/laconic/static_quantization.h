@@ -27,15 +27,15 @@ class PreparedModel {
 };
 
 // `options.method`: "static" or "dynamic".
-// Errors: as QuantizeModel's for layers and for a model that is already compressed; kInvalidArgument for another method
-// or an alpha out of range.
+// Errors: as QuantizeModel's for layers, QConfig and a model that is already compressed; kInvalidArgument for another
+// method.
 PreparedModel Prepare(const Model& model, const QuantizeOptions& options = {});
 
-// Takes the texts, `options.batch` at a time; may be called again with more. Returns how many. Where Convert smooths,
-// feeds errors back or corrects biases, up to 512 of all texts, chosen evenly, are kept for it, and ranges are those of
-// these texts; else all run through the float model here.
-// Errors: those of the reader, the tokenizer and the session; kInvalidArgument for a value that is not finite, naming
-// it.
+// Takes the texts, `options.batch` at a time. Returns how many. For method static all run through the float model, into
+// a calibration table (calibrate.h) that gives the ranges, unless QuantizeOptions have one; and where Convert smooths,
+// feeds errors back or corrects biases, up to 512 of all texts, chosen evenly, are kept for it. May be called again
+// with other texts, unless the observer depends on their order. Errors: those of the reader, the tokenizer and the
+// session, of MakeCalibrationTable and CalibrationTable::Merge.
 std::int64_t Calibrate(PreparedModel* prepared, const NextRowFn& next, const RunOptions& options = {});
 
 // Errors: kInvalidArgument where nothing was observed, or for a weight or activation that is not finite; kCancelled.

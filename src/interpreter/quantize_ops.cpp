@@ -103,7 +103,7 @@ Tensors RunDequantizeLinear(const OpCall& call) {
   })};
 }
 
-// One scale and zero point for all of x (quant::AffineParams); none, scale NaN, where the range is not finite.
+// One scale and zero point for all of x (quant::DynamicParams); none, scale NaN, where the range is not finite.
 quant::RowParams QuantizeTogether(std::span<const float> x, std::span<std::uint8_t> q) {
   float lo = 0;
   float hi = 0;
@@ -117,7 +117,7 @@ quant::RowParams QuantizeTogether(std::span<const float> x, std::span<std::uint8
     std::ranges::fill(q, std::uint8_t{0});
     return {std::numeric_limits<float>::quiet_NaN(), 0};
   }
-  return quant::QuantizeRowStatic(x, {}, quant::AffineParams(lo, hi, DType::kU8), q);
+  return quant::QuantizeRowStatic(x, {}, quant::DynamicParams(lo, hi), q);
 }
 
 Tensors RunDynamicQuantizeLinear(const OpCall& call) {

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <random>
@@ -95,8 +96,14 @@ TEST(DynamicInt8Test, WeightsFollowTheDefinitionPerOutputChannel) {
   }
 }
 
+Int8Options InBlocksOf(std::int64_t columns) {
+  Int8Options options;
+  options.qconfig.embedding_block = columns;
+  return options;
+}
+
 TEST(DynamicInt8Test, EmbeddingsInBlocksWhereTheyFit) {
-  const Graph graph = QuantizeInt8(Example(), {"words"}, {}, {.embedding_block = 2});
+  const Graph graph = QuantizeInt8(Example(), {"words"}, InBlocksOf(2));
   EXPECT_EQ(IntAttribute(*graph.FindProducer(*graph.FindValue("words.weight")), "block_size"), 2);
   const Tensor table = TensorOf(Example(), "words.weight");
   std::vector<std::int8_t> codes(4);
@@ -105,7 +112,7 @@ TEST(DynamicInt8Test, EmbeddingsInBlocksWhereTheyFit) {
   EXPECT_EQ(TensorOf(graph, "words.weight_scale").values<float>()[3], scales[1]);
   const auto stored = TensorOf(graph, "words.weight_quantized").values<std::int8_t>().subspan(4, 4);
   EXPECT_TRUE(std::ranges::equal(codes, stored));
-  const Graph rows = QuantizeInt8(Example(), {"words"}, {}, {.embedding_block = 3});
+  const Graph rows = QuantizeInt8(Example(), {"words"}, InBlocksOf(3));
   EXPECT_EQ(TensorOf(rows, "words.weight_scale").shape(), Shape{7}) << "4 columns are no blocks of 3";
 }
 
@@ -119,7 +126,7 @@ TEST(DynamicInt8Test, WritesDownWhatCalibrationDecided) {
   rounding.linears[*before.FindValue("key.weight")] = {Tensor::FromValues<std::int8_t>({4, 6}, codes),
                                                        Tensor::FromValues<float>({6}, shift),
                                                        Tensor::FromValues<float>({6}, shift)};
-  const Graph after = QuantizeInt8(before, {"query", "key"}, {}, {.rounding = &rounding});
+  const Graph after = QuantizeInt8(before, {"query", "key"}, {.rounding = &rounding});
   const Node& key = *after.FindProducer(*after.FindValue("key"));
   const Node& quantize = *after.FindProducer(key.inputs[0]);
   EXPECT_EQ(key.inputs[0], after.FindProducer(*after.FindValue("query"))->inputs[0]) << "one quantizer for both";
@@ -180,9 +187,9 @@ TEST(DynamicInt8Test, NamesAWeightThatIsNotFinite) {
 
 TEST(Int8Test, RewritesTheGraphStatically) {
   const std::set<std::string> layers = {"query", "key"};
-  ActivationConfig activations = {Activations::kStatic, {{"words", {0.5F, 7, DType::kU8}}}};
-  const Int8Options options = {.weights = {.dtype = DType::kU8}};
-  EXPECT_EQ(TextWithoutDigests(QuantizeInt8(Example(), layers, activations, options, {})),
+  Int8Options options = {.is_static = true, .ranges = {{"words", {0.5F, 7, DType::kU8}}}};
+  options.qconfig.layers.weights.dtype = CodeType::kU8;
+  EXPECT_EQ(TextWithoutDigests(QuantizeInt8(Example(), layers, options)),
             "input ids: s64[batch, sequence]\n"
             "const words.weight: f32[7, 4]\n"
             "words = Gather(words.weight, ids): f32[batch, sequence, 4]\n"
@@ -205,8 +212,8 @@ TEST(Int8Test, RewritesTheGraphStatically) {
             "key = laconic.Linear(words_DequantizeLinear_Output, key.weight): f32[batch, sequence, 6]\n"
             "sum = Add(query, key): f32[batch, sequence, 6]\n"
             "output sum\n");
-  activations.ranges.clear();
-  EXPECT_THROW(QuantizeInt8(Example(), layers, activations, options, {}), Error) << "not calibrated";
+  options.ranges.clear();
+  EXPECT_THROW(QuantizeInt8(Example(), layers, options), Error) << "not calibrated";
 }
 
 TEST(Int8Test, SmoothsBeforeItQuantizes) {
@@ -214,13 +221,14 @@ TEST(Int8Test, SmoothsBeforeItQuantizes) {
   const std::vector<float> inv_smooth = {1, 2, 4, 8};
   CalibratedRounding rounding;
   rounding.inv_smooth[*before.FindValue("words")] = Tensor::FromValues<float>({4}, inv_smooth);
-  const Int8Options options = {.rounding = &rounding};
-  const std::string fixed = PrintGraph(
-      QuantizeInt8(before, {"key"}, {Activations::kStatic, {{"words", {0.5F, 7, DType::kS8}}}}, options, {}));
+  Int8Options options = {.is_static = true, .ranges = {{"words", {0.5F, 7, DType::kS8}}}, .rounding = &rounding};
+  const std::string fixed = PrintGraph(QuantizeInt8(before, {"key"}, options));
   EXPECT_NE(fixed.find("words_smoothed = Mul(words, words_smoothed_by)"), std::string::npos) << fixed;
   EXPECT_NE(fixed.find("const words_smoothed_zero_point: s8[]"), std::string::npos) << fixed;
   EXPECT_NE(fixed.find("key = laconic.Linear(words_smoothed_dequantized, key.weight)"), std::string::npos) << fixed;
-  const std::string dynamic = PrintGraph(QuantizeInt8(before, {"key"}, {Activations::kPerTensor, {}}, options, {}));
+  options.is_static = false;
+  options.qconfig.layers.activations.granularity = Granularity::kTensor;
+  const std::string dynamic = PrintGraph(QuantizeInt8(before, {"key"}, options));
   EXPECT_NE(dynamic.find("words_quantized = laconic.DynamicQuantize(words_smoothed) {granularity = \"tensor\"}"),
             std::string::npos)
       << dynamic;
@@ -230,17 +238,22 @@ TEST(Int8Test, WeightsInTheFormAskedFor) {
   const Tensor weight = TensorOf(Example(), "key.weight");
   const std::span<const float> values = weight.values<float>();
   std::vector<std::int8_t> expected(values.size());
-  const float scale = quant::AbsMaxScale(values, 64);
-  quant::RoundRow(values, scale, 64, expected);
-  for (const DType dtype : {DType::kS8, DType::kU8}) {
-    const Int8Options options = {.weights = {.dtype = dtype, .per_channel = false, .max_code = 64}};
-    const Graph graph = QuantizeInt8(Example(), {"key"}, {}, options, {});
+  for (const CodeType dtype : {CodeType::kS8, CodeType::kU8}) {
+    Int8Options options;
+    TensorQConfig& weights = options.qconfig.layers.weights;
+    weights.dtype = dtype;
+    weights.granularity = Granularity::kTensor;
+    weights.range = dtype == CodeType::kS8 ? CodeRange::kReduced : CodeRange::kFull;
+    const float absmax = std::abs(*std::ranges::max_element(values, {}, [](float w) { return std::abs(w); }));
+    const float scale = absmax / (dtype == CodeType::kS8 ? 64.0F : 127.5F);
+    quant::RoundRow(values, scale, quant::WeightCodes(weights), expected);
+    const Graph graph = QuantizeInt8(Example(), {"key"}, options);
     EXPECT_EQ(TensorOf(graph, "key.weight_scale").shape(), Shape{});
     EXPECT_EQ(TensorOf(graph, "key.weight_scale").values<float>()[0], scale);
     const Tensor codes = TensorOf(graph, "key.weight_quantized").Contiguous();
     EXPECT_EQ(codes.shape(), (Shape{4, 6}));
     for (std::size_t i = 0; i < expected.size(); ++i) {
-      EXPECT_EQ(dtype == DType::kS8 ? codes.values<std::int8_t>()[i] : codes.values<std::uint8_t>()[i] - 128,
+      EXPECT_EQ(dtype == CodeType::kS8 ? codes.values<std::int8_t>()[i] : codes.values<std::uint8_t>()[i] - 128,
                 expected[i]);
     }
   }
@@ -252,11 +265,21 @@ TEST(QuantizedLayersTest, FindsWhatIsRoundedHow) {
   CalibratedRounding rounding;
   rounding.inv_smooth[*before.FindValue("words")] = Tensor::FromValues<float>({4}, inv_smooth);
   const std::set<std::string> layers = {"query", "key"};
-  const ActivationConfig fixed = {Activations::kStatic, {{"words", {0.5F, 7, DType::kS8}}}};
-  for (const ActivationConfig& config : {fixed, ActivationConfig{}, ActivationConfig{Activations::kPerTensor, {}}}) {
+  const quant::QuantParams full = {0.5F, 7, DType::kS8, {}};
+  const quant::QuantParams reduced = {0.3F, 5, DType::kU8, quant::Codes{0, 127}};
+  const quant::QuantParams narrow = {0.7F, 3, DType::kS8, quant::Codes{-64, 63}};
+  for (const auto& [fixed, granularity] :
+       std::vector<std::pair<std::optional<quant::QuantParams>, Granularity>>{{full, Granularity::kTensor},
+                                                                              {reduced, Granularity::kTensor},
+                                                                              {narrow, Granularity::kTensor},
+                                                                              {{}, Granularity::kToken},
+                                                                              {{}, Granularity::kTensor}}) {
     for (const bool smooth : {false, true}) {
-      const Int8Options options = {.weights = {.dtype = DType::kU8}, .rounding = smooth ? &rounding : nullptr};
-      const Graph graph = QuantizeInt8(before, layers, config, options, {});
+      Int8Options options = {.is_static = fixed.has_value(), .rounding = smooth ? &rounding : nullptr};
+      options.ranges["words"] = fixed.value_or(full);
+      options.qconfig.layers.weights.dtype = CodeType::kU8;
+      options.qconfig.layers.activations.granularity = granularity;
+      const Graph graph = QuantizeInt8(before, layers, options);
       const std::vector<QuantizedLinear> found = FindQuantizedLinears(graph);
       ASSERT_EQ(found.size(), 2U) << PrintGraph(graph);
       EXPECT_EQ(found[0].name, "query");
@@ -266,10 +289,8 @@ TEST(QuantizedLayersTest, FindsWhatIsRoundedHow) {
       const InputQuantizer& input = found[1].input;
       EXPECT_EQ(graph.value(input.source).name, "words");
       EXPECT_EQ(input.quantizer.inv_smooth, smooth ? inv_smooth : std::vector<float>());
-      EXPECT_EQ(input.per_text, config.kind == Activations::kPerTensor);
-      const bool is_static = config.kind == Activations::kStatic;
-      EXPECT_EQ(input.quantizer.fixed,
-                is_static ? std::optional(quant::QuantParams{0.5F, 7, DType::kS8}) : std::nullopt);
+      EXPECT_EQ(input.per_text, !fixed && granularity == Granularity::kTensor);
+      EXPECT_EQ(input.quantizer.fixed, fixed);
     }
   }
   EXPECT_TRUE(FindQuantizedLinears(before).empty());

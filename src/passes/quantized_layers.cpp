@@ -45,6 +45,20 @@ std::optional<quant::QuantParams> FindStaticParams(const Graph& graph, const Nod
   return scale && zero_point ? std::optional(quant::QuantParams{*scale, *zero_point, dtype}) : std::nullopt;
 }
 
+// Steps over the Clip that keeps a static quantizer to some of its codes, and notes which.
+void StepOverClip(const Graph& graph, InputQuantizer* input) {
+  const Node* clip = graph.FindProducer(input->source);
+  if (clip == nullptr || clip->op != "Clip" || clip->inputs.size() != 3) {
+    return;
+  }
+  const std::optional<float> lo = FindScalar<float>(graph, clip->inputs[1]);
+  const std::optional<float> hi = FindScalar<float>(graph, clip->inputs[2]);
+  if (lo && hi) {
+    input->quantizer.fixed->limits = quant::CodesWithin(*lo, *hi, *input->quantizer.fixed);
+    input->source = clip->inputs[0];
+  }
+}
+
 bool FindQuantizer(const Graph& graph, ValueId rounded, InputQuantizer* input) {
   const Node* node = graph.FindProducer(rounded);
   if (node != nullptr && node->op == "DequantizeLinear") {
@@ -60,6 +74,9 @@ bool FindQuantizer(const Graph& graph, ValueId rounded, InputQuantizer* input) {
   input->rounded = rounded;
   input->source = node->inputs[0];
   input->per_text = !is_static && StringAttribute(*node, kGranularity) == kPerTensor;
+  if (is_static) {
+    StepOverClip(graph, input);
+  }
   const Node* before = graph.FindProducer(input->source);
   const Tensor* factor = before == nullptr ? nullptr : FindColumnFactor(graph, *before);
   if (factor != nullptr) {

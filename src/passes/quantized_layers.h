@@ -14,7 +14,7 @@ struct InputQuantizer {
   ValueId rounded = kNoValue;  // the codes as real numbers; what reads it reads the same codes
   ValueId source = kNoValue;   // what is rounded: before SmoothQuant's factor, if there is one
   quant::ActivationQuantizer quantizer;
-  bool per_text = false;  // dynamic, with one scale for all rows of a text (AffineParams), not one a row
+  bool per_text = false;  // dynamic, with one scale for all rows of a text (DynamicParams), not one a row
 };
 
 // laconic.Linear of rounded rows with a weight in 8 bits.

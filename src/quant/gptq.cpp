@@ -61,11 +61,11 @@ void InvertReversed(const RowMatrixD& lower, double* upper, ThreadPool* pool) {
 // One task's rows, in the factor's order of columns.
 class FeedbackRows {
  public:
-  FeedbackRows(const MatrixView& weight, const GptqFactor& factor, std::span<const float> scales, int max_code,
+  FeedbackRows(const MatrixView& weight, const GptqFactor& factor, std::span<const float> scales, Codes codes,
                std::int64_t first, std::int64_t count)
       : factor_(factor),
         scales_(scales.subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(count))),
-        max_code_(max_code),
+        codes_(codes),
         upper_(factor.upper.data(), weight.cols, weight.cols),
         w_(count, weight.cols) {
     for (std::int64_t i = 0; i < count; ++i) {
@@ -93,10 +93,9 @@ class FeedbackRows {
  private:
   void RoundBlock(std::int64_t i, std::int64_t begin, std::int64_t width, std::int8_t* q, double* errors) {
     const double scale = scales_[static_cast<std::size_t>(i)];
-    const double limit = max_code_;
     double* w = w_.row(i).data();
     for (std::int64_t j = begin; j < begin + width; ++j) {
-      const double code = std::clamp(std::nearbyint(w[j] / scale), -limit, limit);
+      const double code = std::clamp<double>(std::nearbyint(w[j] / scale), codes_.min, codes_.max);
       q[factor_.order[static_cast<std::size_t>(j)]] = static_cast<std::int8_t>(code);
       const double* u = factor_.upper.data() + j * w_.cols();
       const double error = (w[j] - scale * code) / u[j];
@@ -109,7 +108,7 @@ class FeedbackRows {
 
   const GptqFactor& factor_;
   std::span<const float> scales_;
-  int max_code_;
+  Codes codes_;
   ConstMapD upper_;
   RowMatrixD w_;
 };
@@ -206,12 +205,12 @@ GptqFactor MakeGptqFactor(std::span<const double> hessian, std::int64_t cols, do
   return factor;
 }
 
-void GptqRows(const MatrixView& weight, const GptqFactor& factor, std::span<const float> scales, int max_code,
+void GptqRows(const MatrixView& weight, const GptqFactor& factor, std::span<const float> scales, Codes codes,
               std::span<std::int8_t> q, ThreadPool* pool) {
   pool->Run(CeilDiv(weight.rows, kRowsPerTask), [&](std::int64_t task, int /*thread*/) {
     const std::int64_t first = task * kRowsPerTask;
     const std::int64_t count = std::min(kRowsPerTask, weight.rows - first);
-    FeedbackRows(weight, factor, scales, max_code, first, count).Run(q.data() + first * weight.cols);
+    FeedbackRows(weight, factor, scales, codes, first, count).Run(q.data() + first * weight.cols);
   });
 }
 

@@ -59,10 +59,10 @@ struct GptqFactor {
 GptqFactor MakeGptqFactor(std::span<const double> hessian, std::int64_t cols, double damping, ThreadPool* pool);
 
 // The codes of `weight`, whose row i has scales[i]: column by column in the factor's order,
-//   q = clamp(rne(w / scale), -max_code, max_code); e = (w - scale q) / U_jj; w_later -= e U_j,later
+//   q = clamp(rne(w / scale), codes); e = (w - scale q) / U_jj; w_later -= e U_j,later
 // in double. Columns come back in their own order.
 // Shapes:  weight [n, k]; scales [n]; q [n, k]. Threads: 32 rows a task; the result does not depend on their number.
-void GptqRows(const MatrixView& weight, const GptqFactor& factor, std::span<const float> scales, int max_code,
+void GptqRows(const MatrixView& weight, const GptqFactor& factor, std::span<const float> scales, Codes codes,
               std::span<std::int8_t> q, ThreadPool* pool);
 
 // b_i + sum_j mean_x_j w_ij - sum_j mean_xq_j scale_i q_ij: the bias with which the quantized layer has the float

@@ -31,13 +31,19 @@ std::vector<float> WholeNumbers(testing::Random* random, std::int64_t rows, std:
 
 struct Problem {
   explicit Problem(const nlohmann::json& golden)
-      : cols(golden.at("cols")), max_code(golden.at("limit")), random(golden.at("seed").get<std::uint32_t>()) {
+      : cols(golden.at("cols")),
+        limits{-golden.at("limit").get<int>(), golden.at("limit").get<int>()},
+        random(golden.at("seed").get<std::uint32_t>()) {
     const std::int64_t outputs = golden.at("outputs");
     x = WholeNumbers(&random, golden.at("rows"), cols);
     weight = random.Values(outputs * cols);
     bias = random.Values(outputs);
     for (std::int64_t i = 0; i < outputs; ++i) {
-      scales.push_back(AbsMaxScale(Weight().row(i), max_code));
+      float absmax = 0;
+      for (const float w : Weight().row(i)) {
+        absmax = std::max(absmax, std::abs(w));
+      }
+      scales.push_back(absmax / static_cast<float>(limits.max));
     }
   }
   MatrixView Weight() const { return testing::AsMatrix(weight, cols); }
@@ -54,12 +60,12 @@ struct Problem {
 
   std::vector<std::int8_t> Codes(ThreadPool* pool) const {
     std::vector<std::int8_t> q(weight.size());
-    GptqRows(Weight(), MakeGptqFactor(MeanProducts(100, pool), cols, kGptqDamping, pool), scales, max_code, q, pool);
+    GptqRows(Weight(), MakeGptqFactor(MeanProducts(100, pool), cols, kGptqDamping, pool), scales, limits, q, pool);
     return q;
   }
 
   std::int64_t cols;
-  int max_code;
+  quant::Codes limits;
   testing::Random random;
   std::vector<float> x, weight, bias, scales;
 };
@@ -116,7 +122,7 @@ TEST(Gptq, AnInputThatIsAlwaysZeroIsRoundedToNearest) {
   const Problem problem(testing::Golden("gptq").at(0));
   const std::vector<std::int8_t> q = problem.Codes(&pool);
   std::vector<std::int8_t> nearest(40);
-  RoundRow(problem.Weight().row(2), problem.scales[2], problem.max_code, nearest);
+  RoundRow(problem.Weight().row(2), problem.scales[2], problem.limits, nearest);
   EXPECT_EQ(q[2 * 40 + 5], nearest[5]);
 }
 
@@ -125,10 +131,10 @@ TEST(Gptq, WithoutRowsItRoundsToNearest) {
   const Problem problem(testing::Golden("gptq").at(2));
   std::vector<std::int8_t> q(problem.weight.size());
   const GptqFactor factor = MakeGptqFactor(Hessian(problem.cols).Mean(&pool), problem.cols, kGptqDamping, &pool);
-  GptqRows(problem.Weight(), factor, problem.scales, problem.max_code, q, &pool);
+  GptqRows(problem.Weight(), factor, problem.scales, problem.limits, q, &pool);
   std::vector<std::int8_t> nearest(q.size());
   for (std::size_t i = 0; i < problem.scales.size(); ++i) {
-    RoundRow(problem.Weight().row(static_cast<std::int64_t>(i)), problem.scales[i], problem.max_code,
+    RoundRow(problem.Weight().row(static_cast<std::int64_t>(i)), problem.scales[i], problem.limits,
              std::span(nearest).subspan(i * 24, 24));
   }
   EXPECT_EQ(q, nearest);

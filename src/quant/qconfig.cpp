@@ -214,6 +214,28 @@ Json PrintLayer(const LayerQConfig& config) {
           {"weights", PrintTensor(config.weights)}};
 }
 
+std::string DescribeTensor(const char* what, const TensorQConfig& config) {
+  std::string observer = NameOf(config.observer.kind);
+  const Json settings = quant::PrintObserver(config.observer);
+  for (const auto& [key, value] : settings.items()) {
+    observer += key == "kind" ? "" : fmt::format(", {} {}", key, value.dump());
+  }
+  return fmt::format("  {:<12} {} {}{}, a scale a {}, range by {}, arithmetic of {}\n", what, NameOf(config.scheme),
+                     NameOf(config.dtype), config.range == CodeRange::kReduced ? " in 7 bits" : "",
+                     NameOf(config.granularity), observer, NameOf(config.convention));
+}
+
+// But for what is as in `base`, if there is one.
+std::string DescribeLayer(const LayerQConfig& config, const LayerQConfig* base) {
+  if (!config.quantize) {
+    return "  stays in float\n";
+  }
+  const bool prints_activations = base == nullptr || config.activations != base->activations;
+  const bool prints_weights = base == nullptr || config.weights != base->weights;
+  return (prints_activations ? DescribeTensor("activations", config.activations) : "") +
+         (prints_weights ? DescribeTensor("weights", config.weights) : "");
+}
+
 // What PyTorch's get_default_qconfig and ONNX Runtime's quantize_static have in common.
 QConfig PeerQConfig(ObserverConfig observer, CodeType dtype, CodeRange range, Granularity weights,
                     Convention convention) {
@@ -233,12 +255,14 @@ QConfig TorchQConfig(CodeRange range, Granularity weights) {
                      Convention::kPyTorch);
 }
 
+constexpr std::string_view kOurs = "laconic";
+
 struct Preset {
   std::string_view name;
   QConfig (*make)();
 };
 constexpr std::array kPresets = {
-    Preset{"laconic", [] { return QConfig(); }},
+    Preset{kOurs, [] { return QConfig(); }},
     Preset{"onnxruntime",
            [] {
              return PeerQConfig({}, CodeType::kS8, CodeRange::kFull, Granularity::kTensor, Convention::kOnnxRuntime);
@@ -262,19 +286,40 @@ void CheckTensor(const TensorQConfig& config) {
           "reduced symmetric u8: PyTorch has no such range; its zero point 128 lies outside of 0..127");
 }
 
-void CheckActivations(const TensorQConfig& config) {
+void CheckDynamicActivations(const TensorQConfig& config) {
+  Require(
+      config.observer.kind == ObserverKind::kMinMax, "observer ", NameOf(config.observer.kind),
+      ": the model finds each range as it runs, so an observer would do nothing; expected minmax, or method static");
+  Require(config.dtype == CodeType::kU8 && config.range == CodeRange::kFull && config.scheme == Scheme::kAffine &&
+              config.convention == Convention::kOnnxRuntime,
+          "what is quantized as the model runs is full affine u8 by ONNX's arithmetic; got ", NameOf(config.range), " ",
+          NameOf(config.scheme), " ", NameOf(config.dtype), " by ", NameOf(config.convention),
+          "'s; expected that, or method static");
+}
+
+void CheckActivations(const TensorQConfig& config, QConfigUse use) {
   CheckTensor(config);
   Require(config.granularity != Granularity::kChannel,
           "granularity channel: a linear layer sums over its input's channels, so they share a scale; smooth_quant "
           "evens them out");
-  if (config.granularity == Granularity::kToken) {
-    Require(config.observer.kind == ObserverKind::kMinMax,
-            "granularity token: each token's own extremes are its range, ", "so observer ",
-            NameOf(config.observer.kind), " would do nothing; expected minmax");
-    Require(config.dtype == CodeType::kU8 && config.range == CodeRange::kFull && config.scheme == Scheme::kAffine,
-            "granularity token: expected full affine u8, got ", NameOf(config.range), " ", NameOf(config.scheme), " ",
-            NameOf(config.dtype));
+  if (use.is_static) {
+    Require(
+        config.granularity == Granularity::kTensor,
+        "granularity token: a token's own range is known only as the model runs; expected tensor, or method dynamic");
+  } else {
+    CheckDynamicActivations(config);
   }
+}
+
+// What cannot be chosen without texts.
+void CheckWithoutTexts(const QConfig& config, QConfigUse use) {
+  Require(!config.gptq, "gptq needs texts to calibrate with; expected some, or gptq off");
+  Require(!config.bias_correction,
+          "bias_correction needs texts to calibrate with; expected some, or bias_correction off");
+  Require(config.smooth_quant != SmoothQuant::kAuto,
+          "smooth_quant auto needs texts to choose by; expected some, an alpha, or off");
+  Require(config.smooth_quant == SmoothQuant::kOff || use.is_static,
+          "smooth_quant needs texts or, for method static, a calibration table; expected some, or off");
 }
 
 void CheckWeights(const TensorQConfig& config) {
@@ -286,8 +331,8 @@ void CheckWeights(const TensorQConfig& config) {
           "scheme affine: expected symmetric weights; a zero point of theirs would cost a sum over each token");
 }
 
-void CheckLayer(const LayerQConfig& config, const QConfig& all) {
-  WithFrame([] { return "activations"; }, [&] { CheckActivations(config.activations); });
+void CheckLayer(const LayerQConfig& config, const QConfig& all, QConfigUse use) {
+  WithFrame([] { return "activations"; }, [&] { CheckActivations(config.activations, use); });
   WithFrame([] { return "weights"; }, [&] { CheckWeights(config.weights); });
   Require(!config.quantize || all.smooth_quant == SmoothQuant::kOff ||
               config.activations.observer.kind == ObserverKind::kMinMax,
@@ -397,23 +442,33 @@ std::vector<std::string_view> KnownPresets() {
   return names;
 }
 
-QConfig PresetQConfig(std::string_view name) {
+QConfig PresetQConfig(std::string_view name, QConfigUse use) {
   const auto found = std::ranges::find(kPresets, name, &Preset::name);
   if (found == kPresets.end()) {
     Fail(ErrorCode::kInvalidArgument, "unknown preset '", name,
          "'; known: ", fmt::format("{}", fmt::join(KnownPresets(), ", ")));
   }
-  return found->make();
+  QConfig config = found->make();
+  if (!use.is_static) {
+    config.layers.activations = {.granularity = name == kOurs ? Granularity::kToken : Granularity::kTensor};
+  }
+  if (!use.has_texts) {
+    config.smooth_quant = SmoothQuant::kOff;
+    config.gptq = false;
+    config.bias_correction = false;
+    config.embedding_block = use.is_static ? config.embedding_block : 0;  // docs/numerics.md: they change nothing there
+  }
+  return config;
 }
 
-QConfig ParseQConfig(std::string_view text) {
+QConfig ParseQConfig(std::string_view text, QConfigUse use) {
   Json json = ParseJson(text);
-  QConfig config;
+  QConfig config = PresetQConfig(kOurs, use);
   if (json.is_object() && json.contains("preset")) {
     if (!json["preset"].is_string()) {
       Fail(ErrorCode::kInvalidFile, "'preset': expected a string, got ", json["preset"].dump());
     }
-    config = PresetQConfig(json["preset"].get<std::string>());
+    config = PresetQConfig(json["preset"].get<std::string>(), use);
     json.erase("preset");
   }
   Json overrides = Json::array();
@@ -428,7 +483,7 @@ QConfig ParseQConfig(std::string_view text) {
                     Reads("overflow", &config.overflow)});
   // Last: they refine what the other keys say, wherever these stand.
   WithFrame([] { return "'overrides'"; }, [&] { ReadOverrides(overrides, config.layers, &config.overrides); });
-  CheckQConfig(config);
+  CheckQConfig(config, use);
   return config;
 }
 
@@ -448,11 +503,21 @@ std::string PrintQConfig(const QConfig& config) {
   return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
-void CheckQConfig(const QConfig& config) {
-  CheckLayer(config.layers, config);
+std::string DescribeQConfig(const QConfig& config) {
+  std::string text = DescribeLayer(config.layers, nullptr);
+  for (const LayerOverride& layer : config.overrides) {
+    text += fmt::format("but '{}':\n", fmt::join(layer.layers, "', '")) + DescribeLayer(layer.config, &config.layers);
+  }
+  return text + fmt::format("smooth_quant {}, gptq {}, bias_correction {}, embedding_block {}, overflow {}\n",
+                            PrintSmooth(config).dump(), config.gptq, config.bias_correction, config.embedding_block,
+                            NameOf(config.overflow));
+}
+
+void CheckQConfig(const QConfig& config, QConfigUse use) {
+  CheckLayer(config.layers, config, use);
   for (const LayerOverride& layer : config.overrides) {
     WithFrame([&] { return fmt::format("override of '{}'", fmt::join(layer.layers, "', '")); },
-              [&] { CheckLayer(layer.config, config); });
+              [&] { CheckLayer(layer.config, config, use); });
   }
   Require(config.smooth_quant == SmoothQuant::kFixed ? config.smooth_alpha > 0 && config.smooth_alpha <= 1
                                                      : config.smooth_alpha == 0,
@@ -460,6 +525,12 @@ void CheckQConfig(const QConfig& config) {
   constexpr std::array<std::int64_t, 6> kBlocks = {0, 16, 32, 64, 128, 256};
   Require(std::ranges::find(kBlocks, config.embedding_block) != kBlocks.end(),
           "embedding_block: expected 0 (a scale a row), 16, 32, 64, 128 or 256, got ", config.embedding_block);
+  Require(config.overflow == Overflow::kNone || config.layers.weights.dtype == CodeType::kS8, "overflow ",
+          NameOf(config.overflow),
+          ": weights in u8 are widened first and never saturate; expected s8, or overflow none");
+  if (!use.has_texts) {
+    CheckWithoutTexts(config, use);
+  }
 }
 
 }  // namespace laconic

@@ -11,9 +11,9 @@ namespace {
 
 using ::testing::HasSubstr;
 
-std::string ErrorOf(const std::string& text) {
+std::string ErrorOf(const std::string& text, QConfigUse use = {}) {
   try {
-    ParseQConfig(text);
+    ParseQConfig(text, use);
   } catch (const Error& error) {
     return std::string(ToString(error.code())) + ": " + error.what();
   }
@@ -108,8 +108,7 @@ TEST(QConfig, RefusesWhatDoesNothingOrContradictsItself) {
               HasSubstr("above 0"));
   EXPECT_THAT(activations(R"({"observer": {"kind": "histogram", "num_bins": 65537}})"), HasSubstr("65536 bins"));
   EXPECT_THAT(activations(R"({"granularity": "channel"})"), HasSubstr("sums over its input's channels"));
-  EXPECT_THAT(activations(R"({"granularity": "token", "observer": "mse"})"), HasSubstr("would do nothing"));
-  EXPECT_THAT(activations(R"({"granularity": "token", "dtype": "s8"})"), HasSubstr("expected full affine u8"));
+  EXPECT_THAT(activations(R"({"granularity": "token"})"), HasSubstr("only as the model runs"));
   EXPECT_THAT(activations(R"({"convention": "pytorch", "range": "reduced", "scheme": "symmetric"})"),
               HasSubstr("zero point 128"));
   EXPECT_THAT(ErrorOf(R"({"activations": {"observer": "percentile"}})"), HasSubstr("smooth_quant off"));
@@ -123,6 +122,53 @@ TEST(QConfig, RefusesWhatDoesNothingOrContradictsItself) {
   QConfig config;
   config.layers.activations.observer.num_bins = 7;
   EXPECT_THROW(CheckQConfig(config), Error) << "a setting of another kind";
+}
+
+constexpr QConfigUse kDynamic = {.is_static = false};
+
+TEST(QConfig, PresetsOfDynamicQuantizationHaveNoObservers) {
+  for (const std::string_view name : KnownPresets()) {
+    const QConfig config = PresetQConfig(name, kDynamic);
+    EXPECT_NO_THROW(CheckQConfig(config, kDynamic)) << name;
+    EXPECT_EQ(config.layers.weights, PresetQConfig(name).layers.weights) << name;
+    EXPECT_EQ(config.layers.activations.granularity, name == "laconic" ? Granularity::kToken : Granularity::kTensor);
+  }
+  const auto activations = [](const std::string& text) {
+    return ErrorOf(R"({"activations": )" + text + "}", kDynamic);
+  };
+  EXPECT_EQ(activations(R"({"granularity": "tensor"})"), "no error");
+  EXPECT_THAT(activations(R"({"observer": "mse"})"), HasSubstr("would do nothing"));
+  for (const char* text : {R"({"dtype": "s8"})", R"({"range": "reduced"})", R"({"convention": "pytorch"})"}) {
+    EXPECT_THAT(activations(text), HasSubstr("full affine u8 by ONNX's arithmetic")) << text;
+  }
+}
+
+TEST(QConfig, WithoutTextsNothingIsChosenByThem) {
+  for (const bool is_static : {true, false}) {
+    const QConfigUse use = {.is_static = is_static, .has_texts = false};
+    for (const std::string_view name : KnownPresets()) {
+      EXPECT_NO_THROW(CheckQConfig(PresetQConfig(name, use), use)) << name;
+    }
+    EXPECT_THAT(ErrorOf(R"({"gptq": true})", use), HasSubstr("gptq needs texts"));
+    EXPECT_THAT(ErrorOf(R"({"bias_correction": true})", use), HasSubstr("bias_correction needs texts"));
+    EXPECT_THAT(ErrorOf(R"({"smooth_quant": "auto"})", use), HasSubstr("needs texts to choose by"));
+    EXPECT_EQ(ErrorOf(R"({"smooth_quant": 0.5})", use) == "no error", is_static) << "a table has what that needs";
+  }
+}
+
+TEST(QConfig, DescribesItselfInAFewLines) {
+  const QConfig config = ParseQConfig(
+      R"({"preset": "x86", "overrides": [{"layers": ["*pooler*"], "quantize": false}, {"layers": ["a", "b"], "weights":
+      {"dtype": "u8", "range": "full"}}]})");
+  EXPECT_EQ(DescribeQConfig(config),
+            "  activations  affine u8 in 7 bits, a scale a tensor, range by histogram, num_bins 2048, arithmetic of "
+            "pytorch\n"
+            "  weights      symmetric s8, a scale a channel, range by minmax, arithmetic of pytorch\n"
+            "but '*pooler*':\n"
+            "  stays in float\n"
+            "but 'a', 'b':\n"
+            "  weights      symmetric u8, a scale a channel, range by minmax, arithmetic of pytorch\n"
+            "smooth_quant \"off\", gptq false, bias_correction false, embedding_block 0, overflow none\n");
 }
 
 }  // namespace

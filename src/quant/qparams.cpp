@@ -63,4 +63,14 @@ RowParams ParamsOf(Range range, const TensorQConfig& config) {
   return PyTorchParams(range, config, codes);
 }
 
+std::int32_t WeightZeroPoint(const TensorQConfig& config) noexcept {
+  return config.dtype == CodeType::kS8 ? 0 : config.range == CodeRange::kReduced ? 64 : 128;
+}
+
+Codes WeightCodes(const TensorQConfig& config) noexcept {
+  const Codes codes = CodesOf(config);
+  const std::int32_t zero_point = WeightZeroPoint(config);
+  return {codes.min - zero_point, codes.max - zero_point};
+}
+
 }  // namespace laconic::quant

@@ -12,6 +12,7 @@ namespace laconic::quant {
 struct Codes {
   std::int32_t min = 0;
   std::int32_t max = 255;
+  bool operator==(const Codes&) const = default;
 };
 
 // The codes that `config` allows: its dtype, all of it or 7 bits of it.
@@ -30,5 +31,11 @@ struct Range {
 // Source: onnxruntime.quantization.quant_utils.compute_scale_zp; torch.ao.quantization.UniformQuantizationObserverBase.
 // Errors: kInvalidArgument for a bound that is not finite; PyTorch's convention: for a width that is not.
 RowParams ParamsOf(Range range, const TensorQConfig& config);
+
+// Of symmetric weights: the zero point of their codes, and the codes less it, which fit s8.
+//                          s8   u8    reduced u8
+//   WeightZeroPoint        0    128   64
+std::int32_t WeightZeroPoint(const TensorQConfig& config) noexcept;
+Codes WeightCodes(const TensorQConfig& config) noexcept;
 
 }  // namespace laconic::quant

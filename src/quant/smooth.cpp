@@ -2,9 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
+#include <exception>
 
-#include "laconic/error.h"
 #include "quant/eigen.h"
 
 namespace laconic::quant {
@@ -26,29 +25,30 @@ std::vector<double> WeightMaxima(const SmoothInput& input) {
 }
 
 // Each row times `smooth`, rounded to codes and back.
-RowMatrixF QuantizedWeight(const MatrixView& weight, std::span<const float> smooth, int max_code) {
+RowMatrixF QuantizedWeight(const MatrixView& weight, std::span<const float> smooth, const TensorQConfig& config) {
   RowMatrixF out = View(weight).array().rowwise() * View(smooth).array();
+  const std::vector<float> scales = WeightScales({out.data(), weight.rows, weight.cols}, config);
   std::vector<std::int8_t> codes(smooth.size());
   for (std::int64_t i = 0; i < weight.rows; ++i) {
     const std::span<float> row(out.data() + i * weight.cols, smooth.size());
-    const float scale = AbsMaxScale(row, max_code);
-    RoundRow(row, scale, max_code, codes);
+    const float scale = scales[static_cast<std::size_t>(i)];
+    RoundRow(row, scale, WeightCodes(config), codes);
     std::ranges::transform(codes, row.begin(), [&](std::int8_t code) { return static_cast<float>(code) * scale; });
   }
   return out;
 }
 
 double SquaredError(const SmoothInput& input, const MatrixView& sample, std::span<const float> smooth, bool dynamic,
-                    int max_code) {
+                    const LayerQConfig& config) {
   ActivationQuantizer quantizer{.inv_smooth = Reciprocals(smooth)};
   if (!dynamic) {
-    quantizer.fixed = SmoothedMinMax(input.min, input.max, quantizer.inv_smooth, DType::kU8);
+    quantizer.fixed = StaticParams(SmoothedMinMax(input.min, input.max, quantizer.inv_smooth), config.activations);
   }
   RowMatrixF x(sample.rows, sample.cols);
   FakeQuantizeRows(sample, quantizer, x.data());
   double sum = 0;
   for (const MatrixView& weight : input.weights) {
-    RowMatrixF error = x * QuantizedWeight(weight, smooth, max_code).transpose();
+    RowMatrixF error = x * QuantizedWeight(weight, smooth, config.weights).transpose();
     error.noalias() -= View(sample) * View(weight).transpose();
     sum += error.cast<double>().squaredNorm();
   }
@@ -83,8 +83,7 @@ std::vector<float> SmoothScales(const SmoothInput& input, float alpha) {
   return out;
 }
 
-QuantParams SmoothedMinMax(std::span<const float> min, std::span<const float> max, std::span<const float> inv_smooth,
-                           DType dtype) {
+Range SmoothedMinMax(std::span<const float> min, std::span<const float> max, std::span<const float> inv_smooth) {
   float lo = 0;
   float hi = 0;
   for (std::size_t j = 0; j < min.size(); ++j) {
@@ -92,21 +91,18 @@ QuantParams SmoothedMinMax(std::span<const float> min, std::span<const float> ma
     lo = std::min(lo, min[j] * factor);
     hi = std::max(hi, max[j] * factor);
   }
-  if (!std::isfinite(hi - lo)) {
-    Fail(ErrorCode::kInvalidArgument, "expected a finite range of activations, got ", lo, " to ", hi);
-  }
-  return AffineParams(lo, hi, dtype);
+  return {lo, hi};
 }
 
-SmoothChoice ChooseSmoothing(const SmoothInput& input, const MatrixView& sample, bool dynamic, int max_code,
-                             std::span<const float> alphas, ThreadPool* pool) {
+SmoothChoice ChooseSmoothing(const SmoothInput& input, const MatrixView& sample, bool dynamic,
+                             const LayerQConfig& config, std::span<const float> alphas, ThreadPool* pool) {
   std::vector<SmoothChoice> choices(alphas.size());
   std::vector<std::exception_ptr> failures(alphas.size());
   pool->Run(static_cast<std::int64_t>(alphas.size()), [&](std::int64_t task, int /*thread*/) {
     const auto i = static_cast<std::size_t>(task);
     try {
       choices[i] = {alphas[i], SmoothScales(input, alphas[i])};
-      choices[i].squared_error = SquaredError(input, sample, choices[i].smooth, dynamic, max_code);
+      choices[i].squared_error = SquaredError(input, sample, choices[i].smooth, dynamic, config);
     } catch (...) {
       failures[i] = std::current_exception();
     }

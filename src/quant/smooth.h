@@ -10,6 +10,7 @@
 #include "base/thread_pool.h"
 #include "quant/activations.h"
 #include "quant/matrix.h"
+#include "quant/qparams.h"
 #include "quant/weight_range.h"
 
 namespace laconic::quant {
@@ -35,20 +36,19 @@ struct SmoothChoice {
   double squared_error = 0;   // of the outputs on the sample, over all layers
 };
 
-// The alpha of `alphas` with the least squared error of x W over `sample` when both operands are quantized: weights in
-// symmetric s8 per output channel (AbsMaxScale), activations dynamic per row, or static with SmoothedMinMax. Of equals
-// the first.
+// The alpha of `alphas` with the least squared error of x W over `sample` when both operands are quantized: weights as
+// `config` has them, to nearest; activations dynamic per row, or static with the parameters of SmoothedMinMax. Of
+// equals the first.
 //
 // Shapes:  sample [rows, k], finite.
 // Errors:  kInvalidArgument for weights that are not finite, or a static range that is not.
 // Threads: an alpha a task; the result does not depend on their number.
-SmoothChoice ChooseSmoothing(const SmoothInput& input, const MatrixView& sample, bool dynamic, int max_code,
-                             std::span<const float> alphas, ThreadPool* pool);
+SmoothChoice ChooseSmoothing(const SmoothInput& input, const MatrixView& sample, bool dynamic,
+                             const LayerQConfig& config, std::span<const float> alphas, ThreadPool* pool);
 
-// AffineParams of the smoothed input (`inv_smooth` empty: as it is): from the least min_j * inv_smooth_j to the largest
-// max_j * inv_smooth_j. Errors: kInvalidArgument if that is no finite range.
-QuantParams SmoothedMinMax(std::span<const float> min, std::span<const float> max, std::span<const float> inv_smooth,
-                           DType dtype);
+// The range of the smoothed input (`inv_smooth` empty: as it is): from the least min_j * inv_smooth_j to the largest
+// max_j * inv_smooth_j, and 0.
+Range SmoothedMinMax(std::span<const float> min, std::span<const float> max, std::span<const float> inv_smooth);
 
 std::vector<float> Reciprocals(std::span<const float> values);
 

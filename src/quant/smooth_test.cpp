@@ -41,7 +41,7 @@ class SmoothGolden : public ::testing::Test {
   SmoothInput Input() const { return {min_, max_, weights_}; }
   SmoothChoice Choose(bool dynamic, std::span<const float> alphas = kSmoothAlphas, int threads = 1) const {
     ThreadPool pool(threads);
-    return ChooseSmoothing(Input(), testing::AsMatrix(x_, kCols), dynamic, kFullRange, alphas, &pool);
+    return ChooseSmoothing(Input(), testing::AsMatrix(x_, kCols), dynamic, {}, alphas, &pool);
   }
 
   nlohmann::json golden_;
@@ -92,10 +92,10 @@ TEST_F(SmoothGolden, TheStaticRangeIsThatOfTheSmoothedColumns) {
     lo = std::min(lo, x_[i] * inv[i % kCols]);
     hi = std::max(hi, x_[i] * inv[i % kCols]);
   }
-  const QuantParams params = SmoothedMinMax(min_, max_, inv, DType::kU8);
-  EXPECT_EQ(params.scale, (hi - lo) / 255.0F);
-  EXPECT_EQ(params.zero_point, std::lround(-lo / params.scale));
-  EXPECT_EQ(SmoothedMinMax(min_, max_, {}, DType::kS8).scale, (max_[3] - min_[3]) / 255.0F);
+  const Range range = SmoothedMinMax(min_, max_, inv);
+  EXPECT_EQ(range.min, lo);
+  EXPECT_EQ(range.max, hi);
+  EXPECT_EQ(SmoothedMinMax(min_, max_, {}).max, max_[3]);
 }
 
 TEST(ChooseSmoothing, AWeightThatIsNotFiniteIsAnError) {
@@ -103,14 +103,7 @@ TEST(ChooseSmoothing, AWeightThatIsNotFiniteIsAnError) {
   const std::vector<float> weight = {1, NAN};
   const std::vector<MatrixView> weights = {{weight.data(), 1, 2}};
   ThreadPool pool(1);
-  EXPECT_THROW(ChooseSmoothing({bound, bound, weights}, {bound.data(), 1, 2}, true, kFullRange, kSmoothAlphas, &pool),
-               Error);
-}
-
-TEST(SmoothedMinMax, RefusesWhatIsNotFinite) {
-  const std::vector<float> low = {-3e38F};
-  const std::vector<float> high = {3e38F};
-  EXPECT_THROW(SmoothedMinMax(low, high, {}, DType::kU8), Error);
+  EXPECT_THROW(ChooseSmoothing({bound, bound, weights}, {bound.data(), 1, 2}, true, {}, kSmoothAlphas, &pool), Error);
 }
 
 // A static code divides; 0.3 / 0.1 = 3.0000002 in f32, but 2.5 * 1 is a tie.

@@ -47,13 +47,13 @@ TEST(QuantizeRowStatic, EqualsQuantizeLinearBitForBit) {
   }
 }
 
-TEST(AffineParams, EqualsDynamicQuantizeLinearBitForBit) {
+TEST(DynamicParams, EqualsDynamicQuantizeLinearBitForBit) {
   const nlohmann::json golden = ReadJsonFile("src/quant/testdata/static_golden.json");
   ASSERT_GE(golden.at("dynamic").size(), 39U);
   for (const nlohmann::json& row : golden.at("dynamic")) {
     const std::vector<float> x = Floats(row.at("x"));
     const auto [lo, hi] = std::ranges::minmax(x);
-    const QuantParams params = AffineParams(lo, hi, DType::kU8);
+    const QuantParams params = DynamicParams(lo, hi);
     EXPECT_EQ(std::bit_cast<std::uint32_t>(params.scale), row.at("scale").get<std::uint32_t>());
     EXPECT_EQ(params.zero_point, row.at("zero_point").get<std::int32_t>());
     EXPECT_EQ(Codes(x, params), row.at("q").get<std::vector<int>>());
@@ -88,11 +88,22 @@ TEST(QuantizeRowStatic, SaturatesInfinitiesAndMarksARowWithANan) {
   EXPECT_EQ(signed_row.zero_point, 131);
 }
 
-TEST(AffineParams, WidensToZeroAndSurvivesTinyRanges) {
-  EXPECT_EQ(AffineParams(1.0F, 2.55F, DType::kU8), (QuantParams{2.55F / 255, 0, DType::kU8}));
-  EXPECT_EQ(AffineParams(-255.0F, -1.0F, DType::kU8), (QuantParams{1, 255, DType::kU8}));
-  EXPECT_EQ(AffineParams(-127.5F, 127.5F, DType::kS8), (QuantParams{1, 0, DType::kS8}));  // rne(-0.5)
-  EXPECT_EQ(AffineParams(0, 1e-40F, DType::kS8), (QuantParams{1, -128, DType::kS8}));
+TEST(DynamicParams, WidensToZeroAndSurvivesTinyRanges) {
+  EXPECT_EQ(DynamicParams(1.0F, 2.55F), (QuantParams{2.55F / 255, 0, DType::kU8, {}}));
+  EXPECT_EQ(DynamicParams(-255.0F, -1.0F), (QuantParams{1, 255, DType::kU8, {}}));
+  EXPECT_EQ(DynamicParams(0, 1e-40F), (QuantParams{1, 0, DType::kU8, {}}));
+}
+
+TEST(StaticParams, AReducedRangeClipsItsCodes) {
+  TensorQConfig config = {.range = CodeRange::kReduced};
+  EXPECT_THAT(Codes({-1, 0, 12.7F, 13, 1e30F, kInfinity}, StaticParams({0, 12.7F}, config)),
+              ElementsAre(0, 0, 127, 127, 127, 127));
+  config.range = CodeRange::kFull;
+  EXPECT_EQ(StaticParams({0, 12.7F}, config).limits, std::nullopt);
+  config = {.dtype = CodeType::kS8, .range = CodeRange::kReduced, .scheme = Scheme::kSymmetric};
+  EXPECT_THAT(Codes({-7, -6.4F, 6.4F, 7}, StaticParams({-6.4F, 6.4F}, config)), ElementsAre(-64, -64, 64, 64));
+  config.convention = Convention::kPyTorch;
+  EXPECT_THAT(Codes({-7, 7}, StaticParams({-6.35F, 6.35F}, config)), ElementsAre(-64, 63));
 }
 
 }  // namespace

@@ -29,11 +29,13 @@ class RangeGolden : public ::testing::Test {
 
 TEST_F(RangeGolden, MseScaleIsTheBestOfTheSteps) {
   const MatrixView weight = testing::AsMatrix(weight_, 50);
-  for (std::size_t k = 0; const int max_code : {kFullRange, 15}) {
+  for (std::size_t k = 0; const int limit : {127, 15}) {
     const auto expected = golden_.at("mse").at(k++).get<std::vector<float>>();
     for (std::int64_t i = 0; i < weight.rows; ++i) {
-      EXPECT_EQ(MseScale(weight.row(i), max_code), expected[static_cast<std::size_t>(i)]) << i;
-      EXPECT_LE(MseScale(weight.row(i), max_code), AbsMaxScale(weight.row(i), max_code));
+      const float widest = std::abs(*std::ranges::max_element(weight.row(i), {}, [](float w) { return std::abs(w); })) /
+                           static_cast<float>(limit);
+      EXPECT_EQ(MseScale(weight.row(i), widest, {-limit, limit}), expected[static_cast<std::size_t>(i)]) << i;
+      EXPECT_TRUE(limit == 15 || AbsMaxScale(weight.row(i)) == widest) << i;
     }
   }
 }
@@ -47,13 +49,33 @@ TEST_F(RangeGolden, BlocksHaveScalesOfTheirOwnTheLastOneShort) {
 
 TEST(RoundRow, KeepsToAReducedRange) {
   const std::vector<float> w = {-1.0F, 0.5F, 1.0F};
-  const float scale = AbsMaxScale(w, kReducedRange);
+  const float scale = AbsMaxScale(w, kReducedS8);
   EXPECT_EQ(scale, 0x1p-6F);
   std::vector<std::int8_t> q(3);
-  RoundRow(w, scale, kReducedRange, q);
+  RoundRow(w, scale, WeightCodes(kReducedS8), q);
   EXPECT_THAT(q, ElementsAre(-64, 32, 64));
-  RoundRow(w, scale / 2, kReducedRange, q);
+  RoundRow(w, scale / 2, WeightCodes(kReducedS8), q);
   EXPECT_THAT(q, ElementsAre(-64, 64, 64)) << "clamped";
+}
+
+// One step beyond max|w| / levels each way: what PyTorch and ONNX Runtime give weights of each type.
+TEST(WeightScales, AreThoseOfTheConvention) {
+  const std::vector<float> w = {-1, 0.5F, 0, 0.25F, 0.125F, -0.5F};
+  const MatrixView weight = testing::AsMatrix(w, 3);
+  TensorQConfig config = kSymmetricS8;
+  EXPECT_THAT(WeightScales(weight, config), ElementsAre(1 / 127.0F, 0.5F / 127));
+  config.convention = Convention::kPyTorch;
+  EXPECT_THAT(WeightScales(weight, config), ElementsAre(1 / 127.5F, 0.5F / 127.5F));
+  config.granularity = Granularity::kTensor;
+  EXPECT_THAT(WeightScales(weight, config), ElementsAre(1 / 127.5F, 1 / 127.5F));
+  config.dtype = CodeType::kU8;
+  EXPECT_THAT(WeightScales(weight, config), ElementsAre(1 / 127.5F, 1 / 127.5F));
+  EXPECT_EQ(WeightCodes(config), (Codes{-128, 127}));
+  EXPECT_EQ(WeightZeroPoint(config), 128);
+  config.convention = Convention::kOnnxRuntime;
+  EXPECT_EQ(WeightCodes(config), (Codes{-128, 127}));
+  config.range = CodeRange::kReduced;
+  EXPECT_EQ(WeightCodes(config), (Codes{-64, 63}));
 }
 
 TEST(QuantizeBlocksS8, ABlockOfZerosHasScaleOne) {

@@ -7,7 +7,7 @@ namespace laconic::quant {
 
 float QuantizeRowS8(std::span<const float> w, std::span<std::int8_t> q) {
   const float scale = AbsMaxScale(w);
-  RoundRow(w, scale, kFullRange, q);
+  RoundRow(w, scale, WeightCodes(kSymmetricS8), q);
   return scale;
 }
 

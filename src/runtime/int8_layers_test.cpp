@@ -6,6 +6,7 @@
 #include <cstring>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <random>
 
 #include <gtest/gtest.h>
@@ -19,14 +20,13 @@
 #include "passes/quantize/int8.h"
 #include "passes/quantize/linear_groups.h"
 #include "quant/static.h"
+#include "quant/weight_range.h"
 #include "quant/weights.h"
 #include "runtime/tap.h"
 
 namespace laconic::runtime {
 namespace {
 
-using passes::ActivationConfig;
-using passes::Activations;
 using passes::Int8Options;
 
 // All rows of each tapped value.
@@ -70,8 +70,9 @@ std::vector<Encoding> RandomTexts(int count, std::uint64_t seed) {
 
 // What a linear layer reads and how it is rounded.
 struct Layer {
-  std::string exact;              // the rows before the quantizer and before its factors
-  std::vector<float> multiplier;  // empty: none
+  std::string exact;                              // the rows before the quantizer and before its factors
+  std::vector<float> multiplier;                  // empty: none
+  std::optional<std::pair<float, float>> bounds;  // the rows are clipped to
   const Node* quantizer = nullptr;
   const Node* linear = nullptr;
 };
@@ -90,6 +91,12 @@ std::vector<Layer> LayersOf(const Graph& graph) {
     }
     ValueId x = layer.quantizer->inputs[0];
     const Node* producer = graph.FindProducer(x);
+    if (producer->op == "Clip") {
+      layer.bounds = {graph.FindInitializer(producer->inputs[1])->values<float>()[0],
+                      graph.FindInitializer(producer->inputs[2])->values<float>()[0]};
+      x = producer->inputs[0];
+      producer = graph.FindProducer(x);
+    }
     if (producer->op == "Mul") {
       const std::span<const float> factors = graph.FindInitializer(producer->inputs[1])->values<float>();
       layer.multiplier.assign(factors.begin(), factors.end());
@@ -163,10 +170,15 @@ std::map<std::int64_t, Code> CodesOf(const Graph& graph, const Layer& layer, con
     Code& code = codes[row];
     code.q.resize(values.size());
     if (layer.quantizer->op == "QuantizeLinear") {
-      code.params = quant::QuantizeRowStatic(values, layer.multiplier, StaticParams(graph, *layer.quantizer), code.q);
+      std::vector<float> clipped = values;
+      for (std::size_t i = 0; i < values.size(); ++i) {
+        clipped[i] *= layer.multiplier.empty() ? 1.0F : layer.multiplier[i];
+        clipped[i] = layer.bounds ? std::clamp(clipped[i], layer.bounds->first, layer.bounds->second) : clipped[i];
+      }
+      code.params = quant::QuantizeRowStatic(clipped, {}, StaticParams(graph, *layer.quantizer), code.q);
     } else if (StringAttribute(*layer.quantizer, kGranularity) == kPerTensor) {
       const auto [lo, hi] = extremes[text_of(row)];
-      code.params = quant::QuantizeRowStatic(values, layer.multiplier, quant::AffineParams(lo, hi, DType::kU8), code.q);
+      code.params = quant::QuantizeRowStatic(values, layer.multiplier, quant::DynamicParams(lo, hi), code.q);
     } else {
       code.params = quant::QuantizeRowU8(values, code.q, layer.multiplier);
     }
@@ -176,11 +188,16 @@ std::map<std::int64_t, Code> CodesOf(const Graph& graph, const Layer& layer, con
 
 struct Case {
   const char* name = "";
-  ActivationConfig activations;  // ranges are filled in
-  DType rows_dtype = DType::kU8;
-  passes::WeightConfig weights;
+  bool is_static = false;
+  TensorQConfig activations;
+  TensorQConfig weights = quant::kSymmetricS8;
   bool is_smoothed = false;
 };
+
+constexpr TensorQConfig kTensorS8 = {.dtype = CodeType::kS8, .scheme = Scheme::kSymmetric};
+constexpr TensorQConfig kTensorU8 = {.scheme = Scheme::kSymmetric};
+constexpr TensorQConfig kChannelU8 = {.scheme = Scheme::kSymmetric, .granularity = Granularity::kChannel};
+constexpr TensorQConfig kToken = {.granularity = Granularity::kToken};
 
 void PrintTo(const Case& test, std::ostream* out) { *out << test.name; }
 
@@ -188,12 +205,13 @@ void PrintTo(const Case& test, std::ostream* out) { *out << test.name; }
 Graph QuantizedGraph(const Graph& graph, const Case& test) {
   const std::vector<std::string> names = passes::SelectLayers(graph, {});
   const std::set<std::string> layers(names.begin(), names.end());
-  ActivationConfig activations = test.activations;
   passes::CalibratedRounding rounding;
+  Int8Options options = {.is_static = test.is_static, .rounding = &rounding};
+  options.qconfig.layers = {.activations = test.activations, .weights = test.weights};
   std::mt19937 random(4);
   for (const passes::LinearGroup& group : passes::GroupLinears(graph, layers)) {
     for (const ValueId input : group.inputs) {
-      activations.ranges[graph.value(input).name] = quant::AffineParams(-1.7F, 2.1F, test.rows_dtype);
+      options.ranges[graph.value(input).name] = quant::StaticParams({-1.7F, 2.1F}, test.activations);
       std::vector<float> factors(static_cast<std::size_t>(group.width));
       for (float& factor : factors) {
         factor = 0.5F + static_cast<float>(random() % 1000) / 1000;
@@ -203,7 +221,7 @@ Graph QuantizedGraph(const Graph& graph, const Case& test) {
       }
     }
   }
-  return passes::QuantizeInt8(graph, layers, activations, {.weights = test.weights, .rounding = &rounding}, {});
+  return passes::QuantizeInt8(graph, layers, options);
 }
 
 class Int8LayersTest : public ::testing::TestWithParam<Case> {};
@@ -243,22 +261,15 @@ TEST_P(Int8LayersTest, EqualTheDefinitionBitForBit) {
 
 INSTANTIATE_TEST_SUITE_P(
     Methods, Int8LayersTest,
-    ::testing::Values(
-        Case{"static", {Activations::kStatic, {}}},
-        Case{"static, s8 rows, u8 weights", {Activations::kStatic, {}}, DType::kS8, {.dtype = DType::kU8}},
-        Case{
-            "static, smoothed, a scale a weight", {Activations::kStatic, {}}, DType::kU8, {.per_channel = false}, true},
-        Case{"a scale a text", {Activations::kPerTensor, {}}},
-        Case{"a scale a text, smoothed, u8 weights",
-             {Activations::kPerTensor, {}},
-             DType::kU8,
-             {.dtype = DType::kU8, .per_channel = false},
-             true},
-        Case{"a scale a row, smoothed", {Activations::kPerToken, {}}, DType::kU8, {}, true},
-        Case{"a scale a row, u8 weights in 7 bits",
-             {Activations::kPerToken, {}},
-             DType::kU8,
-             {.dtype = DType::kU8, .max_code = 64}}));
+    ::testing::Values(Case{"static", true, {}},
+                      Case{"static, s8 rows, u8 weights", true, {.dtype = CodeType::kS8}, kChannelU8},
+                      Case{"static, smoothed, a scale a weight", true, {}, kTensorS8, true},
+                      Case{"static, u8 rows in 7 bits", true, {.range = CodeRange::kReduced}},
+                      Case{"static, s8 rows in 7 bits, smoothed", true, quant::kReducedS8, quant::kSymmetricS8, true},
+                      Case{"a scale a text", false, {}},
+                      Case{"a scale a text, smoothed, u8 weights", false, {}, kTensorU8, true},
+                      Case{"a scale a row, smoothed", false, kToken, quant::kSymmetricS8, true},
+                      Case{"a scale a row, weights in 7 bits", false, kToken, quant::kReducedS8}));
 
 // words -> first token -> static quantizer -> linear of `codes` (u8) and zero points
 Graph OneLayer(const std::vector<std::uint8_t>& codes, const std::vector<std::uint8_t>& zero_points) {
@@ -333,13 +344,16 @@ TEST(Int8LayersTest, NotANumberIsSeen) {
                                   {{"axis", std::int64_t{1}}});
   graph.AddOutput(graph.AddNode("laconic.Linear", "y",
                                 {x, graph.AddInitializer("w.weight", Tensor::FromValues<float>({2, 1}, weight))}));
-  for (const Activations kind : {Activations::kPerToken, Activations::kPerTensor, Activations::kStatic}) {
-    const ActivationConfig activations = {kind, {{"first", {0.1F, 0, DType::kU8}}}};
-    const Graph quantized = passes::QuantizeInt8(graph, {"w"}, activations, {}, {});
-    const std::vector<Encoding> texts = {{.ids = {0}}, {.ids = {1}}};
-    const std::vector<float> got = Session(CompileTapped(quantized, {}, nullptr), 1).Run(texts);
-    EXPECT_NEAR(got[0], -1, 0.05);
-    EXPECT_TRUE(std::isnan(got[1]));
+  for (const bool is_static : {false, true}) {
+    for (const Granularity granularity : {Granularity::kToken, Granularity::kTensor}) {
+      Int8Options options = {.is_static = is_static, .ranges = {{"first", {0.1F, 0, DType::kU8, {}}}}};
+      options.qconfig.layers.activations.granularity = granularity;
+      const Graph quantized = passes::QuantizeInt8(graph, {"w"}, options);
+      const std::vector<Encoding> texts = {{.ids = {0}}, {.ids = {1}}};
+      const std::vector<float> got = Session(CompileTapped(quantized, {}, nullptr), 1).Run(texts);
+      EXPECT_NEAR(got[0], -1, 0.05);
+      EXPECT_TRUE(std::isnan(got[1]));
+    }
   }
 }
 

@@ -8,8 +8,8 @@
 namespace laconic::runtime {
 namespace {
 
-QuantizeSpec SpecOf(const Node& node, PlanBuilder* builder) {
-  const ValueId in = node.inputs[0];
+// Of what makes `out` of the rows `in`.
+QuantizeSpec SpecOf(ValueId in, ValueId out, PlanBuilder* builder) {
   const auto scaled = builder->scaled.find(in);
   QuantizeSpec spec;
   spec.rows = builder->RowsOf(in);
@@ -19,7 +19,7 @@ QuantizeSpec SpecOf(const Node& node, PlanBuilder* builder) {
   } else {
     spec.x = builder->Place(in);
   }
-  spec.out = builder->NewQuantized(node.outputs[0], spec.rows, spec.x.width);
+  spec.out = builder->NewQuantized(out, spec.rows, spec.x.width);
   return spec;
 }
 
@@ -100,18 +100,42 @@ void LowerMul(const Node& node, PlanBuilder* builder) {
   builder->scaled[node.outputs[0]] = *scaled;
 }
 
+// Clipped where it is read, if quantizers alone read it.
+void LowerClip(const Node& node, PlanBuilder* builder) {
+  ClippedRows rows = {node.inputs[0]};
+  const auto read_bound = [&](std::size_t i, float* bound) {
+    const Tensor* tensor = node.inputs.size() > i ? builder->graph().FindInitializer(node.inputs[i]) : nullptr;
+    if (tensor == nullptr || tensor->dtype() != DType::kF32 || tensor->num_elements() != 1) {
+      Fail(ErrorCode::kUnsupported, "Clip without two constant bounds of f32");
+    }
+    *bound = tensor->Contiguous().values<float>()[0];
+  };
+  read_bound(1, &rows.lo);
+  read_bound(2, &rows.hi);
+  if (!(rows.lo <= rows.hi)) {
+    Fail(ErrorCode::kUnsupported, "Clip to ", rows.lo, " to ", rows.hi);
+  }
+  builder->clipped[node.outputs[0]] = rows;
+}
+
 void LowerDynamicQuantize(const Node& node, PlanBuilder* builder) {
   if (IsPerToken(node)) {
-    builder->Emit<QuantizeStep>(builder->isa(), SpecOf(node, builder));
+    builder->Emit<QuantizeStep>(builder->isa(), SpecOf(node.inputs[0], node.outputs[0], builder));
   } else {
-    builder->Emit<QuantizeTextStep>(builder->isa(), SpecOf(node, builder));
+    builder->Emit<QuantizeTextStep>(builder->isa(), SpecOf(node.inputs[0], node.outputs[0], builder));
   }
 }
 
 void LowerQuantizeLinear(const Node& node, PlanBuilder* builder) {
-  const quant::QuantParams params = ParamsOf(builder->graph(), node);
+  quant::QuantParams params = ParamsOf(builder->graph(), node);
   builder->params[node.outputs[0]] = params;
-  builder->Emit<QuantizeStaticStep>(builder->isa(), SpecOf(node, builder), StaticScaleOf(params));
+  ValueId in = node.inputs[0];
+  // A clipped value has the code that the clipped code is: both rise with the value.
+  if (const auto clipped = builder->clipped.find(in); clipped != builder->clipped.end() && !builder->HasPlace(in)) {
+    in = clipped->second.x;
+    params.limits = quant::CodesWithin(clipped->second.lo, clipped->second.hi, params);
+  }
+  builder->Emit<QuantizeStaticStep>(builder->isa(), SpecOf(in, node.outputs[0], builder), params);
 }
 
 // A weight is read in its stored form; rows stay codes for whoever can read them.

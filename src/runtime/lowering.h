@@ -23,6 +23,7 @@ void LowerAdd(const Node& node, PlanBuilder* builder);
 void LowerLayerNorm(const Node& node, PlanBuilder* builder);
 
 // lower_quantize.cpp
+void LowerClip(const Node& node, PlanBuilder* builder);
 void LowerMul(const Node& node, PlanBuilder* builder);
 void LowerDynamicQuantize(const Node& node, PlanBuilder* builder);
 void LowerQuantizeLinear(const Node& node, PlanBuilder* builder);

@@ -98,6 +98,9 @@ void PlanBuilder::EmitPutOff(ValueId value) {
   } else if (const auto rows = scaled.find(value); rows != scaled.end()) {
     const Matrix x = Place(rows->second.x);
     Emit<ScaleStep>(RowsOf(value), x, rows->second.multiplier, NewPlace(value));
+  } else if (const auto bounded = clipped.find(value); bounded != clipped.end()) {
+    const Matrix x = Place(bounded->second.x);
+    Emit<ClipStep>(RowsOf(value), x, bounded->second.lo, bounded->second.hi, NewPlace(value));
   } else if (const auto codes = quantized.find(value); codes != quantized.end()) {
     Emit<DequantizeStep>(RowsOf(value), codes->second, NewPlace(value));
   }

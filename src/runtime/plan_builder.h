@@ -27,6 +27,13 @@ struct ScaledRows {
 // Gather along axis 1, the tokens.
 bool IsTokenGather(const Node& node);
 
+// Rows between two bounds.
+struct ClippedRows {
+  ValueId x = kNoValue;
+  float lo = 0;
+  float hi = 0;
+};
+
 class PlanBuilder {
  public:
   // `tapped`: values that are computed as values of their own.
@@ -73,6 +80,7 @@ class PlanBuilder {
   std::unordered_map<ValueId, std::vector<Table>> embeddings;     // sums of table rows, not yet looked up
   std::unordered_map<ValueId, std::pair<ValueId, ValueId>> sums;  // sums that are not yet added
   std::unordered_map<ValueId, ScaledRows> scaled;                 // rows that are not yet multiplied
+  std::unordered_map<ValueId, ClippedRows> clipped;               // rows that are not yet clipped
   std::unordered_map<ValueId, QuantizedMatrix> quantized;         // codes, and the f32 values that they stand for
   std::unordered_map<ValueId, quant::QuantParams> params;         // of QuantizeLinear's codes
 

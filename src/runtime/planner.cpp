@@ -27,6 +27,7 @@ void Lower(const Node& node, PlanBuilder* builder) {
       {"Add", LowerAdd},
       {"Attention", LowerAttention},
       {"Cast", LowerNothing},
+      {"Clip", LowerClip},
       {"DequantizeLinear", LowerDequantize},
       {"Gather", LowerGather},
       {"Gelu", LowerActivation},

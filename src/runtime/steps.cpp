@@ -216,16 +216,29 @@ Extremes ExtremesOf(const float* x, const float* multiplier, std::int64_t width,
 
 }  // namespace
 
-QuantizeStaticStep::QuantizeStaticStep(kernels::Isa isa, QuantizeSpec spec, StaticScale fixed)
-    : kernels_(kernels::GetQuantizeStatic(isa)), spec_(std::move(spec)), fixed_(fixed) {}
+QuantizeStaticStep::QuantizeStaticStep(kernels::Isa isa, QuantizeSpec spec, const quant::QuantParams& params)
+    : kernels_(kernels::GetQuantizeStatic(isa)), spec_(std::move(spec)), params_(params) {}
 
 void QuantizeStaticStep::Run(const Inputs&, const Memory& memory, const Work& work) const {
-  kernels_.run(StaticArgs(spec_, memory, RowsOf(work), fixed_));
+  const Range range = RowsOf(work);
+  kernels_.run(StaticArgs(spec_, memory, range, {params_.scale, quant::ZeroPointAsU8(params_)}));
+  if (!params_.limits) {
+    return;
+  }
+  const std::int32_t least = quant::LeastCode(params_.dtype);
+  const auto lo = static_cast<std::uint8_t>(params_.limits->min - least);
+  const auto hi = static_cast<std::uint8_t>(params_.limits->max - least);
+  for (std::int64_t row = range.begin; row < range.end; ++row) {
+    auto* codes = memory.Row<std::uint8_t>(spec_.out.codes, row);
+    std::transform(codes, codes + spec_.x.width, codes, [&](std::uint8_t code) { return std::clamp(code, lo, hi); });
+  }
 }
 
 std::string QuantizeStaticStep::Describe() const {
-  return fmt::format("{}quantize {} columns by {} [{}]", ScaleNote(spec_.multiplier), spec_.x.width, fixed_.scale,
-                     kernels::ToString(kernels_.isa));
+  const std::string limits =
+      params_.limits ? fmt::format(" to codes {} to {}", params_.limits->min, params_.limits->max) : "";
+  return fmt::format("{}quantize {} columns by {}{} [{}]", ScaleNote(spec_.multiplier), spec_.x.width, params_.scale,
+                     limits, kernels::ToString(kernels_.isa));
 }
 
 QuantizeTextStep::QuantizeTextStep(kernels::Isa isa, QuantizeSpec spec)
@@ -245,7 +258,7 @@ void QuantizeTextStep::RunTask(const Inputs& inputs, const Memory& memory, std::
     extremes = ExtremesOf(memory.Row(spec_.x, row), MultiplierOf(spec_.multiplier), spec_.x.width, extremes);
   }
   if (extremes.finite && std::isfinite(extremes.hi - extremes.lo)) {
-    const quant::QuantParams params = quant::AffineParams(extremes.lo, extremes.hi, DType::kU8);
+    const quant::QuantParams params = quant::DynamicParams(extremes.lo, extremes.hi);
     kernels_.run(StaticArgs(spec_, memory, range, {params.scale, params.zero_point}));
     return;
   }
@@ -270,6 +283,16 @@ void DequantizeStep::Run(const Inputs&, const Memory& memory, const Work& work) 
 }
 
 std::string DequantizeStep::Describe() const { return fmt::format("dequantize {} columns", x_.width); }
+
+void ClipStep::Run(const Inputs&, const Memory& memory, const Work& work) const {
+  const Range range = RowsOf(work);
+  for (std::int64_t row = range.begin; row < range.end; ++row) {
+    const float* x = memory.Row(x_, row);
+    std::transform(x, x + x_.width, memory.Row(out_, row), [&](float value) { return std::clamp(value, lo_, hi_); });
+  }
+}
+
+std::string ClipStep::Describe() const { return fmt::format("clip {} columns to {} to {}", x_.width, lo_, hi_); }
 
 void ScaleStep::Run(const Inputs&, const Memory& memory, const Work& work) const {
   const Range range = RowsOf(work);

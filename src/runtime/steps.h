@@ -12,6 +12,7 @@
 #include "kernels/layer_norm/layer_norm.h"
 #include "kernels/quantize_rows/quantize_rows.h"
 #include "kernels/quantize_static/quantize_static.h"
+#include "quant/static.h"
 #include "runtime/packed_linear.h"
 #include "runtime/plan.h"
 #include "runtime/tap.h"
@@ -109,7 +110,7 @@ class QuantizeStep final : public Step {
 // All rows with one scale, known before.
 class QuantizeStaticStep final : public Step {
  public:
-  QuantizeStaticStep(kernels::Isa isa, QuantizeSpec spec, StaticScale fixed);
+  QuantizeStaticStep(kernels::Isa isa, QuantizeSpec spec, const quant::QuantParams& params);
   void Run(const Inputs& inputs, const Memory& memory, const Work& work) const override;
   std::string Describe() const override;
   std::vector<BufferId> Reads() const override { return {spec_.x.buffer}; }
@@ -119,7 +120,7 @@ class QuantizeStaticStep final : public Step {
  private:
   const kernels::QuantizeStaticKernels& kernels_;
   QuantizeSpec spec_;
-  StaticScale fixed_;
+  quant::QuantParams params_;
 };
 
 // The rows of a text with one scale, found first: a task is a text.
@@ -153,6 +154,23 @@ class DequantizeStep final : public Step {
  private:
   Rows rows_;
   QuantizedMatrix x_;
+  Matrix out_;
+};
+
+// Rows between two bounds, for a reader that cannot clip by itself. A NaN stays one.
+class ClipStep final : public Step {
+ public:
+  ClipStep(Rows rows, Matrix x, float lo, float hi, Matrix out) : rows_(rows), x_(x), lo_(lo), hi_(hi), out_(out) {}
+  void Run(const Inputs& inputs, const Memory& memory, const Work& work) const override;
+  std::string Describe() const override;
+  std::vector<BufferId> Reads() const override { return {x_.buffer}; }
+  std::vector<BufferId> Writes() const override { return {out_.buffer}; }
+  Rows rows() const override { return rows_; }
+
+ private:
+  Rows rows_;
+  Matrix x_;
+  float lo_, hi_;
   Matrix out_;
 };
 

@@ -194,8 +194,10 @@ class TextDigest {
 
 class Calibration {
  public:
-  Calibration(const Model& model, const NextRowFn& next, const CalibrateOptions& options)
+  Calibration(const Model& model, const std::set<std::string>& layers, const NextRowFn& next,
+              const CalibrateOptions& options)
       : model_(model),
+        layers_(layers),
         next_(next),
         options_(options),
         max_length_(MaxLength(model, options.run)),
@@ -232,21 +234,15 @@ class Calibration {
 
  private:
   Data NewTable() const {
-    CheckQConfig(options_.qconfig);
     if (options_.shard < 0 || options_.shard >= options_.num_shards) {
       Fail(ErrorCode::kInvalidArgument, "expected a shard from 0 to ", options_.num_shards - 1, ", got ",
            options_.shard);
     }
-    for (const LayerOverride& layer : options_.qconfig.overrides) {
-      passes::SelectLayers(model_.graph(), {.include = layer.layers});  // refuses patterns that match nothing
-    }
-    const std::set<std::string> layers =
-        SelectedLayers(model_, {.kinds = {"linear"}, .include = options_.include, .exclude = options_.exclude});
     Data table = {.model = DigestOf(model_.graph()),
                   .max_length = max_length_,
                   .parts = {{"", options_.shard, options_.num_shards, 0}},
                   .rows = 0};
-    for (const auto& [name, readers] : ObservedInputs(model_.graph(), layers, options_.qconfig)) {
+    for (const auto& [name, readers] : ObservedInputs(model_.graph(), layers_, options_.qconfig)) {
       table.values.emplace(name, NewValue(options_.qconfig.OfLayer(readers[0]).activations));
       if (std::holds_alternative<OrderedValue>(table.values.at(name))) {
         table.batch = options_.run.batch;
@@ -367,6 +363,7 @@ class Calibration {
   }
 
   const Model& model_;
+  const std::set<std::string>& layers_;
   const NextRowFn& next_;
   const CalibrateOptions& options_;
   std::int64_t max_length_;
@@ -380,8 +377,15 @@ class Calibration {
 
 }  // namespace
 
+CalibrationTable ObserveLayers(const Model& model, const std::set<std::string>& layers, const NextRowFn& next,
+                               const CalibrateOptions& options) {
+  return Calibration(model, layers, next, options).Run();
+}
+
 CalibrationTable MakeCalibrationTable(const Model& model, const NextRowFn& next, const CalibrateOptions& options) {
-  return Calibration(model, next, options).Run();
+  CheckQConfig(options.qconfig);
+  const QuantizeOptions selection = {.kinds = {"linear"}, .include = options.include, .exclude = options.exclude};
+  return ObserveLayers(model, SelectedLayers(model, selection, options.qconfig), next, options);
 }
 
 }  // namespace laconic

@@ -12,12 +12,14 @@
 #include "base/thread_pool.h"
 #include "laconic/error.h"
 #include "laconic/session.h"
+#include "passes/quantize/int8_weights.h"
 #include "passes/quantize/linear_groups.h"
 #include "quant/activations.h"
 #include "quant/column_stats.h"
 #include "quant/gptq.h"
 #include "quant/smooth.h"
 #include "runtime/tap.h"
+#include "workflows/calibration_table.h"
 
 namespace laconic {
 namespace {
@@ -92,13 +94,15 @@ struct Group {
 
 class Rounder {
  public:
-  Rounder(const Graph& graph, std::span<const Encoding> texts, const RoundingOptions& options,
-          const ProgressFn& progress, std::map<std::string, quant::QuantParams>* ranges)
+  Rounder(const Graph& graph, const std::set<std::string>& layers, std::span<const Encoding> texts,
+          const RoundingOptions& options, const ProgressFn& progress, std::map<std::string, quant::QuantParams>* ranges)
       : graph_(graph),
         texts_(texts),
         options_(options),
+        qconfig_(options.qconfig),
         progress_(progress),
         ranges_(*ranges),
+        readers_(ObservedInputs(graph, layers, options.qconfig)),
         pool_(options.threads) {}
 
   passes::CalibratedRounding Run(const std::vector<LinearGroup>& groups) {
@@ -109,14 +113,16 @@ class Rounder {
         bytes += BytesFor(groups[end]);
       }
       Start(std::span(groups).subspan(begin, end - begin));
-      if (options_.smooth || !options_.dynamic) {
+      if (chooses_alpha() || (smooths() && !is_static())) {
         RunTexts("observing", [&](Group&, Input& input, const MatrixView& rows) {
-          input.range.Add(rows);
+          if (!is_static()) {
+            input.range.Add(rows);
+          }
           input.sample.Add(rows);
         });
       }
       ForEachGroup(&Rounder::Smooth);
-      if (options_.gptq || options_.bias_correction) {
+      if (qconfig_.gptq || qconfig_.bias_correction) {
         RunTexts("rounding", [&](Group& group, Input& input, const MatrixView& rows) { Measure(&group, input, rows); });
       }
       ForEachGroup(&Rounder::Round);
@@ -126,16 +132,18 @@ class Rounder {
   }
 
  private:
+  bool is_static() const { return options_.table != nullptr; }
+  bool smooths() const { return qconfig_.smooth_quant != SmoothQuant::kOff; }
+  bool chooses_alpha() const { return qconfig_.smooth_quant == SmoothQuant::kAuto; }
+
   std::int64_t SampleRows(const LinearGroup& group) const {
-    return options_.smooth && !options_.alpha
-               ? quant::kSmoothSampleRows / static_cast<std::int64_t>(group.inputs.size())
-               : 0;
+    return chooses_alpha() ? quant::kSmoothSampleRows / static_cast<std::int64_t>(group.inputs.size()) : 0;
   }
 
   std::int64_t BytesFor(const LinearGroup& group) const {
     const auto inputs = static_cast<std::int64_t>(group.inputs.size());
     return inputs * (SampleRows(group) + 2 * kBatchTokens) * group.width * static_cast<std::int64_t>(sizeof(float)) +
-           (options_.gptq ? quant::Hessian::BytesFor(group.width) : 0);
+           (qconfig_.gptq ? quant::Hessian::BytesFor(group.width) : 0);
   }
 
   void Start(std::span<const LinearGroup> linears) {
@@ -146,8 +154,11 @@ class Rounder {
       for (const ValueId value : group.inputs) {
         added.inputs.push_back(
             {value, quant::ColumnRange(group.width), quant::RowSample(group.width, SampleRows(group)), {}});
+        if (is_static() && smooths()) {
+          added.inputs.back().range = ColumnRangeFrom(*options_.table, graph_.value(value).name, group.width);
+        }
       }
-      if (options_.gptq) {
+      if (qconfig_.gptq) {
         added.hessian.emplace(group.width);
       }
     }
@@ -189,6 +200,16 @@ class Rounder {
     }
   }
 
+  // One for a group, whose weights share the choice: the first layer's, in 7 bits if any layer's are.
+  LayerQConfig ConfigOf(const LinearGroup& group) const {
+    LayerQConfig config = qconfig_.OfLayer(group.layers[0]);
+    for (const std::string& layer : group.layers) {
+      const TensorQConfig& weights = qconfig_.OfLayer(layer).weights;
+      config.weights = weights.range == CodeRange::kReduced ? weights : config.weights;
+    }
+    return config;
+  }
+
   // Rows of a weight are output channels.
   Tensor Weight(ValueId weight) const { return graph_.FindInitializer(weight)->Transposed().Contiguous(); }
 
@@ -200,9 +221,9 @@ class Rounder {
       const std::vector<float> rows = input.sample.Rows();
       sample.insert(sample.end(), rows.begin(), rows.end());
     }
-    if (options_.smooth) {
-      const float alpha = options_.alpha.value_or(0);
-      const std::span<const float> alphas = options_.alpha ? std::span(&alpha, 1) : std::span(quant::kSmoothAlphas);
+    if (smooths()) {
+      const auto alpha = static_cast<float>(qconfig_.smooth_alpha);
+      const std::span<const float> alphas = chooses_alpha() ? std::span(quant::kSmoothAlphas) : std::span(&alpha, 1);
       std::vector<Tensor> weights;
       std::vector<MatrixView> views;
       for (const ValueId weight : group->linears->weights) {
@@ -211,22 +232,19 @@ class Rounder {
       }
       const std::int64_t width = group->linears->width;
       const MatrixView rows = {sample.data(), static_cast<std::int64_t>(sample.size()) / width, width};
-      int max_code = quant::kFullRange;  // one for the group: its weights share the choice
-      for (const std::string& layer : group->linears->layers) {
-        max_code = std::min(max_code, options_.weights.MaxCodeOf(layer));
-      }
-      quant::SmoothChoice choice =
-          quant::ChooseSmoothing({range.min(), range.max(), views}, rows, options_.dynamic, max_code, alphas, &pool_);
+      quant::SmoothChoice choice = quant::ChooseSmoothing({range.min(), range.max(), views}, rows, !is_static(),
+                                                          ConfigOf(*group->linears), alphas, &pool_);
       if (choice.alpha > 0) {
         group->smooth = std::move(choice.smooth);
       }
     }
     for (Input& input : group->inputs) {
       input.quantizer.inv_smooth = quant::Reciprocals(group->smooth);
-      if (!options_.dynamic) {
-        input.quantizer.fixed = quant::SmoothedMinMax(input.range.min(), input.range.max(), input.quantizer.inv_smooth,
-                                                      options_.activation_dtype);
-        ranges_[graph_.value(input.value).name] = *input.quantizer.fixed;
+      if (is_static()) {
+        const std::string& name = graph_.value(input.value).name;
+        const TensorQConfig& activations = qconfig_.OfLayer(readers_.at(name)[0]).activations;
+        input.quantizer.fixed = ParamsFrom(*options_.table, name, activations, input.quantizer.inv_smooth);
+        ranges_[name] = *input.quantizer.fixed;
       }
       if (!group->smooth.empty()) {
         out_.inv_smooth[input.value] = Tensor::FromValues<float>({group->linears->width}, input.quantizer.inv_smooth);
@@ -257,21 +275,6 @@ class Rounder {
     }
   }
 
-  // Of each row; all the same where one is for all.
-  std::vector<float> ScalesOf(const MatrixView& weight, int max_code) const {
-    const auto fit = options_.mse_range ? quant::MseScale : quant::AbsMaxScale;
-    if (!options_.weights.per_channel) {
-      const std::span<const float> all(weight.data, static_cast<std::size_t>(weight.size()));
-      return std::vector<float>(static_cast<std::size_t>(weight.rows), fit(all, max_code));
-    }
-    std::vector<float> scales;
-    for (std::int64_t i = 0; i < weight.rows; ++i) {
-      scales.push_back(
-          WithFrame([&] { return "row " + std::to_string(i); }, [&] { return fit(weight.row(i), max_code); }));
-    }
-    return scales;
-  }
-
   passes::LinearRounding RoundWeight(const Group& group, ValueId id, const quant::GptqFactor* factor) {
     const Tensor weight = Weight(id);
     const std::int64_t rows = weight.shape()[0];
@@ -281,23 +284,22 @@ class Rounder {
       smoothed[i] *= group.smooth[i % static_cast<std::size_t>(cols)];
     }
     const MatrixView view = {smoothed.data(), rows, cols};
-    const int max_code = options_.weights.MaxCodeOf(passes::LayerName(graph_, id));
-    const std::vector<float> scales = ScalesOf(view, max_code);
+    const TensorQConfig& config = qconfig_.OfLayer(passes::LayerName(graph_, id)).weights;
+    const quant::Codes limits = quant::WeightCodes(config);
+    const std::vector<float> scales = quant::WeightScales(view, config);
     std::vector<std::int8_t> codes(smoothed.size());
     if (factor != nullptr) {
-      quant::GptqRows(view, *factor, scales, max_code, codes, &pool_);
+      quant::GptqRows(view, *factor, scales, limits, codes, &pool_);
     } else {
       for (std::int64_t i = 0; i < rows; ++i) {
-        quant::RoundRow(view.row(i), scales[static_cast<std::size_t>(i)], max_code,
+        quant::RoundRow(view.row(i), scales[static_cast<std::size_t>(i)], limits,
                         std::span(codes).subspan(static_cast<std::size_t>(i * cols), static_cast<std::size_t>(cols)));
       }
     }
     passes::LinearRounding out;
     out.codes = Tensor::FromValues<std::int8_t>({rows, cols}, codes).Transposed();
-    const bool per_channel = options_.weights.per_channel;
-    out.scale = Tensor::FromValues<float>(per_channel ? Shape{rows} : Shape{},
-                                          std::span(scales).first(per_channel ? scales.size() : 1));
-    if (options_.bias_correction) {
+    out.scale = passes::ScaleTensor(scales, config);
+    if (qconfig_.bias_correction) {
       const std::vector<float> shift = quant::CorrectedBias({weight.data_as<float>(), rows, cols}, {},
                                                             group.mean_x.Mean(), group.mean_xq.Mean(), scales, codes);
       out.bias_shift = Tensor::FromValues<float>({rows}, shift);
@@ -308,8 +310,10 @@ class Rounder {
   const Graph& graph_;
   std::span<const Encoding> texts_;
   const RoundingOptions& options_;
+  const QConfig& qconfig_;
   const ProgressFn& progress_;
   std::map<std::string, quant::QuantParams>& ranges_;
+  std::map<std::string, std::vector<std::string>> readers_;  // of each input
   ThreadPool pool_;
   std::vector<Group> groups_;
   std::vector<float> quantized_;
@@ -321,10 +325,13 @@ class Rounder {
 passes::CalibratedRounding RoundLinears(const Graph& graph, const std::set<std::string>& layers,
                                         std::span<const Encoding> texts, const RoundingOptions& options,
                                         const ProgressFn& progress, std::map<std::string, quant::QuantParams>* ranges) {
-  if (texts.empty()) {
+  const QConfig& qconfig = options.qconfig;
+  const bool needs_texts =
+      options.table == nullptr || qconfig.gptq || qconfig.bias_correction || qconfig.smooth_quant == SmoothQuant::kAuto;
+  if (texts.empty() && needs_texts) {
     Fail(ErrorCode::kInvalidArgument, "expected calibration texts, got none");
   }
-  return Rounder(graph, texts, options, progress, ranges).Run(passes::GroupLinears(graph, layers));
+  return Rounder(graph, layers, texts, options, progress, ranges).Run(passes::GroupLinears(graph, layers));
 }
 
 }  // namespace laconic

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <optional>
 #include <random>
 
 #include <gmock/gmock.h>
@@ -17,6 +18,7 @@
 #include "passes/quantize/int8.h"
 #include "quant/smooth.h"
 #include "quant/weight_range.h"
+#include "workflows/calibration_table.h"
 
 namespace laconic {
 namespace {
@@ -24,6 +26,11 @@ namespace {
 using ::testing::HasSubstr;
 
 constexpr char kPooler[] = "bert.pooler.dense.weight";
+
+constexpr QConfigUse kDynamic = {.is_static = false};
+
+// The default, but for what is not to be done.
+RoundingOptions Options(const std::string& edits = "{}") { return {.qconfig = ParseQConfig(edits, kDynamic)}; }
 
 std::vector<Encoding> RandomTexts(int count, std::uint64_t seed) {
   std::mt19937_64 random(seed);
@@ -53,10 +60,11 @@ class CalibratedRoundingTest : public ::testing::Test {
   // Of the logits on other texts than those of the calibration.
   double MeanDifference(const RoundingOptions& options) const {
     const Result result = Round(options);
-    const passes::ActivationConfig activations = {
-        options.dynamic ? passes::Activations::kPerToken : passes::Activations::kStatic, result.ranges};
-    const passes::Int8Options int8 = {.weights = options.weights, .rounding = &result.rounding};
-    const Graph quantized = passes::QuantizeInt8(graph_, layers_, activations, int8, {});
+    const passes::Int8Options int8 = {.qconfig = options.qconfig,
+                                      .is_static = options.table != nullptr,
+                                      .ranges = result.ranges,
+                                      .rounding = &result.rounding};
+    const Graph quantized = passes::QuantizeInt8(graph_, layers_, int8);
     const std::vector<Encoding> texts = RandomTexts(100, 2);
     const auto logits = [&](const Graph& graph) {
       const Model model(model_.info(), std::make_shared<const Graph>(graph), std::nullopt);
@@ -76,10 +84,28 @@ class CalibratedRoundingTest : public ::testing::Test {
     return {names.begin(), names.end()};
   }
 
+  static const CalibrationTable* Dynamic() { return nullptr; }
+  const CalibrationTable* Static() const { return &table_; }
+
+  // Of random words.
+  CalibrationTable TableOf(int num_texts) const {
+    std::mt19937 random(3);
+    const auto next = [&]() -> std::optional<DatasetRow> {
+      DatasetRow row;
+      for (int i = 0; i < 60; ++i) {
+        row.text += "abcdefghijklmnopqrstuvwxyz0123456789,-.?:"[random() % 41];
+        row.text += random() % 2 == 0 ? " " : "";
+      }
+      return num_texts-- > 0 ? std::optional(row) : std::nullopt;
+    };
+    return MakeCalibrationTable(model_, next);
+  }
+
   Model model_ = Model::Load("tests/data/tiny_bert");
   const Graph& graph_ = model_.graph();
   std::set<std::string> layers_ = LinearLayers(graph_);
   std::vector<Encoding> texts_ = RandomTexts(64, 1);
+  CalibrationTable table_ = TableOf(200);
 };
 
 std::vector<std::byte> BytesOf(const Tensor& tensor) {
@@ -102,11 +128,14 @@ std::map<std::string, std::vector<std::byte>> AllBytes(const Graph& graph, const
 }
 
 TEST_F(CalibratedRoundingTest, NeitherThreadsNorMemoryChangeABit) {
-  for (const bool dynamic : {true, false}) {
-    const Result one = Round({.dynamic = dynamic});
+  for (const CalibrationTable* table : {Dynamic(), Static()}) {
+    RoundingOptions options = Options();
+    options.table = table;
+    const Result one = Round(options);
     EXPECT_EQ(one.rounding.linears.size(), layers_.size());
-    for (const RoundingOptions& options :
-         {RoundingOptions{.dynamic = dynamic, .threads = 3}, RoundingOptions{.dynamic = dynamic, .memory_bytes = 1}}) {
+    for (const bool is_small : {false, true}) {
+      options.threads = is_small ? 1 : 3;
+      options.memory_bytes = is_small ? 1 : std::int64_t{256} << 20;
       const Result other = Round(options);
       EXPECT_EQ(AllBytes(graph_, other.rounding), AllBytes(graph_, one.rounding));
       EXPECT_EQ(other.ranges, one.ranges);
@@ -115,19 +144,20 @@ TEST_F(CalibratedRoundingTest, NeitherThreadsNorMemoryChangeABit) {
 }
 
 TEST_F(CalibratedRoundingTest, EachPartHelps) {
-  for (const bool dynamic : {true, false}) {
-    SCOPED_TRACE(dynamic);
-    const double nearest =
-        MeanDifference({.dynamic = dynamic, .smooth = false, .gptq = false, .bias_correction = false});
-    const double gptq = MeanDifference({.dynamic = dynamic, .smooth = false});
+  for (const CalibrationTable* table : {Dynamic(), Static()}) {
+    RoundingOptions options = Options(R"({"smooth_quant": "off"})");
+    options.table = table;
+    const double gptq = MeanDifference(options);
+    options.qconfig.gptq = false;
+    options.qconfig.bias_correction = false;
+    const double nearest = MeanDifference(options);
     EXPECT_LT(gptq, 0.9 * nearest);
   }
 }
 
 TEST_F(CalibratedRoundingTest, WithoutAnyPartItRoundsToNearest) {
-  const RoundingOptions options = {
-      .smooth = false, .gptq = false, .bias_correction = false, .weights = {.max_code = quant::kReducedRange}};
-  const Result result = Round(options);
+  const Result result = Round(
+      Options(R"({"smooth_quant": "off", "gptq": false, "bias_correction": false, "weights": {"range": "reduced"}})"));
   EXPECT_TRUE(result.rounding.inv_smooth.empty());
   EXPECT_TRUE(result.ranges.empty());
   const ValueId id = *graph_.FindValue(kPooler);
@@ -138,24 +168,25 @@ TEST_F(CalibratedRoundingTest, WithoutAnyPartItRoundsToNearest) {
   std::vector<std::int8_t> expected(cols);
   for (std::size_t row = 0; row < 3; ++row) {
     const std::span<const float> values = weight.values<float>().subspan(row * cols, cols);
-    const float scale = quant::AbsMaxScale(values, quant::kReducedRange);
+    const float scale = quant::AbsMaxScale(values, quant::kReducedS8);
     EXPECT_EQ(got.scale.values<float>()[row], scale);
-    quant::RoundRow(values, scale, quant::kReducedRange, expected);
+    quant::RoundRow(values, scale, quant::WeightCodes(quant::kReducedS8), expected);
     EXPECT_TRUE(std::ranges::equal(expected, codes.values<std::int8_t>().subspan(row * cols, cols)));
   }
   EXPECT_EQ(got.bias_shift.num_elements(), 0);
 }
 
 TEST_F(CalibratedRoundingTest, AWeightWithOneScale) {
-  const Result result = Round({.weights = {.per_channel = false}});
+  const RoundingOptions options = Options(R"({"weights": {"granularity": "tensor"}})");
+  const Result result = Round(options);
   for (const auto& [weight, linear] : result.rounding.linears) {
     EXPECT_EQ(linear.scale.shape(), Shape{});
   }
-  EXPECT_GT(MeanDifference({.weights = {.per_channel = false}}), 0);
+  EXPECT_GT(MeanDifference(options), 0);
 }
 
 TEST_F(CalibratedRoundingTest, AFixedAlphaSmoothsEveryInput) {
-  const Result result = Round({.alpha = 0.5F, .gptq = false});
+  const Result result = Round(Options(R"({"smooth_quant": 0.5, "gptq": false})"));
   EXPECT_EQ(result.rounding.inv_smooth.size(), 4U * 2 + 2) << "four inputs a layer, pooler, classifier";
   for (const auto& [input, factor] : result.rounding.inv_smooth) {
     double log_mean = 0;
@@ -166,19 +197,29 @@ TEST_F(CalibratedRoundingTest, AFixedAlphaSmoothsEveryInput) {
   }
 }
 
-TEST_F(CalibratedRoundingTest, StaticRangesAreThoseOfTheSmoothedRows) {
-  const Result plain = Round({.dynamic = false, .smooth = false, .activation_dtype = DType::kS8});
-  const Result smooth = Round({.dynamic = false, .alpha = 1.0F});
+TEST_F(CalibratedRoundingTest, StaticRangesAreThoseOfTheSmoothedRowsOfAllTexts) {
+  RoundingOptions options = Options(R"({"smooth_quant": "off"})");
+  options.table = &table_;
+  options.qconfig.layers.activations = {.dtype = CodeType::kS8};
+  const Result plain = Round(options);
+  EXPECT_EQ(plain.ranges, RangesFrom(table_, graph_, layers_, options.qconfig));
+  options.qconfig.smooth_quant = SmoothQuant::kFixed;
+  options.qconfig.smooth_alpha = 1;
+  const Result smooth = Round(options);
   EXPECT_EQ(plain.ranges.size(), 4U * 2 + 2);
   for (const auto& [name, params] : plain.ranges) {
     EXPECT_EQ(params.dtype, DType::kS8);
     EXPECT_NE(params.scale, smooth.ranges.at(name).scale);
   }
+  options.qconfig.gptq = false;
+  options.qconfig.bias_correction = false;
+  texts_.clear();
+  EXPECT_EQ(Round(options).ranges, smooth.ranges) << "a table is enough";
 }
 
 TEST_F(CalibratedRoundingTest, RefusesNoTextsAndWhatIsNotFinite) {
   std::map<std::string, quant::QuantParams> ranges;
-  EXPECT_THROW(RoundLinears(graph_, layers_, {}, {}, {}, &ranges), Error);
+  EXPECT_THROW(RoundLinears(graph_, layers_, {}, Options(), {}, &ranges), Error);
   Graph bad;
   GraphCopier copy(graph_, &bad);
   const ValueId norm = *graph_.FindValue("bert.embeddings.LayerNorm.bias");
@@ -190,7 +231,7 @@ TEST_F(CalibratedRoundingTest, RefusesNoTextsAndWhatIsNotFinite) {
     copy.CopyNode(node);
   }
   copy.CopyOutputs();
-  for (const RoundingOptions& options : {RoundingOptions{}, RoundingOptions{.smooth = false}}) {
+  for (const RoundingOptions& options : {Options(), Options(R"({"smooth_quant": "off"})")}) {
     try {
       RoundLinears(bad, layers_, texts_, options, {}, &ranges);
       FAIL();

@@ -13,6 +13,7 @@
 #include "quant/hex_floats.h"
 #include "quant/qconfig_json.h"
 #include "quant/ranges.h"
+#include "quant/smooth.h"
 
 namespace laconic {
 namespace {
@@ -140,6 +141,14 @@ quant::Range RangeOfValue(const ObservedValue& value, const TensorQConfig& confi
          ", but wanted is ", quant::PrintObserver(config.observer).dump());
   }
   return ordered.observer->FindRange();
+}
+
+const ObservedValue& FindObserved(const CalibrationTable& table, const std::string& name) {
+  const auto found = table.data().values.find(name);
+  if (found == table.data().values.end()) {
+    Fail(ErrorCode::kInvalidArgument, "the calibration table lacks it");
+  }
+  return found->second;
 }
 
 }  // namespace
@@ -272,18 +281,44 @@ std::map<std::string, quant::QuantParams> RangesFrom(const CalibrationTable& tab
   }
   std::map<std::string, quant::QuantParams> ranges;
   for (const auto& [name, readers] : ObservedInputs(graph, layers, config)) {
-    const auto found = table.data().values.find(name);
-    if (found == table.data().values.end()) {
-      Fail(ErrorCode::kInvalidArgument, "the calibration table lacks '", name, "', which layer '", readers[0],
-           "' reads");
-    }
-    const TensorQConfig& activations = config.OfLayer(readers[0]).activations;
-    const quant::RowParams params =
-        WithFrame([&, &name = name] { return "value '" + name + "'"; },
-                  [&] { return quant::ParamsOf(RangeOfValue(found->second, activations), activations); });
-    ranges[name] = {params.scale, params.zero_point, activations.dtype == CodeType::kU8 ? DType::kU8 : DType::kS8};
+    ranges[name] = WithFrame([&, &readers = readers] { return "the input of layer '" + readers[0] + "'"; },
+                             [&, &name = name, &readers = readers] {
+                               return ParamsFrom(table, name, config.OfLayer(readers[0]).activations);
+                             });
   }
   return ranges;
+}
+
+quant::QuantParams ParamsFrom(const CalibrationTable& table, const std::string& name, const TensorQConfig& config,
+                              std::span<const float> inv_smooth) {
+  return WithFrame(
+      [&] { return "value '" + name + "'"; },
+      [&] {
+        if (inv_smooth.empty()) {
+          return quant::StaticParams(RangeOfValue(FindObserved(table, name), config), config);
+        }
+        const quant::ColumnRange columns = ColumnRangeFrom(table, name, static_cast<std::int64_t>(inv_smooth.size()));
+        return quant::StaticParams(quant::SmoothedMinMax(columns.min(), columns.max(), inv_smooth), config);
+      });
+}
+
+quant::ColumnRange ColumnRangeFrom(const CalibrationTable& table, const std::string& name, std::int64_t width) {
+  return WithFrame([&] { return "value '" + name + "'"; },
+                   [&] {
+                     const auto* statistics = std::get_if<quant::TensorStatistics>(&FindObserved(table, name));
+                     if (statistics == nullptr) {
+                       Fail(ErrorCode::kInvalidArgument,
+                            "the table was made with an observer that depends on order, which keeps no extremes of "
+                            "columns; expected minmax, percentile, entropy or mse, or smooth_quant off");
+                     }
+                     if (statistics->width() != width) {
+                       Fail(ErrorCode::kInvalidArgument, "expected ", width, " columns, got ", statistics->width());
+                     }
+                     quant::ColumnRange range(width);
+                     range.Add({statistics->column_min().data(), 1, statistics->width()});
+                     range.Add({statistics->column_max().data(), 1, statistics->width()});
+                     return range;
+                   });
 }
 
 }  // namespace laconic

@@ -16,12 +16,14 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <variant>
 #include <vector>
 
 #include "laconic/calibrate.h"
 #include "passes/quantize/int8.h"
+#include "quant/column_stats.h"
 #include "quant/ordered_observer.h"
 #include "quant/statistics.h"
 
@@ -62,8 +64,21 @@ CalibrationTable::Data ParseTable(std::string_view text);
 std::map<std::string, quant::QuantParams> RangesFrom(const CalibrationTable& table, const Graph& graph,
                                                      const std::set<std::string>& layers, const QConfig& config);
 
+// The same of one value, whose columns are multiplied by `inv_smooth` first; empty: they are not. A smoothed value's
+// range is that of its columns' extremes.
+quant::QuantParams ParamsFrom(const CalibrationTable& table, const std::string& name, const TensorQConfig& config,
+                              std::span<const float> inv_smooth = {});
+
+// The exact extremes of its columns. Errors: kInvalidArgument for a value that the table lacks, or whose observer
+// depends on order, which keeps none, or that has other than `width` columns.
+quant::ColumnRange ColumnRangeFrom(const CalibrationTable& table, const std::string& name, std::int64_t width);
+
 // The SHA-256 that tables know a float graph by.
 std::string DigestOf(const Graph& graph);
+
+// MakeCalibrationTable for `layers`. Errors: as that.
+CalibrationTable ObserveLayers(const Model& model, const std::set<std::string>& layers, const NextRowFn& next,
+                               const CalibrateOptions& options);
 
 // The names of what linear layers of `layers` read, each with the layers that read it; but for layers that `config`
 // leaves in float. Errors: kInvalidArgument for layers that share an input and want its activations otherwise.

@@ -251,10 +251,10 @@ Certificate Certify(const Model& model, const NextRowFn& next, const CertifyOpti
   return Certifier(model).Run(next, options);
 }
 
-FixedModel QuantizeWithoutOverflow(const Model& model, OverflowFix fix, const QuantizeFn& quantize,
-                                   const TextsFn& texts, const RunOptions& options) {
+FixedModel QuantizeWithoutOverflow(const Model& model, Overflow fix, const QuantizeFn& quantize, const TextsFn& texts,
+                                   const RunOptions& options) {
   std::set<std::string> reduced;
-  if (fix == OverflowFix::kReduceRange) {
+  if (fix == Overflow::kReduceRange) {
     const passes::LayerSelection all = {.kinds = {passes::LayerKind::kLinear}};
     const std::vector<std::string> names = passes::SelectLayers(model.graph(), all);
     reduced.insert(names.begin(), names.end());
@@ -262,7 +262,7 @@ FixedModel QuantizeWithoutOverflow(const Model& model, OverflowFix fix, const Qu
   for (;;) {
     Model quantized = quantize(reduced);
     std::set<std::string> unsafe;
-    if (fix == OverflowFix::kAuto) {
+    if (fix == Overflow::kAuto) {
       for (const LayerCertificate& layer : Certify(quantized, texts ? texts() : NextRowFn(), {options}).layers) {
         if (layer.safety > Safety::kSafeOnData) {
           unsafe.insert(layer.layer);

@@ -90,7 +90,7 @@ const LayerCertificate& Find(const Certificate& certificate, const std::string& 
   return *std::ranges::find(certificate.layers, layer, &LayerCertificate::layer);
 }
 
-FixedModel Fix(const Model& model, OverflowFix fix, bool has_texts) {
+FixedModel Fix(const Model& model, Overflow fix, bool has_texts) {
   const QuantizeFn quantize = [&](const std::set<std::string>& reduced) {
     return QuantizeModel(model, {.reduced_range = reduced});
   };
@@ -119,7 +119,7 @@ TEST(CertifyTest, CatchesTheLayerThatSaturates) {
 TEST(CertifyTest, AutoFixesThatLayerAlone) {
   const Model unfixed = QuantizeModel(Saturating());
   for (const bool has_texts : {true, false}) {
-    const FixedModel fixed = Fix(Saturating(), OverflowFix::kAuto, has_texts);
+    const FixedModel fixed = Fix(Saturating(), Overflow::kAuto, has_texts);
     EXPECT_EQ(fixed.reduced, std::set<std::string>{kLayer});
     EXPECT_EQ(Certify(fixed.model, {}).safety, Safety::kSafe);
     EXPECT_TRUE(SameBits(Answers(fixed.model, true), Answers(fixed.model, false)));
@@ -133,7 +133,7 @@ TEST(CertifyTest, AutoFixesThatLayerAlone) {
     EXPECT_NE(fixed.model.info().recipe.find(kLayer), std::string::npos);
     EXPECT_NE(fixed.model.info().recipe.find("reduced_range"), std::string::npos);
   }
-  const FixedModel all = Fix(Saturating(), OverflowFix::kReduceRange, false);
+  const FixedModel all = Fix(Saturating(), Overflow::kReduceRange, false);
   EXPECT_EQ(all.reduced.size(), 14U);
   EXPECT_EQ(Certify(all.model, {}).safety, Safety::kSafe);
 }
@@ -143,7 +143,7 @@ TEST(CertifyTest, LeavesABenignModelAlone) {
   const Certificate certificate = Certify(model, Texts());
   EXPECT_EQ(certificate.safety, Safety::kSafe);
   EXPECT_TRUE(SameBits(Answers(model, true), Answers(model, false)));
-  const FixedModel fixed = Fix(Benign(), OverflowFix::kAuto, true);
+  const FixedModel fixed = Fix(Benign(), Overflow::kAuto, true);
   EXPECT_TRUE(fixed.reduced.empty());
   EXPECT_EQ(fixed.model.info().recipe, model.info().recipe);
   ASSERT_EQ(fixed.model.graph().initializers().size(), model.graph().initializers().size());

@@ -72,7 +72,7 @@ quant::ActivationQuantizer OfText(const quant::ActivationQuantizer& quantizer, c
       hi = std::max(hi, value);
     }
   }
-  return {quantizer.inv_smooth, quant::AffineParams(lo, hi, DType::kU8)};
+  return {quantizer.inv_smooth, quant::DynamicParams(lo, hi)};
 }
 
 void QuantizeText(const quant::ActivationQuantizer& quantizer, const MatrixView& rows, std::uint8_t* codes,

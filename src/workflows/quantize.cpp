@@ -13,6 +13,8 @@
 #include "passes/layer_selection.h"
 #include "passes/precision/half.h"
 #include "passes/quantize/int8.h"
+#include "workflows/calibrated_rounding.h"
+#include "workflows/calibration_table.h"
 #include "workflows/quantized_model.h"
 
 namespace laconic {
@@ -22,21 +24,14 @@ using LayerNames = std::set<std::string>;
 
 struct Method {
   std::string_view name;
-  // Null: needs calibration.
-  Graph (*apply)(const Graph&, const LayerNames&, const QuantizeOptions&);
+  Graph (*apply)(const Graph&, const LayerNames&, const ProgressFn&);  // null: INT8
 };
 template <DType kDType>
-Graph StoreHalf(const Graph& graph, const LayerNames& layers, const QuantizeOptions& options) {
-  return passes::StoreWeightsHalf(graph, layers, kDType, options.progress);
+Graph StoreHalf(const Graph& graph, const LayerNames& layers, const ProgressFn& progress) {
+  return passes::StoreWeightsHalf(graph, layers, kDType, progress);
 }
 
-Graph QuantizeDynamic(const Graph& graph, const LayerNames& layers, const QuantizeOptions& options) {
-  passes::Int8Options int8;
-  int8.weights.reduced = options.reduced_range;
-  return passes::QuantizeInt8(graph, layers, {}, int8, options.progress);
-}
-
-constexpr std::array kMethods = {Method{"dynamic", QuantizeDynamic}, Method{"static", nullptr},
+constexpr std::array kMethods = {Method{"dynamic", nullptr}, Method{"static", nullptr},
                                  Method{"fp16", StoreHalf<DType::kF16>}, Method{"bf16", StoreHalf<DType::kBF16>}};
 
 const Method& FindMethod(std::string_view name) {
@@ -46,6 +41,20 @@ const Method& FindMethod(std::string_view name) {
          "'; known: ", fmt::format("{}", fmt::join(KnownMethods(), ", ")));
   }
   return *found;
+}
+
+// Refuses patterns that match nothing, and settings of linear layers for what are none.
+void CheckOverride(const Graph& graph, const LayerOverride& layer, const LayerQConfig& base) {
+  const std::vector<std::string> all = passes::SelectLayers(graph, {.include = layer.layers});
+  LayerQConfig config = layer.config;
+  config.quantize = base.quantize;
+  const std::vector<std::string> linear = passes::SelectLayers(graph, {.kinds = {passes::LayerKind::kLinear}});
+  const auto is_linear = [&](const std::string& name) { return std::ranges::find(linear, name) != linear.end(); };
+  if (config != base && std::ranges::none_of(all, is_linear)) {
+    Fail(ErrorCode::kInvalidArgument, "'", all[0],
+         "' is an embedding, which has neither activations nor a choice of "
+         "weights; expected linear layers, or quantize alone");
+  }
 }
 
 }  // namespace
@@ -67,6 +76,73 @@ std::set<std::string> SelectedLayers(const Model& model, const QuantizeOptions& 
   return {names.begin(), names.end()};
 }
 
+std::set<std::string> SelectedLayers(const Model& model, const QuantizeOptions& options, const QConfig& qconfig) {
+  std::set<std::string> layers = SelectedLayers(model, options);
+  for (const LayerOverride& layer : qconfig.overrides) {
+    WithFrame([&] { return fmt::format("override of '{}'", fmt::join(layer.layers, "', '")); },
+              [&] { CheckOverride(model.graph(), layer, qconfig.layers); });
+  }
+  std::erase_if(layers, [&](const std::string& layer) { return !qconfig.OfLayer(layer).quantize; });
+  if (layers.empty()) {
+    Fail(ErrorCode::kInvalidArgument, "the QConfig leaves every selected layer in float");
+  }
+  if (ObservedInputs(model.graph(), layers, qconfig).empty() && options.method == "static") {
+    Fail(ErrorCode::kInvalidArgument,
+         "no linear layer is selected, so there is nothing to be static; expected method "
+         "dynamic");
+  }
+  return layers;
+}
+
+QConfig FindQConfig(const QuantizeOptions& options, bool has_texts) {
+  const QConfigUse use = {.is_static = options.method == "static", .has_texts = has_texts};
+  if (options.table && !use.is_static) {
+    Fail(ErrorCode::kInvalidArgument,
+         "a calibration table holds ranges for method static; dynamic finds them as the model runs");
+  }
+  QConfig qconfig = options.qconfig ? *options.qconfig : PresetQConfig("laconic", use);
+  CheckQConfig(qconfig, use);
+  return qconfig;
+}
+
+QConfig WithReducedRange(QConfig qconfig, const std::set<std::string>& layers) {
+  if (qconfig.overflow == Overflow::kReduceRange) {
+    qconfig.layers.weights.range = CodeRange::kReduced;
+    for (LayerOverride& layer : qconfig.overrides) {
+      layer.config.weights.range = CodeRange::kReduced;
+    }
+  }
+  for (const std::string& layer : layers) {
+    LayerQConfig config = qconfig.OfLayer(layer);
+    config.weights.range = CodeRange::kReduced;
+    qconfig.overrides.push_back({{layer}, config});
+  }
+  return qconfig;
+}
+
+Graph QuantizeGraph(const Graph& graph, const std::set<std::string>& layers, const QConfig& qconfig,
+                    const CalibrationTable* table, std::span<const Encoding> texts, int num_threads,
+                    const ProgressFn& progress) {
+  passes::Int8Options int8 = {.qconfig = qconfig, .is_static = table != nullptr, .ranges = {}};
+  passes::CalibratedRounding rounding;
+  if (qconfig.smooth_quant != SmoothQuant::kOff || qconfig.gptq || qconfig.bias_correction) {
+    rounding = RoundLinears(graph, layers, texts, {.qconfig = qconfig, .table = table, .threads = num_threads},
+                            progress, &int8.ranges);
+    int8.rounding = &rounding;
+  } else if (table != nullptr) {
+    int8.ranges = RangesFrom(*table, graph, layers, qconfig);
+  }
+  return passes::QuantizeInt8(graph, layers, int8, progress);
+}
+
+nlohmann::json RecipeOf(const QuantizeOptions& options, const QConfig& qconfig, const std::set<std::string>& layers) {
+  nlohmann::json recipe = {{"layers", layers}, {"qconfig", nlohmann::json::parse(PrintQConfig(qconfig))}};
+  if (!options.reduced_range.empty()) {
+    recipe["reduced_range"] = options.reduced_range;
+  }
+  return recipe;
+}
+
 Model QuantizedModel(const Model& model, const std::string& method, const nlohmann::json& recipe, Graph graph) {
   ModelInfo info = model.info();
   info.method = method;
@@ -84,15 +160,26 @@ std::vector<std::string_view> KnownMethods() {
 
 Model QuantizeModel(const Model& model, const QuantizeOptions& options) {
   const Method& method = FindMethod(options.method);
-  if (method.apply == nullptr) {
-    Fail(ErrorCode::kInvalidArgument, "method '", options.method, "' needs texts to calibrate with");
+  if (method.apply != nullptr) {
+    if (options.qconfig || options.table || !options.reduced_range.empty()) {
+      Fail(ErrorCode::kInvalidArgument, "a QConfig is for methods dynamic and static, got '", options.method, "'");
+    }
+    const LayerNames layers = SelectedLayers(model, options);
+    return QuantizedModel(model, options.method, {{"layers", layers}},
+                          method.apply(model.graph(), layers, options.progress));
   }
-  const LayerNames layers = SelectedLayers(model, options);
-  nlohmann::json recipe = {{"layers", layers}};
-  if (!options.reduced_range.empty()) {
-    recipe["reduced_range"] = options.reduced_range;
+  if (options.method == "static" && !options.table) {
+    Fail(ErrorCode::kInvalidArgument, "method 'static' needs texts or a table to calibrate with");
   }
-  return QuantizedModel(model, options.method, recipe, method.apply(model.graph(), layers, options));
+  const QConfig qconfig = FindQConfig(options, false);
+  const LayerNames layers = SelectedLayers(model, options, qconfig);
+  nlohmann::json recipe = RecipeOf(options, qconfig, layers);
+  if (options.table) {
+    recipe["calibration_texts"] = options.table->num_texts();
+  }
+  Graph graph = QuantizeGraph(model.graph(), layers, WithReducedRange(qconfig, options.reduced_range),
+                              options.table ? &*options.table : nullptr, {}, 1, options.progress);
+  return QuantizedModel(model, options.method, recipe, std::move(graph));
 }
 
 }  // namespace laconic

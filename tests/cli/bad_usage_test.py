@@ -20,10 +20,17 @@ class Options(CliTest):
         texts = ("--calibration", self.texts())
         for arguments, says in (
                 (("--method", "static"), "--method static needs --calibration"),
-                (("--gptq", "off"), "--gptq"),
+                (("--gptq", "on"), "gptq needs texts"),
+                (("--smooth-quant", "auto"), "needs texts to choose by"),
+                (("--activation-dtype", "qint8"), "full affine u8 by ONNX's arithmetic"),
+                (("--activation-observer", "mse"), "would do nothing"),
+                (("--weight-dtype", "quint8", "--overflow", "auto"), "never saturate"),
+                (("--qconfig", "x86", "--method", "bf16"), "are for methods dynamic and static, got 'bf16'"),
+                ((*texts, "--method", "static", "--activation-granularity", "token"), "only as the model runs"),
+                ((*texts, "--method", "static", "--layers", "embedding"), "no linear layer is selected"),
                 ((*texts, "--method", "fp16"), "calibration is for methods static and dynamic, got 'fp16'"),
                 ((*texts, "--gptq", "perhaps"), "--gptq"),
-                ((*texts, "--smooth-quant", "1.5"), "expected above 0 and at most 1, got 1.5"),
+                ((*texts, "--smooth-quant", "1.5"), "up to 1, got 1.5"),
                 ((*texts, "--smooth-quant", "x"), "expected auto, off or a number, got 'x'"),
                 ((*texts, "--embedding-block", "33"), "--embedding-block")):
             self.fails(USAGE, "quantize", TINY_BERT, "-o", self.folder / "out", *arguments, says=says)

@@ -24,14 +24,14 @@ Tensor ZeroPoint(const quant::QuantParams& params) {
 
 class Rewrite {
  public:
-  Rewrite(const Graph& graph, const std::set<std::string>& layers, const ActivationConfig& activations,
-          const Int8Options& options, const ProgressFn& progress)
+  Rewrite(const Graph& graph, const std::set<std::string>& layers, const Int8Options& options,
+          const ProgressFn& progress)
       : graph_(graph),
         layers_(layers),
-        activations_(activations),
+        options_(options),
         progress_(progress),
         copy_(graph, &out_),
-        weights_(graph, options, &out_) {}
+        weights_(graph, options.qconfig, options.rounding, &out_) {}
 
   Graph Run() {
     std::int64_t done = 0;
@@ -57,7 +57,7 @@ class Rewrite {
       copy_.Map(node.outputs[0], out_.AddNode(node.op, name, {table, copy_(node.inputs[1])}, node.attributes));
       return;
     }
-    std::vector<ValueId> inputs = {QuantizedInput(node.inputs[0]), weights_(layer)};
+    std::vector<ValueId> inputs = {QuantizedInput(node.inputs[0], layer), weights_(layer)};
     const ValueId bias = node.inputs.size() > 2 ? node.inputs[2] : kNoValue;
     const ValueId shifted = weights_.ShiftedBias(layer, bias);
     if (shifted != kNoValue || bias != kNoValue) {
@@ -66,26 +66,26 @@ class Rewrite {
     copy_.Map(node.outputs[0], out_.AddNode(node.op, name, std::move(inputs), node.attributes));
   }
 
-  ValueId QuantizedInput(ValueId input) {
+  ValueId QuantizedInput(ValueId input, const Layer& layer) {
     const auto found = inputs_.find(input);
     if (found != inputs_.end()) {
       return found->second;
     }
-    const ValueId quantized = activations_.kind == Activations::kStatic ? AddStatic(input) : AddDynamic(input);
+    const ValueId quantized = options_.is_static ? AddStatic(input) : AddDynamic(input, layer);
     inputs_.emplace(input, quantized);
     return quantized;
   }
 
-  ValueId AddDynamic(ValueId input) {
-    const bool per_tensor = activations_.kind == Activations::kPerTensor;
+  ValueId AddDynamic(ValueId input, const Layer& layer) {
+    const bool per_tensor = options_.qconfig.OfLayer(layer.name).activations.granularity == Granularity::kTensor;
     return out_.AddNode("laconic.DynamicQuantize", graph_.value(input).name + "_quantized",
                         {weights_.Smoothed(input, copy_(input))},
                         {{std::string(kGranularity), std::string(per_tensor ? kPerTensor : kPerToken)}});
   }
 
   ValueId AddStatic(ValueId input) {
-    const auto found = activations_.ranges.find(graph_.value(input).name);
-    if (found == activations_.ranges.end()) {
+    const auto found = options_.ranges.find(graph_.value(input).name);
+    if (found == options_.ranges.end()) {
       Fail(ErrorCode::kInvalidArgument, "no range for '", graph_.value(input).name, "', which it reads");
     }
     const ValueId exact = copy_(input);
@@ -93,14 +93,27 @@ class Rewrite {
     const std::string name = out_.value(x).name;
     const ValueId scale = out_.AddInitializer(name + "_scale", Scalar(found->second.scale));
     const ValueId zero_point = out_.AddInitializer(name + "_zero_point", ZeroPoint(found->second));
-    const ValueId q = out_.AddNode("QuantizeLinear", name + "_QuantizeLinear_Output", {x, scale, zero_point});
+    const ValueId clipped = Clipped(x, found->second);
+    const ValueId q = out_.AddNode("QuantizeLinear", name + "_QuantizeLinear_Output", {clipped, scale, zero_point});
     return out_.AddNode("DequantizeLinear", name + (x == exact ? "_DequantizeLinear_Output" : "_dequantized"),
                         {q, scale, zero_point});
   }
 
+  // A bound is a whole number n of scales, |n| < 2^8, so n * scale / scale rounds to n: past the bound the code is n's.
+  ValueId Clipped(ValueId x, const quant::QuantParams& params) {
+    if (!params.limits) {
+      return x;
+    }
+    const std::string name = out_.value(x).name + "_clipped";
+    const auto bound = [&](const char* which, std::int32_t code) {
+      return out_.AddInitializer(name + which, Scalar(static_cast<float>(code - params.zero_point) * params.scale));
+    };
+    return out_.AddNode("Clip", name, {x, bound("_min", params.limits->min), bound("_max", params.limits->max)});
+  }
+
   const Graph& graph_;
   const std::set<std::string>& layers_;
-  const ActivationConfig& activations_;
+  const Int8Options& options_;
   const ProgressFn& progress_;
   Graph out_;
   GraphCopier copy_;
@@ -110,9 +123,9 @@ class Rewrite {
 
 }  // namespace
 
-Graph QuantizeInt8(const Graph& graph, const std::set<std::string>& layers, const ActivationConfig& activations,
-                   const Int8Options& options, const ProgressFn& progress) {
-  return Rewrite(graph, layers, activations, options, progress).Run();
+Graph QuantizeInt8(const Graph& graph, const std::set<std::string>& layers, const Int8Options& options,
+                   const ProgressFn& progress) {
+  return Rewrite(graph, layers, options, progress).Run();
 }
 
 }  // namespace laconic::passes

@@ -42,39 +42,37 @@ QuantizedRows QuantizeRows(const Tensor& weight, std::int64_t block) {
   return out;
 }
 
-constexpr std::int32_t kU8Shift = 128;  // from codes in s8 to codes in u8
-
-// `rows` [n, k], a scale a row or one for all.
-QuantizedRows RoundLinear(const Tensor& rows, bool per_channel, int max_code) {
-  const std::int64_t n = rows.shape()[0];
-  const std::int64_t k = rows.shape()[1];
-  const std::int64_t step = per_channel ? 1 : std::max<std::int64_t>(n, 1);  // rows that share a scale
-  QuantizedRows out;
-  out.codes = Tensor::Make(DType::kS8, rows.shape(), [&](std::byte* data) {
-    for (std::int64_t row = 0; row < n; row += step) {
-      const Tensor values = rows.Slice(row, row + step).Contiguous();
-      const std::span<std::int8_t> codes(reinterpret_cast<std::int8_t*>(data) + row * k,
-                                         static_cast<std::size_t>(step * k));
-      WithFrame([&] { return "row " + std::to_string(row); },
-                [&] {
-                  out.scales.push_back(quant::AbsMaxScale(values.values<float>(), max_code));
-                  quant::RoundRow(values.values<float>(), out.scales.back(), max_code, codes);
-                });
+// `weight` [n, k] to nearest.
+QuantizedRows RoundLinear(const Tensor& weight, const TensorQConfig& config) {
+  const Tensor values = weight.Contiguous();
+  const quant::MatrixView rows = {values.data_as<float>(), values.shape()[0], values.shape()[1]};
+  QuantizedRows out = {.scales = quant::WeightScales(rows, config)};
+  out.codes = Tensor::Make(DType::kS8, values.shape(), [&](std::byte* data) {
+    for (std::int64_t row = 0; row < rows.rows; ++row) {
+      const std::span<std::int8_t> codes(reinterpret_cast<std::int8_t*>(data) + row * rows.cols,
+                                         static_cast<std::size_t>(rows.cols));
+      quant::RoundRow(rows.row(row), out.scales[static_cast<std::size_t>(row)], quant::WeightCodes(config), codes);
     }
   });
   return out;
 }
 
-Tensor ShiftToU8(const Tensor& codes) {
+Tensor ShiftToU8(const Tensor& codes, std::int32_t zero_point) {
   const Tensor flat = codes.is_contiguous() ? codes : codes.Transposed().Contiguous();  // a transposed view stays one
   Tensor shifted = Tensor::Make(DType::kU8, flat.shape(), [&](std::byte* data) {
     std::ranges::transform(flat.values<std::int8_t>(), reinterpret_cast<std::uint8_t*>(data),
-                           [](std::int8_t code) { return static_cast<std::uint8_t>(code + kU8Shift); });
+                           [&](std::int8_t code) { return static_cast<std::uint8_t>(code + zero_point); });
   });
   return codes.is_contiguous() ? shifted : shifted.Transposed();
 }
 
 }  // namespace
+
+Tensor ScaleTensor(std::span<const float> scales, const TensorQConfig& config) {
+  const bool per_channel = config.granularity == Granularity::kChannel;
+  return Tensor::FromValues<float>(per_channel ? Shape{static_cast<std::int64_t>(scales.size())} : Shape{},
+                                   scales.first(per_channel ? scales.size() : 1));
+}
 
 ValueId Int8Weights::operator()(const Layer& layer) {
   const auto found = weights_.find(layer.weight);
@@ -82,32 +80,33 @@ ValueId Int8Weights::operator()(const Layer& layer) {
     return found->second;
   }
   const std::string& name = from_.value(layer.weight).name;
-  const ValueId dequantized =
-      layer.kind == LayerKind::kLinear ? Linear(layer.weight, name) : Embedding(layer.weight, name);
+  const ValueId dequantized = layer.kind == LayerKind::kLinear ? Linear(layer, name) : Embedding(layer.weight, name);
   weights_.emplace(layer.weight, dequantized);
   return dequantized;
 }
 
-ValueId Int8Weights::Linear(ValueId weight, const std::string& name) {
+ValueId Int8Weights::Linear(const Layer& layer, const std::string& name) {
+  const TensorQConfig& config = qconfig_.OfLayer(layer.name).weights;
   Tensor codes;
   Tensor scale;
-  if (const LinearRounding* rounding = FindRounding(weight)) {
+  if (const LinearRounding* rounding = FindRounding(layer.weight)) {
     codes = rounding->codes;
     scale = rounding->scale;
   } else {
-    const Tensor& values = *from_.FindInitializer(weight);
-    const QuantizedRows rows = RoundLinear(values.Transposed(), options_.weights.per_channel,
-                                           options_.weights.MaxCodeOf(LayerName(from_, weight)));
+    const Tensor& values = *from_.FindInitializer(layer.weight);
+    const QuantizedRows rows = RoundLinear(values.Transposed(), config);
     values.ReleasePages();
     codes = rows.codes.Transposed();
-    const Shape shape = options_.weights.per_channel ? Shape{values.shape()[1]} : Shape{};
-    scale = Tensor::FromValues<float>(shape, rows.scales);
+    scale = ScaleTensor(rows.scales, config);
   }
-  const bool is_signed = options_.weights.dtype == DType::kS8;
-  std::vector<ValueId> inputs = {to_.AddInitializer(name + "_quantized", is_signed ? codes : ShiftToU8(codes)),
-                                 to_.AddInitializer(name + "_scale", scale)};
+  const bool is_signed = config.dtype == CodeType::kS8;
+  const std::int32_t zero_point = quant::WeightZeroPoint(config);
+  std::vector<ValueId> inputs = {
+      to_.AddInitializer(name + "_quantized", is_signed ? codes : ShiftToU8(codes, zero_point)),
+      to_.AddInitializer(name + "_scale", scale)};
   if (!is_signed) {
-    const std::vector<std::uint8_t> zeros(static_cast<std::size_t>(scale.num_elements()), kU8Shift);
+    const std::vector<std::uint8_t> zeros(static_cast<std::size_t>(scale.num_elements()),
+                                          static_cast<std::uint8_t>(zero_point));
     inputs.push_back(to_.AddInitializer(name + "_zero_point", Tensor::FromValues<std::uint8_t>(scale.shape(), zeros)));
   }
   return to_.AddNode("DequantizeLinear", name, std::move(inputs), {{"axis", std::int64_t{1}}});
@@ -116,7 +115,7 @@ ValueId Int8Weights::Linear(ValueId weight, const std::string& name) {
 ValueId Int8Weights::Embedding(ValueId table, const std::string& name) {
   const Tensor& values = *from_.FindInitializer(table);
   const std::int64_t width = values.shape()[1];
-  const std::int64_t block = options_.embedding_block;
+  const std::int64_t block = qconfig_.embedding_block;
   const bool in_blocks = block > 0 && width % block == 0;
   const QuantizedRows rows = QuantizeRows(values, in_blocks ? block : std::max<std::int64_t>(width, 1));
   values.ReleasePages();
@@ -128,11 +127,11 @@ ValueId Int8Weights::Embedding(ValueId table, const std::string& name) {
 }
 
 ValueId Int8Weights::Smoothed(ValueId input, ValueId x) {
-  if (options_.rounding == nullptr) {
+  if (rounding_ == nullptr) {
     return x;
   }
-  const auto factor = options_.rounding->inv_smooth.find(input);
-  if (factor == options_.rounding->inv_smooth.end()) {
+  const auto factor = rounding_->inv_smooth.find(input);
+  if (factor == rounding_->inv_smooth.end()) {
     return x;
   }
   const auto found = smoothed_.find(input);
@@ -166,11 +165,11 @@ ValueId Int8Weights::ShiftedBias(const Layer& layer, ValueId bias) {
 }
 
 const LinearRounding* Int8Weights::FindRounding(ValueId weight) const {
-  if (options_.rounding == nullptr) {
+  if (rounding_ == nullptr) {
     return nullptr;
   }
-  const auto found = options_.rounding->linears.find(weight);
-  return found == options_.rounding->linears.end() ? nullptr : &found->second;
+  const auto found = rounding_->linears.find(weight);
+  return found == rounding_->linears.end() ? nullptr : &found->second;
 }
 
 }  // namespace laconic::passes

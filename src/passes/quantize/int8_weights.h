@@ -1,46 +1,29 @@
 // The 8-bit weights of a graph that a pass rewrites: each quantized once, however many layers share it.
 #pragma once
 
-#include <algorithm>
-#include <cstdint>
 #include <map>
-#include <set>
+#include <span>
 #include <string>
 #include <unordered_map>
 #include <utility>
 
 #include "graph/graph.h"
+#include "laconic/qconfig.h"
 #include "passes/layer_selection.h"
 #include "passes/quantize/rounding.h"
-#include "quant/weight_range.h"
 
 namespace laconic::passes {
 
-// How a linear layer's weight is stored and, where calibration did not decide it, rounded: to nearest, the range from
-// the largest.
-struct WeightConfig {
-  DType dtype = DType::kS8;          // or kU8: the same codes plus 128, with zero point 128
-  bool per_channel = true;           // a scale an output channel, else one for all
-  int max_code = quant::kFullRange;  // codes (of s8) lie in [-max_code, max_code]
-  std::set<std::string> reduced;     // layers whose codes lie in [-kReducedRange, kReducedRange]
-
-  int MaxCodeOf(const std::string& layer) const {
-    return reduced.contains(layer) ? std::min(max_code, quant::kReducedRange) : max_code;
-  }
-};
-
-struct Int8Options {
-  WeightConfig weights;
-  // Embeddings: columns that share a scale; 0: a row has one. Tables whose width is no multiple of it keep one a row.
-  std::int64_t embedding_block = 0;
-  // What calibration decided of this graph's linear layers; null: weights to nearest, per channel.
-  const CalibratedRounding* rounding = nullptr;
-};
+// The scales of a weight's channels as its DequantizeLinear has them: [n], or [] where `config` has one for all.
+// Precondition: that there is a channel.
+Tensor ScaleTensor(std::span<const float> scales, const TensorQConfig& config);
 
 class Int8Weights {
  public:
-  // All must outlive this.
-  Int8Weights(const Graph& from, const Int8Options& options, Graph* to) : from_(from), options_(options), to_(*to) {}
+  // All must outlive this. `rounding`: what calibration decided of the linear layers; null: weights to nearest. Tables
+  // whose width is no multiple of the QConfig's embedding_block keep one scale a row.
+  Int8Weights(const Graph& from, const QConfig& qconfig, const CalibratedRounding* rounding, Graph* to)
+      : from_(from), qconfig_(qconfig), rounding_(rounding), to_(*to) {}
 
   // The layer's weight as DequantizeLinear(codes, scale[, zero point]), under the weight's own name; its constants are
   // called `W_quantized`, `W_scale` and `W_zero_point`, as ONNX Runtime's tools expect.
@@ -56,11 +39,12 @@ class Int8Weights {
 
  private:
   const LinearRounding* FindRounding(ValueId weight) const;
-  ValueId Linear(ValueId weight, const std::string& name);
+  ValueId Linear(const Layer& layer, const std::string& name);
   ValueId Embedding(ValueId table, const std::string& name);
 
   const Graph& from_;
-  const Int8Options& options_;
+  const QConfig& qconfig_;
+  const CalibratedRounding* rounding_;
   Graph& to_;
   std::unordered_map<ValueId, ValueId> weights_;           // of the old graph -> dequantized in the new
   std::unordered_map<ValueId, ValueId> smoothed_;          // inputs of the old graph -> smoothed in the new

@@ -10,8 +10,8 @@
 namespace laconic::passes {
 
 struct LinearRounding {
-  Tensor codes;       // s8 [k, n], of the smoothed weight
-  Tensor scale;       // f32 [n]
+  Tensor codes;       // s8 [k, n], of the smoothed weight, less their zero point
+  Tensor scale;       // f32 [n], or [] for all
   Tensor bias_shift;  // f32 [n], to be added to the bias of each layer that has the weight; no data: none
 };
 
