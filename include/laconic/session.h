@@ -14,7 +14,7 @@ namespace laconic {
 
 struct CompileOptions {
   // "scalar", "avx2", "avx512_vnni", "avx512_bf16", "amx_int8"; empty: the best of this CPU, or what LACONIC_FORCE_ISA
-  // names.
+  // names. avx512_bf16 is never taken unasked: its answers differ (docs/numerics.md).
   std::string isa;
   // Sums of u8 times s8 saturate pair by pair, as x86 without VNNI computes them in other runtimes (docs/numerics.md):
   // to see what that does to answers. Slow.

@@ -64,18 +64,6 @@ bool HasAvx512BF16() noexcept {
 #endif
 }
 
-// vdpbf16ps does two products a lane at the rate of an f32 fma on AMD's CPUs, and at a quarter of it on Intel's, where
-// it takes twice as long as f32 (both measured). Decided by the maker and not by a clock: which level runs, and so
-// every bit of an answer, must not depend on what else the machine does.
-bool BF16Pays() noexcept {
-#if LACONIC_HAVE_AVX512_BF16
-  __builtin_cpu_init();
-  return __builtin_cpu_is("amd") != 0;
-#else
-  return false;
-#endif
-}
-
 // AMX INT8 on this CPU, and the system's leave to use it, which holds for the whole process.
 bool HasAmxInt8() noexcept {
 #if LACONIC_HAVE_AMX_INT8
@@ -107,7 +95,8 @@ Isa DetectIsa() {
   }
   Isa best = Isa::kScalar;
   for (const IsaName& row : kIsaNames) {
-    if (IsaSupported(row.isa) && (row.isa != Isa::kAvx512BF16 || BF16Pays())) {
+    // bfloat16 rounds what the others do not: for those who ask for it.
+    if (IsaSupported(row.isa) && row.isa != Isa::kAvx512BF16) {
       best = row.isa;
     }
   }

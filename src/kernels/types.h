@@ -11,7 +11,7 @@ enum class Isa : std::uint8_t {
   kScalar,      // baseline x86-64 (or any other CPU): the readable definition
   kAvx2,        // avx2 + fma + f16c
   kAvx512Vnni,  // avx512 f, bw, dq, vl, vnni
-  kAvx512BF16,  // the above and avx512_bf16; chosen where it is faster than f32 (isa.cpp)
+  kAvx512BF16,  // the above and avx512_bf16; only if it is asked for by name
   kAmxInt8,     // the above and AMX INT8 tiles, which the system must grant too
 };
 

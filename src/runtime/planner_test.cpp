@@ -29,18 +29,18 @@ Graph Load(const std::string& name, Precision precision) {
   if (precision == Precision::kDynamic) {
     return passes::QuantizeInt8(graph, layers);
   }
-  passes::ActivationConfig activations = {passes::Activations::kStatic, {}};
   passes::CalibratedRounding rounding;
+  passes::Int8Options options = {.qconfig = PresetQConfig("laconic"), .is_static = true, .rounding = &rounding};
   for (const passes::LinearGroup& group : passes::GroupLinears(graph, layers)) {
     for (const ValueId input : group.inputs) {
-      activations.ranges[graph.value(input).name] = quant::AffineParams(-1.7F, 2.1F, DType::kU8);
+      options.ranges[graph.value(input).name] = quant::DynamicParams(-1.7F, 2.1F);
       if (precision == Precision::kSmoothedStatic) {
         const std::vector<float> factors(static_cast<std::size_t>(group.width), 0.8F);
         rounding.inv_smooth[input] = Tensor::FromValues<float>({group.width}, factors);
       }
     }
   }
-  return passes::QuantizeInt8(graph, layers, activations, {.rounding = &rounding}, {});
+  return passes::QuantizeInt8(graph, layers, options);
 }
 
 std::vector<Encoding> RandomTexts(int count, std::uint64_t seed) {
