@@ -41,7 +41,8 @@ BenchOptions ParseOptions(const Flags& flags) {
                        .iterations = flags.iterations,
                        .warm_ups = flags.warm_ups,
                        .seed = flags.seed,
-                       .progress = MakeTerminalProgress()};
+                       .progress = MakeTerminalProgress(),
+                       .pack_cache = flags.run.pack_cache};
   const std::size_t dash = flags.length.find('-');
   options.length = ParseInteger(std::string_view(flags.length).substr(0, dash), flags.length);
   if (dash != std::string::npos) {
@@ -98,6 +99,7 @@ void AddBench(CLI::App& app) {
   CLI::App* command = app.add_subcommand("bench", "How fast a model runs here, from token ids or texts to logits");
   command->add_option("MODEL", flags->model, "Model directory, or an ONNX file")->required();
   flags->run.Add(command, 1);
+  flags->run.AddPackCache(command);
   command->add_option("--length", flags->length, "Tokens a text, or a range to spread a batch over (8-128)")
       ->capture_default_str();
   command->add_option("--iterations", flags->iterations, "Runs (default: a second's worth; each batch of --data once)")

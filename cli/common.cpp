@@ -59,8 +59,17 @@ void RunFlags::Add(CLI::App* app, std::int64_t default_batch) {
       ->check(CLI::PositiveNumber);
 }
 
+void RunFlags::AddPackCache(CLI::App* app) {
+  app->add_flag("--pack-cache", pack_cache,
+                "Keep packed weights in a file beside the model, so that the next start need not pack them");
+}
+
 RunOptions RunFlags::Options() const {
-  return {.batch = batch, .threads = threads, .max_length = max_length, .progress = MakeTerminalProgress()};
+  return {.batch = batch,
+          .threads = threads,
+          .max_length = max_length,
+          .progress = MakeTerminalProgress(),
+          .pack_cache = pack_cache};
 }
 
 void OutputFlags::AddOutput(CLI::App* app, const std::string& what, bool required) {

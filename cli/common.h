@@ -49,8 +49,10 @@ struct RunFlags {
   std::int64_t batch = 32;
   int threads = 0;
   std::int64_t max_length = 0;
+  bool pack_cache = false;
 
   void Add(CLI::App* app, std::int64_t default_batch);
+  void AddPackCache(CLI::App* app);
   RunOptions Options() const;
 };
 

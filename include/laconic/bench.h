@@ -20,6 +20,7 @@ struct BenchOptions {
   int warm_ups = kWarmUps;      // runs that go first, unmeasured
   std::uint64_t seed = 0;       // of the token ids
   ProgressFn progress;
+  bool pack_cache = false;  // CompileOptions
 };
 
 struct BenchResult {

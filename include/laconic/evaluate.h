@@ -18,6 +18,7 @@ struct RunOptions {
   int threads = 0;              // 0: as many as this process may use
   std::int64_t max_length = 0;  // tokens; 0: the model's own
   ProgressFn progress;
+  bool pack_cache = false;  // CompileOptions, for Evaluate, Predict and BenchDataset
 };
 
 struct EncodedTexts {

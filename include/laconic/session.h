@@ -21,6 +21,9 @@ struct CompileOptions {
   bool saturating = false;
   // Level avx512_bf16 may round operands of attention to bfloat16 (docs/numerics.md). If not, avx512_vnni runs there.
   bool bfloat16 = true;
+  // Packed weights are kept in a file beside the model, "packed.<level>" in its directory, and mapped by the next start
+  // instead of packed again. A file that is damaged or was made from other weights is replaced.
+  bool pack_cache = false;
 };
 
 // Immutable; share it between threads.
@@ -28,7 +31,8 @@ class CompiledModel {
  public:
   // Plans and packs. A graph with operators that have no kernel is run op by op, one text at a time: slower; PlanText()
   // says so, and why. Errors: kUnsupported for a graph that cannot be run at all, naming the node, input or output, or
-  // a level that this CPU lacks; kInvalidArgument for an unknown level.
+  // a level that this CPU lacks; kInvalidArgument for an unknown level; kIo and kResource for a pack cache that cannot
+  // be written, as in a read-only directory that has none.
   static std::shared_ptr<const CompiledModel> Compile(const Model& model, const CompileOptions& options = {});
   ~CompiledModel();
 
@@ -39,7 +43,7 @@ class CompiledModel {
   std::string isa() const;                     // the level that runs
   // Errors: kInvalidArgument for a text that is empty, longer than max_length() or has ids out of range.
   void Check(const Encoding& text) const;
-  std::string PlanText() const;                // the steps, one a line
+  std::string PlanText() const;  // the steps, one a line
 
   struct Impl;
   explicit CompiledModel(std::unique_ptr<const Impl> impl);  // for src/runtime

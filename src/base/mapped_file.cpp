@@ -1,6 +1,7 @@
 #include "base/mapped_file.h"
 
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -11,14 +12,19 @@ namespace laconic {
 std::shared_ptr<const MappedFile> MappedFile::Open(const std::filesystem::path& path) {
   const RegularFile file = OpenRegularFile(path);
   const auto size = static_cast<std::size_t>(file.size_bytes);
+  struct stat status {};
+  if (::fstat(file.descriptor.get(), &status) != 0) {
+    FailErrno("cannot read", path);
+  }
+  const std::int64_t modified_ns = std::int64_t{status.st_mtim.tv_sec} * 1'000'000'000 + status.st_mtim.tv_nsec;
   if (size == 0) {
-    return std::shared_ptr<const MappedFile>(new MappedFile(nullptr, 0));
+    return std::shared_ptr<const MappedFile>(new MappedFile(nullptr, 0, modified_ns));
   }
   void* data = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.descriptor.get(), 0);
   if (data == MAP_FAILED) {
     FailErrno("cannot map", path);
   }
-  return std::shared_ptr<const MappedFile>(new MappedFile(static_cast<const std::byte*>(data), size));
+  return std::shared_ptr<const MappedFile>(new MappedFile(static_cast<const std::byte*>(data), size, modified_ns));
 }
 
 MappedFile::~MappedFile() {

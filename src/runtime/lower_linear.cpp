@@ -99,16 +99,17 @@ std::optional<Quantizer> CodesInstead(ValueId x, ValueId out, const LinearPart& 
 void EmitLinear(ValueId x, LinearSpec spec, const std::vector<LinearPart>& parts, PlanBuilder* builder) {
   if (RunType(parts[0], x, *builder) == DType::kS8) {
     PackedS8 packed = PackS8(
-        parts, Saturates(parts, *builder) ? kernels::GetSaturatingGemmU8S8() : kernels::GetGemmU8S8(builder->isa()));
-    builder->plan().memory_bytes += packed.size_bytes();
+        parts, Saturates(parts, *builder) ? kernels::GetSaturatingGemmU8S8() : kernels::GetGemmU8S8(builder->isa()),
+        builder->packs());
+    builder->plan().memory_bytes += packed.own_bytes;
     builder->Emit<LinearU8S8Step>(std::move(spec), builder->quantized.at(x), std::move(packed));
     return;
   }
   std::vector<LinearPart> exact;
   std::ranges::transform(parts, std::back_inserter(exact),
                          [](const LinearPart& part) { return part.has_codes() ? Dequantized(part) : part; });
-  PackedF32 packed = PackF32(exact, builder->isa());
-  builder->plan().memory_bytes += packed.size_bytes();
+  PackedF32 packed = PackF32(exact, builder->isa(), builder->packs());
+  builder->plan().memory_bytes += packed.own_bytes;
   builder->Emit<LinearF32Step>(std::move(spec), builder->Place(x), std::move(packed));
 }
 

@@ -1,7 +1,15 @@
 #include "runtime/packed_linear.h"
 
+#include <algorithm>
+#include <array>
 #include <cstring>
+#include <string>
+#include <string_view>
 
+#include <fmt/format.h>
+
+#include "base/aligned_bytes.h"
+#include "base/sha256.h"
 #include "laconic/error.h"
 
 namespace laconic::runtime {
@@ -113,6 +121,86 @@ std::int64_t BytesOf(const std::vector<float>& values) {
   return static_cast<std::int64_t>(values.size() * sizeof(float));
 }
 
+// --- what packed weights are known by -------------------------------------------------------------------------------
+
+std::span<const std::byte> BytesOf(const Tensor& tensor) {
+  return {tensor.data(), static_cast<std::size_t>(tensor.size_bytes())};
+}
+
+// Of a small tensor all bytes; of a larger one pieces at even distances, which no training or quantizing leaves alike.
+std::string Fingerprint(std::span<const std::byte> bytes) {
+  constexpr std::size_t kPiece = 64;
+  constexpr std::size_t kPieces = 8;
+  if (bytes.size() <= 1U << 16) {
+    return Sha256Hex(bytes);
+  }
+  std::vector<std::byte> pieces;
+  for (std::size_t i = 0; i < kPieces; ++i) {
+    const std::span<const std::byte> piece = bytes.subspan((bytes.size() - kPiece) / (kPieces - 1) * i, kPiece);
+    pieces.insert(pieces.end(), piece.begin(), piece.end());
+  }
+  return Sha256Hex(pieces);
+}
+
+// A new version may lay weights out anew: the bytes of a small matrix say how.
+constexpr std::int64_t kProbeK = 20;
+constexpr std::int64_t kProbeN = 40;
+
+template <typename Pack>
+std::string LayoutBy(std::string_view name, std::int64_t packed_bytes, const Pack& pack) {
+  std::array<std::byte, kProbeK * kProbeN * sizeof(float)> probe;
+  for (std::size_t i = 0; i < probe.size(); ++i) {
+    probe[i] = static_cast<std::byte>(i * 37 % 251);
+  }
+  const AlignedBytes packed(packed_bytes);
+  const std::span bytes(packed.data(), static_cast<std::size_t>(packed_bytes));
+  std::ranges::fill(bytes, std::byte{0});
+  pack(probe.data(), packed.data());
+  return std::string(name) + Sha256Hex(bytes);
+}
+
+std::string LayoutOf(const kernels::GemmU8S8Kernels& kernels) {
+  return LayoutBy("u8s8 ", kernels.packed_bytes(kProbeK, kProbeN), [&](const std::byte* probe, std::byte* out) {
+    kernels.pack(kProbeK, kProbeN, reinterpret_cast<const std::int8_t*>(probe), kProbeN, 1, out);
+  });
+}
+
+std::string LayoutOf(const kernels::GemmF32Kernels& kernels, kernels::WeightType type) {
+  return LayoutBy("f32 ", kernels.packed_bytes(kProbeK, kProbeN, type), [&](const std::byte* probe, std::byte* out) {
+    kernels.pack(kProbeK, kProbeN, {.data = probe, .type = type, .k_stride = kProbeN, .n_stride = 1}, out);
+  });
+}
+
+// What a part's packed form is made of; empty where its weight is no dense view of a mapped file.
+std::string SourceOf(const LinearPart& part) {
+  const Tensor& weight = part.weight;
+  const MappedFile* file = weight.mapped_file();
+  if (file == nullptr || !(weight.is_contiguous() || weight.Transposed().is_contiguous())) {
+    return {};
+  }
+  const std::string fingerprint = Fingerprint(BytesOf(weight));
+  weight.ReleasePages();
+  return fmt::format("{} {} {} of {} bytes at {}, from {}: {} {} {}; ", ToString(weight.dtype()),
+                     laconic::ToString(weight.shape()), laconic::ToString(weight.strides()), file->bytes().size(),
+                     file->modified_ns(), weight.data() - file->bytes().data(), fingerprint,
+                     Sha256Hex(BytesOf(part.scale.Contiguous())), Sha256Hex(BytesOf(part.zero_point.Contiguous())));
+}
+
+// A digest of all that the packed bytes depend on; empty where a file could not hold them.
+template <typename Layout>
+std::string KeyOf(std::span<const LinearPart> parts, const Layout& layout) {
+  std::string sources;
+  for (const LinearPart& part : parts) {
+    const std::string source = SourceOf(part);
+    if (source.empty()) {
+      return {};
+    }
+    sources += source;
+  }
+  sources += layout();
+  return Sha256Hex(std::as_bytes(std::span(sources)));
+}
+
 }  // namespace
 
 kernels::WeightType WeightTypeOf(DType dtype) {
@@ -153,10 +241,7 @@ LinearPart Dequantized(const LinearPart& part) {
   return {weight.Transposed(), {}, {}, part.bias};
 }
 
-std::int64_t PackedS8::size_bytes() const noexcept { return weights.size_bytes() + BytesOf(scale) + BytesOf(bias); }
-std::int64_t PackedF32::size_bytes() const noexcept { return weights.size_bytes() + BytesOf(bias); }
-
-PackedS8 PackS8(std::span<const LinearPart> parts, const kernels::GemmU8S8Kernels& kernels) {
+PackedS8 PackS8(std::span<const LinearPart> parts, const kernels::GemmU8S8Kernels& kernels, PackStore* store) {
   PackedS8 packed;
   packed.kernels = &kernels;
   packed.k = parts[0].weight.shape()[0];
@@ -166,35 +251,46 @@ PackedS8 PackS8(std::span<const LinearPart> parts, const kernels::GemmU8S8Kernel
          laconic::kernels::kMaxGemmU8S8K);
   }
   packed.bias = JoinBias(parts);
-  std::vector<LinearPart> centred(parts.begin(), parts.end());
-  for (LinearPart& part : centred) {
+  for (const LinearPart& part : parts) {
     for (std::int64_t n = 0; n < part.weight.shape()[1]; ++n) {
       packed.scale.push_back(ScaleOf(part, n));
     }
-    part.weight = CentredS8(part);
   }
-  const Tensor rows = JoinWeights(centred);
-  packed.weights = AlignedBytes(packed.kernels->packed_bytes(packed.k, packed.n));
-  packed.kernels->pack(packed.k, packed.n, rows.data_as<std::int8_t>(), rows.strides()[1], rows.strides()[0],
-                       packed.weights.data());
-  rows.ReleasePages();
+  const auto fill = [&](std::byte* out) {
+    std::vector<LinearPart> centred(parts.begin(), parts.end());
+    for (LinearPart& part : centred) {
+      part.weight = CentredS8(part);
+    }
+    const Tensor rows = JoinWeights(centred);
+    kernels.pack(packed.k, packed.n, rows.data_as<std::int8_t>(), rows.strides()[1], rows.strides()[0], out);
+    rows.ReleasePages();
+  };
+  bool is_new = false;
+  packed.weights = store->FindOrMake(KeyOf(parts, [&] { return LayoutOf(kernels); }),
+                                     kernels.packed_bytes(packed.k, packed.n), fill, &is_new);
+  packed.own_bytes = BytesOf(packed.scale) + BytesOf(packed.bias) + (is_new ? packed.weights.size_bytes : 0);
   return packed;
 }
 
-PackedF32 PackF32(std::span<const LinearPart> parts, kernels::Isa isa) {
+PackedF32 PackF32(std::span<const LinearPart> parts, kernels::Isa isa, PackStore* store) {
   PackedF32 packed;
-  packed.kernels = &kernels::GetGemmF32(isa);
+  const kernels::GemmF32Kernels& kernels = kernels::GetGemmF32(isa);
+  packed.kernels = &kernels;
   packed.k = parts[0].weight.shape()[0];
   packed.n = TotalColumns(parts);
   packed.bias = JoinBias(parts);
-  const Tensor rows = JoinWeights(parts);
-  packed.type = WeightTypeOf(rows.dtype());
-  packed.weights = AlignedBytes(packed.kernels->packed_bytes(packed.k, packed.n, packed.type));
-  packed.kernels->pack(
-      packed.k, packed.n,
-      {.data = rows.data(), .type = packed.type, .k_stride = rows.strides()[1], .n_stride = rows.strides()[0]},
-      packed.weights.data());
-  rows.ReleasePages();
+  packed.type = WeightTypeOf(parts[0].weight.dtype());
+  const auto fill = [&](std::byte* out) {
+    const Tensor rows = JoinWeights(parts);
+    kernels.pack(
+        packed.k, packed.n,
+        {.data = rows.data(), .type = packed.type, .k_stride = rows.strides()[1], .n_stride = rows.strides()[0]}, out);
+    rows.ReleasePages();
+  };
+  bool is_new = false;
+  packed.weights = store->FindOrMake(KeyOf(parts, [&] { return LayoutOf(kernels, packed.type); }),
+                                     kernels.packed_bytes(packed.k, packed.n, packed.type), fill, &is_new);
+  packed.own_bytes = BytesOf(packed.bias) + (is_new ? packed.weights.size_bytes : 0);
   return packed;
 }
 

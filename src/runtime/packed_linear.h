@@ -5,9 +5,9 @@
 #include <variant>
 #include <vector>
 
-#include "base/aligned_bytes.h"
 #include "kernels/gemm_f32/gemm_f32.h"
 #include "kernels/gemm_u8s8/gemm_u8s8.h"
+#include "runtime/pack_store.h"
 #include "tensor/tensor.h"
 
 namespace laconic::runtime {
@@ -20,10 +20,10 @@ struct PackedS8 {
   const kernels::GemmU8S8Kernels* kernels = nullptr;
   std::int64_t k = 0;
   std::int64_t n = 0;
-  AlignedBytes weights;
-  std::vector<float> scale;  // [n]
-  std::vector<float> bias;   // [n], zeros where there is none
-  std::int64_t size_bytes() const noexcept;
+  PackedBytes weights;
+  std::vector<float> scale;    // [n]
+  std::vector<float> bias;     // [n], zeros where there is none
+  std::int64_t own_bytes = 0;  // what this layer takes; weights that an earlier one has packed are not counted
 };
 
 // [k, n] in f32, f16 or bf16, for f32 rows.
@@ -32,9 +32,9 @@ struct PackedF32 {
   std::int64_t k = 0;
   std::int64_t n = 0;
   kernels::WeightType type = kernels::WeightType::kF32;
-  AlignedBytes weights;
+  PackedBytes weights;
   std::vector<float> bias;
-  std::int64_t size_bytes() const noexcept;
+  std::int64_t own_bytes = 0;  // likewise
 };
 
 // One layer, or several that read the same rows, side by side. All tensors live until packing is done, then their
@@ -54,8 +54,11 @@ bool FitsS8(const LinearPart& part);
 // A part with codes as f32 weights.
 LinearPart Dequantized(const LinearPart& part);
 
+// Weights that `store` has, from this model or a file, are not packed again; those that are views of a mapped file go
+// into it by what they were made of: the file's size and time, their place there, samples of their bytes, all scales
+// and zero points, and how the kernels lay out a small matrix.
 // Preconditions: parts of one k; PackS8: FitsS8 of each; PackF32: of one dtype, without codes.
-PackedS8 PackS8(std::span<const LinearPart> parts, const kernels::GemmU8S8Kernels& kernels);
-PackedF32 PackF32(std::span<const LinearPart> parts, kernels::Isa isa);
+PackedS8 PackS8(std::span<const LinearPart> parts, const kernels::GemmU8S8Kernels& kernels, PackStore* store);
+PackedF32 PackF32(std::span<const LinearPart> parts, kernels::Isa isa, PackStore* store);
 
 }  // namespace laconic::runtime

@@ -13,8 +13,9 @@ constexpr std::int64_t kCodesAlignment = 64;  // rows of codes start on a cache 
 
 bool IsTokenGather(const Node& node) { return node.op == "Gather" && IntAttribute(node, "axis") == 1; }
 
-PlanBuilder::PlanBuilder(const Graph& graph, kernels::Isa isa, bool saturating, std::set<ValueId> tapped)
-    : graph_(graph), isa_(isa), saturating_(saturating), tapped_(std::move(tapped)) {
+PlanBuilder::PlanBuilder(const Graph& graph, kernels::Isa isa, bool saturating, std::set<ValueId> tapped,
+                         PackStore* packs)
+    : graph_(graph), isa_(isa), saturating_(saturating), tapped_(std::move(tapped)), packs_(packs) {
   for (const Node& node : graph.nodes()) {
     NoteReaders(node);
     NoteFirstTokens(node);

@@ -13,6 +13,7 @@
 #include "graph/graph.h"
 #include "kernels/isa.h"
 #include "quant/static.h"
+#include "runtime/pack_store.h"
 #include "runtime/plan.h"
 #include "runtime/steps.h"
 
@@ -36,12 +37,13 @@ struct ClippedRows {
 
 class PlanBuilder {
  public:
-  // `tapped`: values that are computed as values of their own.
-  PlanBuilder(const Graph& graph, kernels::Isa isa, bool saturating, std::set<ValueId> tapped);
+  // `tapped`: values that are computed as values of their own. `packs`: takes and gives packed weights.
+  PlanBuilder(const Graph& graph, kernels::Isa isa, bool saturating, std::set<ValueId> tapped, PackStore* packs);
 
   const Graph& graph() const noexcept { return graph_; }
   kernels::Isa isa() const noexcept { return isa_; }
   bool saturating() const noexcept { return saturating_; }  // CompileOptions
+  PackStore* packs() noexcept { return packs_; }
   Plan& plan() noexcept { return plan_; }
 
   // --- who reads what ---
@@ -94,6 +96,7 @@ class PlanBuilder {
   kernels::Isa isa_;
   bool saturating_;
   std::set<ValueId> tapped_;
+  PackStore* packs_;
   Plan plan_;
   std::unordered_map<ValueId, std::vector<const Node*>> readers_;
   std::unordered_map<ValueId, Matrix> places_;

@@ -6,14 +6,15 @@
 
 #include "graph/graph.h"
 #include "kernels/isa.h"
+#include "runtime/pack_store.h"
 #include "runtime/plan.h"
 
 namespace laconic::runtime {
 
 // Packs the weights on the way, and releases the mapped pages of those it has packed.
-// `saturating`: CompileOptions.
+// `saturating`: CompileOptions. `packs`: gives the packed weights that it has, and takes the others.
 // Errors: kUnsupported for a graph that has no such plan, naming the node; tap.h's for `taps`.
-Plan MakePlan(const Graph& graph, kernels::Isa isa, std::span<const std::string> taps = {}, TapSink* sink = nullptr,
-              bool saturating = false);
+Plan MakePlan(const Graph& graph, kernels::Isa isa, std::span<const std::string> taps, TapSink* sink, bool saturating,
+              PackStore* packs);
 
 }  // namespace laconic::runtime

@@ -2,11 +2,13 @@
 
 #include <algorithm>
 #include <cstring>
+#include <filesystem>
 #include <limits>
 #include <optional>
 #include <set>
 
 #include "base/aligned_bytes.h"
+#include "base/file.h"
 #include "base/thread_pool.h"
 #include "graph/graph.h"
 #include "laconic/error.h"
@@ -52,6 +54,24 @@ void CheckIds(std::string_view what, std::span<const std::int32_t> ids, std::int
   }
 }
 
+// Beside the artifact's files, or the model's one file.
+std::filesystem::path PackCachePath(const std::filesystem::path& model, kernels::Isa isa) {
+  if (model.empty()) {
+    Fail(ErrorCode::kInvalidArgument, "a model that was not loaded from files has no place for a pack cache");
+  }
+  const std::string name = std::string(runtime::kPackCachePrefix) + std::string(kernels::ToString(isa));
+  return IsDirectory(model) ? model / name : std::filesystem::path(model.string() + "." + name);
+}
+
+kernels::Isa LevelOf(const CompileOptions& options, bool is_tapped) {
+  const kernels::Isa isa = options.isa.empty() ? kernels::ActiveIsa() : kernels::ParseIsa(options.isa);
+  if (!kernels::IsaSupported(isa)) {
+    Fail(ErrorCode::kUnsupported, "this CPU lacks the level ", kernels::ToString(isa));
+  }
+  const bool is_exact = !options.bfloat16 || is_tapped;
+  return isa == kernels::Isa::kAvx512BF16 && is_exact ? kernels::Isa::kAvx512Vnni : isa;
+}
+
 }  // namespace
 
 struct CompiledModel::Impl {
@@ -64,23 +84,15 @@ struct CompiledModel::Impl {
 CompiledModel::CompiledModel(std::unique_ptr<const Impl> impl) : impl_(std::move(impl)) {}
 CompiledModel::~CompiledModel() = default;
 
-std::shared_ptr<const CompiledModel> CompiledModel::Compile(const Model& model, const CompileOptions& options) {
-  return runtime::CompileTapped(model.graph(), {}, nullptr, options);
-}
+namespace {
 
-std::shared_ptr<const CompiledModel> runtime::CompileTapped(const Graph& graph, std::span<const std::string> values,
-                                                            TapSink* sink, const CompileOptions& options) {
-  kernels::Isa isa = options.isa.empty() ? kernels::ActiveIsa() : kernels::ParseIsa(options.isa);
-  if (!kernels::IsaSupported(isa)) {
-    Fail(ErrorCode::kUnsupported, "this CPU lacks the level ", kernels::ToString(isa));
-  }
-  if (isa == kernels::Isa::kAvx512BF16 && (!options.bfloat16 || !values.empty())) {
-    isa = kernels::Isa::kAvx512Vnni;
-  }
+std::shared_ptr<const CompiledModel> CompileWith(const Graph& graph, std::span<const std::string> values,
+                                                 runtime::TapSink* sink, const CompileOptions& options,
+                                                 runtime::PackStore* packs) {
   auto impl = std::make_unique<CompiledModel::Impl>();
-  impl->isa = isa;
+  impl->isa = LevelOf(options, !values.empty());
   try {
-    impl->plan = runtime::MakePlan(KeepReadRows(graph, values), isa, values, sink, options.saturating);
+    impl->plan = runtime::MakePlan(KeepReadRows(graph, values), impl->isa, values, sink, options.saturating, packs);
   } catch (const Error& error) {
     if (error.code() != ErrorCode::kUnsupported) {
       throw;
@@ -90,6 +102,24 @@ std::shared_ptr<const CompiledModel> runtime::CompileTapped(const Graph& graph, 
   const std::int64_t positions = impl->plan.max_positions;
   impl->max_length = positions > 0 ? positions : std::numeric_limits<std::int64_t>::max();
   return std::make_shared<const CompiledModel>(std::move(impl));
+}
+
+}  // namespace
+
+std::shared_ptr<const CompiledModel> CompiledModel::Compile(const Model& model, const CompileOptions& options) {
+  if (!options.pack_cache) {
+    return runtime::CompileTapped(model.graph(), {}, nullptr, options);
+  }
+  runtime::PackStore packs(PackCachePath(model.info().path, LevelOf(options, false)));
+  auto compiled = CompileWith(model.graph(), {}, nullptr, options, &packs);
+  WithFrame([] { return "the pack cache"; }, [&] { packs.Save(); });
+  return compiled;
+}
+
+std::shared_ptr<const CompiledModel> runtime::CompileTapped(const Graph& graph, std::span<const std::string> values,
+                                                            TapSink* sink, const CompileOptions& options) {
+  PackStore packs;
+  return CompileWith(graph, values, sink, options, &packs);
 }
 
 std::int64_t CompiledModel::output_width() const noexcept {

@@ -51,6 +51,9 @@ class Tensor {
   bool has_data() const noexcept { return data_ != nullptr || num_elements_ == 0; }
   bool is_contiguous() const noexcept;  // row-major without gaps
 
+  // The file that this is a view of; null for storage of its own.
+  const MappedFile* mapped_file() const noexcept { return file_.get(); }
+
   // The first element; follow strides() unless is_contiguous().
   const std::byte* data() const noexcept { return data_; }
   template <typename T>

@@ -7,6 +7,7 @@
 #include "base/progress.h"
 #include "graph/graph.h"
 #include "laconic/error.h"
+#include "runtime/pack_store.h"
 #include "workflows/run_options.h"
 
 namespace laconic {
@@ -91,7 +92,8 @@ std::int64_t DiskBytes(const fs::path& path) {
   std::int64_t bytes = 0;
   try {
     for (const fs::directory_entry& entry : fs::recursive_directory_iterator(path)) {
-      if (entry.is_regular_file()) {
+      const bool is_cache = entry.path().filename().string().starts_with(runtime::kPackCachePrefix);
+      if (entry.is_regular_file() && !is_cache) {
         bytes += static_cast<std::int64_t>(entry.file_size());
       }
     }

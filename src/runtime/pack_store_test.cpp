@@ -1,0 +1,198 @@
+// Packed weights kept in a file: found again, shared, and never believed when anything about them has changed.
+
+#include "runtime/pack_store.h"
+
+#include <chrono>
+#include <cstring>
+#include <fstream>
+#include <iterator>
+#include <random>
+
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "graph/graph.h"
+#include "laconic/error.h"
+#include "laconic/model.h"
+#include "laconic/session.h"
+#include "passes/layer_selection.h"
+#include "passes/quantize/int8.h"
+
+namespace laconic {
+namespace {
+namespace fs = std::filesystem;
+
+std::string ReadBytes(const fs::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+void WriteBytes(const fs::path& path, const std::string& bytes) {
+  std::ofstream(path, std::ios::binary | std::ios::trunc) << bytes;
+}
+
+class TemporaryDirectory : public ::testing::Test {
+ protected:
+  TemporaryDirectory() : directory_(fs::path(::testing::TempDir()) / ("packs_" + std::to_string(::getpid()))) {
+    fs::remove_all(directory_);
+    fs::create_directories(directory_);
+  }
+  ~TemporaryDirectory() override { fs::remove_all(directory_); }
+  fs::path directory_;
+};
+
+using PackStoreTest = TemporaryDirectory;
+
+TEST_F(PackStoreTest, SharesWithinAModelAndAcrossStarts) {
+  const fs::path file = directory_ / "packed";
+  int num_made = 0;
+  const auto find = [&](runtime::PackStore* store, const std::string& key, bool* is_new) {
+    const runtime::PackedBytes packed = store->FindOrMake(
+        key, 5000,
+        [&](std::byte* out) {
+          std::memset(out, key.empty() ? 'x' : key[0], 5000);
+          ++num_made;
+        },
+        is_new);
+    return std::string(reinterpret_cast<const char*>(packed.data), 5000);
+  };
+  bool is_new = false;
+  {
+    runtime::PackStore store(file);
+    EXPECT_EQ(find(&store, "a", &is_new), std::string(5000, 'a'));
+    EXPECT_TRUE(is_new);
+    EXPECT_EQ(find(&store, "a", &is_new), std::string(5000, 'a'));
+    EXPECT_FALSE(is_new);
+    find(&store, "b", &is_new);
+    find(&store, "", &is_new);
+    find(&store, "", &is_new);
+    EXPECT_EQ(num_made, 4) << "what has no key is not shared";
+    store.Save();
+  }
+  num_made = 0;
+  runtime::PackStore store(file);
+  EXPECT_EQ(find(&store, "b", &is_new), std::string(5000, 'b'));
+  EXPECT_TRUE(is_new) << "in this model";
+  EXPECT_EQ(find(&store, "a", &is_new), std::string(5000, 'a'));
+  EXPECT_EQ(num_made, 0);
+  EXPECT_FALSE(store.is_stale());
+  find(&store, "c", &is_new);
+  EXPECT_TRUE(store.is_stale());
+}
+
+class PackCacheTest : public TemporaryDirectory {
+ protected:
+  PackCacheTest() {
+    SaveArtifact("tiny_bert");
+    std::mt19937_64 random(9);
+    for (int i = 0; i < 6; ++i) {
+      Encoding& text = texts_.emplace_back();
+      for (std::size_t length = 1 + random() % 60; length > 0; --length) {
+        text.ids.push_back(static_cast<std::int32_t>(random() % 90));
+      }
+    }
+  }
+
+  void SaveArtifact(const std::string& name) {
+    const Model model = Model::Load("tests/data/" + name);
+    const std::vector<std::string> names = passes::SelectLayers(model.graph(), {});
+    auto graph = std::make_shared<const Graph>(passes::QuantizeInt8(model.graph(), {names.begin(), names.end()}));
+    Model(model.info(), std::move(graph), model.tokenizer()).Save(artifact_, true);
+  }
+
+  std::vector<float> Answers(bool pack_cache) const {
+    return Session(CompiledModel::Compile(Model::Load(artifact_), {.isa = "scalar", .pack_cache = pack_cache}), 2)
+        .Run(texts_);
+  }
+
+  // Answers with the cache as it is now; they must be right, and the cache whole afterwards.
+  void ExpectRightAndWritten(const std::string& what) {
+    EXPECT_EQ(Answers(true), Answers(false)) << what;
+    EXPECT_EQ(ReadBytes(cache_), whole_) << what;
+  }
+
+  void WriteWhole() {
+    EXPECT_EQ(Answers(true), Answers(false));
+    whole_ = ReadBytes(cache_);
+    ASSERT_GT(whole_.size(), 4096U);
+  }
+
+  fs::path artifact_ = directory_ / "model";
+  fs::path cache_ = artifact_ / "packed.scalar";
+  std::string whole_;
+  std::vector<Encoding> texts_;
+};
+
+TEST_F(PackCacheTest, IsWrittenOnceAndThenRead) {
+  WriteWhole();
+  const auto written = fs::last_write_time(cache_);
+  ExpectRightAndWritten("second start");
+  EXPECT_EQ(fs::last_write_time(cache_), written);
+}
+
+TEST_F(PackCacheTest, DamageIsFoundWhereverItIs) {
+  WriteWhole();
+  for (const std::size_t size :
+       {std::size_t{0}, std::size_t{10}, std::size_t{60}, std::size_t{1000}, whole_.size() / 2, whole_.size() - 4096}) {
+    WriteBytes(cache_, whole_.substr(0, size));
+    ExpectRightAndWritten("cut to " + std::to_string(size));
+  }
+  std::mt19937_64 random(1);
+  for (int i = 0; i < 60; ++i) {
+    std::string damaged = whole_;
+    // The index first, then anywhere.
+    const std::size_t at = random() % (i < 20 ? 2000 : whole_.size());
+    damaged[at] = static_cast<char>(damaged[at] ^ (1 << (random() % 8)));
+    WriteBytes(cache_, damaged);
+    EXPECT_EQ(Answers(true), Answers(false)) << "bit flipped at " << at;
+  }
+  WriteBytes(cache_, "something else altogether");
+  ExpectRightAndWritten("another file");
+}
+
+TEST_F(PackCacheTest, WeightsThatChangedAreNotTakenFromIt) {
+  WriteWhole();
+  // The same shapes, sizes and names: other weights.
+  SaveArtifact("tiny_electra");
+  WriteBytes(cache_, whole_);
+  EXPECT_EQ(Answers(true), Answers(false));
+  EXPECT_NE(ReadBytes(cache_), whole_);
+}
+
+// Only the time of the file tells.
+TEST_F(PackCacheTest, FilesThatWereTouchedArePackedAgain) {
+  WriteWhole();
+  fs::last_write_time(artifact_ / "model.onnx.data", fs::file_time_type::clock::now() + std::chrono::seconds(7));
+  EXPECT_EQ(Answers(true), Answers(false));
+  EXPECT_NE(ReadBytes(cache_), whole_);
+}
+
+TEST_F(PackCacheTest, SaysWhereItCannotBeWritten) {
+  if (::geteuid() == 0) {
+    fs::create_directory(cache_);  // root may write anywhere, but not a file over a directory
+  } else {
+    fs::permissions(artifact_, fs::perms::owner_read | fs::perms::owner_exec);
+  }
+  try {
+    Answers(true);
+    ADD_FAILURE() << "no error";
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("pack"), std::string::npos) << error.what();
+  }
+  fs::permissions(artifact_, fs::perms::owner_all);
+}
+
+// Layers of ALBERT are one layer, run many times.
+TEST(SharedWeightsTest, ArePackedOnce) {
+  const Model albert = Model::Load("tests/data/tiny_albert");
+  std::int64_t linear_bytes = 0;
+  for (const auto& [id, tensor] : albert.graph().initializers()) {
+    linear_bytes += tensor.size_bytes();
+  }
+  // The scalar level pads nothing, so weights take what they take in the file.
+  EXPECT_LE(CompiledModel::Compile(albert, {.isa = "scalar"})->memory_bytes(), linear_bytes * 11 / 10);
+}
+
+}  // namespace
+}  // namespace laconic
