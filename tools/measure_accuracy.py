@@ -3,6 +3,7 @@
 
     tools/measure_accuracy.py build/release/laconic                       # all, in about a quarter of an hour
     tools/measure_accuracy.py build/release/laconic --models minilm_nlupp
+    tools/measure_accuracy.py build/release/laconic --choices             # presets, dtypes and granularities instead
 
 Prints a Markdown table a model. The strength of the refit is chosen on the validation set, by the mean distance of the
 logits; everything in the table is measured on the test set, on which nothing was chosen.
@@ -31,6 +32,32 @@ METHODS = {
 }
 PENALTIES = (0.01, 0.1, 1)
 
+# What a QConfig chooses, each next to the default, with as many training texts as make 8 batches.
+TEXTS = 256
+OFF = ["--smooth-quant", "off", "--gptq", "off", "--bias-correction", "off"]  # smoothing needs minmax ranges
+STATIC = {
+    "static": [],
+    "… without SmoothQuant": OFF[:2],
+    "… without SmoothQuant, GPTQ and bias correction": OFF,
+    "… the same, observer percentile": [*OFF, "--activation-observer", "percentile"],
+    "… the same, observer entropy": [*OFF, "--activation-observer", "entropy"],
+    "… the same, observer mse": [*OFF, "--activation-observer", "mse"],
+    "… weights quint8": ["--weight-dtype", "quint8"],
+    "… weights per tensor": ["--weight-granularity", "tensor"],
+    "… activations qint8": ["--activation-dtype", "qint8"],
+    "… activations symmetric qint8": ["--activation-dtype", "qint8", "--activation-scheme", "symmetric"],
+    "… overflow reduce-range": ["--overflow", "reduce-range"],
+    **{f"preset {name}": ["--qconfig", name] for name in ("onnxruntime", "fbgemm", "qnnpack", "x86")},
+}
+DYNAMIC = {
+    "dynamic": [],
+    "… activations per tensor": ["--activation-granularity", "tensor"],
+    "… weights quint8": ["--weight-dtype", "quint8"],
+    "… weights per tensor": ["--weight-granularity", "tensor"],
+    "… preset onnxruntime": ["--qconfig", "onnxruntime"],
+    "… preset x86": ["--qconfig", "x86"],
+}
+
 
 class Measurement:
     def __init__(self, laconic, name, folder):
@@ -58,13 +85,30 @@ class Measurement:
         best = distances.index(min(distances))
         return f"… head refitted (penalty {PENALTIES[best]})", paths[best]
 
-    def table(self):
-        paths = {}
-        for name, flags in METHODS.items():
+    def quantize(self, methods, paths):
+        """Adds to `paths` where each of the methods {name: flags} wrote its model."""
+        for name, flags in methods.items():
             paths[name] = self.folder / str(len(paths))
             self.run("quantize", self.base, "-o", paths[name], *flags)
+
+    def choices(self):
+        texts = ["--calibration", *self.train, "--calibration-batches", TEXTS // 32, "--batch", 32, "--max-length",
+                 self.max_length]
+        paths = {}
+        self.quantize({name: ["--method", "static", *flags, *texts] for name, flags in STATIC.items()}, paths)
+        self.quantize({f"{name}, without texts": flags for name, flags in DYNAMIC.items()}, paths)
+        self.quantize({"dynamic, calibrated": texts}, paths)
+        self.table(paths)
+
+    def methods(self):
+        paths = {}
+        self.quantize(METHODS, paths)
         name, path = self.refit(paths["dynamic INT8"])
         paths[name] = path
+        self.table(paths)
+
+    def table(self, paths):
+        """Prints a row for each of the models {name: directory}."""
         rows = self.compare(paths.values(), self.test)
         print(f"| {self.base.name} | accuracy | micro-F1 | macro-F1 | changed | mean \\|Δ\\| | max \\|Δ\\| | tensors |")
         print("|---|---|---|---|---|---|---|---|")
@@ -81,10 +125,12 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("laconic", help="the executable")
     parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
+    parser.add_argument("--choices", action="store_true", help="what a QConfig chooses, instead of methods")
     args = parser.parse_args()
     for name in args.models:
         with tempfile.TemporaryDirectory() as folder:
-            Measurement(args.laconic, name, Path(folder)).table()
+            measurement = Measurement(args.laconic, name, Path(folder))
+            measurement.choices() if args.choices else measurement.methods()
     return 0
 
 
