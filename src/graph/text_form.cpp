@@ -316,8 +316,12 @@ std::string TensorDigest(const Tensor& tensor) {
   const Tensor flat = tensor.Contiguous();
   const auto* bytes = reinterpret_cast<const unsigned char*>(flat.data());
   const auto size = static_cast<std::size_t>(flat.size_bytes());
+  constexpr std::size_t kReleaseBytes = 16 << 20;  // a tensor over 2 GB must not stay in memory while it is read
   std::size_t at = 0;
   for (; at + 8 <= size; at += 8) {
+    if (at % kReleaseBytes == 0) {
+      flat.ReleasePages();
+    }
     std::uint64_t word = 0;
     std::copy_n(bytes + at, 8, reinterpret_cast<unsigned char*>(&word));
     mix(word);
@@ -326,6 +330,7 @@ std::string TensorDigest(const Tensor& tensor) {
   for (; at < size; ++at) {
     mix(bytes[at]);
   }
+  flat.ReleasePages();
   return fmt::format("{:016x}", hash);
 }
 
