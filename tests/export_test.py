@@ -118,6 +118,30 @@ class Export(unittest.TestCase):
                         self.assertLess(np.percentile(difference, most), 1e-5)
                         self.assertLess(difference.max(), 0.1)
 
+    def test_choices_of_a_qconfig_give_the_probabilities_of_the_runtime(self):
+        """Static, as presets and flags choose: u8 weights, one scale for a weight, 7-bit codes of activations (Clip)."""
+        examples = [example for example in self.examples("tiny_bert") if "pair" not in example]
+        texts, quantized = self.folder / "texts.jsonl", self.folder / "tiny_bert"
+        texts.write_text("".join(json.dumps({"text": e["text"]}) + "\n" for e in examples), encoding="utf-8")
+        for flags in (["--qconfig", "onnxruntime"], ["--qconfig", "fbgemm"], ["--qconfig", "qnnpack"],
+                      ["--weight-dtype", "quint8"], ["--activation-dtype", "qint8"],
+                      ["--weight-dtype", "quint8", "--weight-granularity", "tensor"]):
+            laconic("quantize", DATA / "tiny_bert", "-o", quantized, "--force", "--method", "static", "--calibration",
+                    texts, *flags)
+            lines = laconic("predict", quantized, "--data", texts).splitlines()
+            ours = [list(json.loads(line)["probabilities"].values()) for line in lines]
+            for kind in ("qdq", "qoperator"):
+                for opset in OPSETS:
+                    with self.subTest(flags=flags, kind=kind, opset=opset):
+                        session = self.export(quantized, kind, opset)
+                        (self.folder / f"tiny_bert_{kind}_{opset}.onnx").unlink()
+                        theirs = [probabilities("tiny_bert", run(session, example, len(example["input_ids"])))
+                                  for example in examples]
+                        difference = np.abs(np.array(theirs) - ours).max(axis=1)
+                        # As above: a float on a rounding boundary, in few texts.
+                        self.assertLess(np.percentile(difference, 80), 1e-5)
+                        self.assertLess(difference.max(), 0.1)
+
     def test_export_of_a_general_graph_gives_the_files_own_logits(self):
         """What no pass recognises, at every opset: the same operators in ONNX Runtime as in the file it came from, so
         that where every tensor is rounded to codes the logits are the same bits."""
