@@ -470,6 +470,29 @@ class Calibrate(CliTest):
         table = json.loads(self.calibrate("x86", TINY_BERT, "--data", data, "--qconfig", "x86"))
         self.assertEqual({value["observer"]["kind"] for value in table["values"].values()}, {"histogram"})
 
+    def graph(self, *flags):
+        """What `laconic quantize --method static` makes of tiny BERT, as text."""
+        self.ok("quantize", TINY_BERT, "-o", self.folder / "out", "--force", "--method", "static", *flags)
+        return self.ok("inspect", self.folder / "out", "--graph")
+
+    def test_a_table_gives_the_ranges_of_its_texts(self):
+        data, table = self.texts(50), self.folder / "table.json"
+        self.calibrate(table.name, TINY_BERT, "--data", data)
+        rounding_off = ("--smooth-quant", "off", "--gptq", "off", "--bias-correction", "off")
+        self.assertEqual(self.graph("--calibration-table", table),
+                         self.graph("--calibration", data, *rounding_off, "--embedding-block", 32))
+        self.fails(USAGE, "quantize", TINY_BERT.parent / "tiny_electra", "-o", self.folder / "no", "--method", "static",
+                   "--calibration-table", table, says="the calibration table is of another model")
+
+    def test_overrides_by_pattern(self):
+        data, config = self.texts(20), self.folder / "qconfig.json"
+        config.write_text(json.dumps({"overrides": [{"layers": ["*pooler*"], "quantize": False},
+                                                    {"layers": ["classifier"], "weights": {"dtype": "u8"}}]}))
+        graph = self.graph("--calibration", data, "--qconfig", config)
+        self.assertRegex(graph, r"const bert.pooler.dense.weight: f32")
+        self.assertRegex(graph, r"const classifier.weight_quantized: u8")
+        self.assertNotRegex(graph, r"const bert\S*_quantized: u8")
+
 
 if __name__ == "__main__":
     support.main()
