@@ -19,8 +19,6 @@ struct CompileOptions {
   // Sums of u8 times s8 saturate pair by pair, as x86 without VNNI computes them in other runtimes (docs/numerics.md):
   // to see what that does to answers. Slow.
   bool saturating = false;
-  // Level avx512_bf16 may round operands of attention to bfloat16 (docs/numerics.md). If not, avx512_vnni runs there.
-  bool bfloat16 = true;
   // Packed weights are kept in a file beside the model, "packed.<level>" in its directory, and mapped by the next start
   // instead of packed again. A file that is damaged or was made from other weights is replaced.
   bool pack_cache = false;

@@ -35,7 +35,7 @@ TEST(ForeignFilesTest, GiveOnnxRuntimesLogits) {
       texts.push_back({text.at("input_ids").get<std::vector<std::int32_t>>(),
                        text.value("token_type_ids", std::vector<std::int32_t>())});
     }
-    const auto compiled = CompiledModel::Compile(Model::Load(directory / file), {.bfloat16 = false});
+    const auto compiled = CompiledModel::Compile(Model::Load(directory / file));
     const auto width = static_cast<std::size_t>(compiled->output_width());
     const std::vector<float> got = Session(compiled, 2).Run(texts);
     for (std::size_t i = 0; i < texts.size(); ++i) {

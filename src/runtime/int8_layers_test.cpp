@@ -13,8 +13,6 @@
 
 #include "graph/graph.h"
 #include "graph/ops.h"
-#include "kernels/isa.h"
-#include "laconic/error.h"
 #include "laconic/model.h"
 #include "passes/layer_selection.h"
 #include "passes/quantize/int8.h"
@@ -359,14 +357,3 @@ TEST(Int8LayersTest, NotANumberIsSeen) {
 
 }  // namespace
 }  // namespace laconic::runtime
-
-int main(int argc, char** argv) {
-  ::testing::InitGoogleTest(&argc, argv);
-  try {
-    laconic::kernels::ActiveIsa();
-  } catch (const laconic::Error& error) {
-    std::printf("skipped: %s\n", error.what());
-    return 77;
-  }
-  return RUN_ALL_TESTS();
-}

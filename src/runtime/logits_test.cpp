@@ -13,7 +13,6 @@
 #include "base/json.h"
 #include "kernels/isa.h"
 #include "laconic/dataset.h"
-#include "laconic/error.h"
 #include "laconic/model.h"
 #include "laconic/session.h"
 
@@ -139,15 +138,3 @@ INSTANTIATE_TEST_SUITE_P(FineTuned, RealModelTest, ::testing::Values("minilm_sst
 
 }  // namespace
 }  // namespace laconic
-
-int main(int argc, char** argv) {
-  ::testing::InitGoogleTest(&argc, argv);
-  try {
-    const std::string_view level = laconic::kernels::ToString(laconic::kernels::ActiveIsa());
-    std::printf("level: %.*s\n", static_cast<int>(level.size()), level.data());
-  } catch (const laconic::Error& error) {
-    std::printf("skipped: %s\n", error.what());
-    return 77;
-  }
-  return RUN_ALL_TESTS();
-}

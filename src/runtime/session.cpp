@@ -68,8 +68,7 @@ kernels::Isa LevelOf(const CompileOptions& options, bool is_tapped) {
   if (!kernels::IsaSupported(isa)) {
     Fail(ErrorCode::kUnsupported, "this CPU lacks the level ", kernels::ToString(isa));
   }
-  const bool is_exact = !options.bfloat16 || is_tapped;
-  return isa == kernels::Isa::kAvx512BF16 && is_exact ? kernels::Isa::kAvx512Vnni : isa;
+  return isa == kernels::Isa::kAvx512BF16 && is_tapped ? kernels::Isa::kAvx512Vnni : isa;
 }
 
 }  // namespace

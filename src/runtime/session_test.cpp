@@ -157,14 +157,3 @@ TEST(PlanTest, FusesWhatItShould) {
 
 }  // namespace
 }  // namespace laconic
-
-int main(int argc, char** argv) {
-  ::testing::InitGoogleTest(&argc, argv);
-  try {
-    laconic::kernels::ActiveIsa();
-  } catch (const laconic::Error& error) {
-    std::printf("skipped: %s\n", error.what());
-    return 77;
-  }
-  return RUN_ALL_TESTS();
-}

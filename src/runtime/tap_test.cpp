@@ -67,9 +67,7 @@ std::vector<Encoding> RandomTexts(int count, std::uint64_t seed) {
 std::vector<std::vector<float>> CutThere(const Graph& graph, const std::string& name,
                                          const std::vector<Encoding>& texts) {
   std::vector<std::vector<float>> results;
-  const auto run = [&](const Graph& cut) {
-    results.push_back(Session(CompileTapped(cut, {}, nullptr, {.bfloat16 = false}), 1).Run(texts));
-  };
+  const auto run = [&](const Graph& cut) { results.push_back(Session(CompileTapped(cut, {}, nullptr), 1).Run(texts)); };
   const Graph cut = Extract(graph, *graph.FindValue(name));
   if (cut.value(cut.outputs()[0]).type.shape.size() == 2) {
     run(cut);
@@ -137,7 +135,7 @@ TEST_P(TapTest, HandsOverWhatAGraphCutThereGives) {
   const std::vector<std::string> values = TappableValues(graph);
   Gatherer gatherer(values.size());
   const auto tapped = CompileTapped(graph, values, &gatherer);
-  const auto plain = CompileTapped(graph, {}, nullptr, {.bfloat16 = false});
+  const auto plain = CompileTapped(graph, {}, nullptr);
   int batches = 0;
   for (const int count : {1, 9}) {
     const std::vector<Encoding> texts = RandomTexts(count, 3);

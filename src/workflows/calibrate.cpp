@@ -342,8 +342,7 @@ class Calibration {
       if (more) {
         digest_.Add(*row);
         if (rows % options_.num_shards == options_.shard) {
-          texts.push_back(row->second_text ? tokenizer.EncodePair(row->text, *row->second_text, max_length_)
-                                           : tokenizer.Encode(row->text, max_length_));
+          texts.push_back(EncodeRow(tokenizer, *row, max_length_));
           numbers.push_back(rows);
         }
         ++rows;

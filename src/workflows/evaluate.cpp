@@ -48,6 +48,11 @@ std::vector<std::vector<Encoding>> MakeBatches(const std::vector<Encoding>& enco
   return batches;
 }
 
+Encoding EncodeRow(const Tokenizer& tokenizer, const DatasetRow& row, std::int64_t max_length) {
+  return row.second_text ? tokenizer.EncodePair(row.text, *row.second_text, max_length)
+                         : tokenizer.Encode(row.text, max_length);
+}
+
 std::vector<std::vector<std::int64_t>> BatchOrder(const std::vector<Encoding>& encodings, std::int64_t batch_size) {
   std::vector<std::int64_t> lengths;
   for (const Encoding& encoding : encodings) {

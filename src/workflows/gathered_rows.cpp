@@ -6,6 +6,7 @@
 #include "graph/graph.h"
 #include "laconic/error.h"
 #include "quant/static.h"
+#include "workflows/run_options.h"
 
 namespace laconic {
 
@@ -122,8 +123,7 @@ bool BatchReader::Next() {
     if (!row) {
       break;
     }
-    batch_.push_back(row->second_text ? tokenizer_.EncodePair(row->text, *row->second_text, max_length_)
-                                      : tokenizer_.Encode(row->text, max_length_));
+    batch_.push_back(EncodeRow(tokenizer_, *row, max_length_));
     num_truncated_ += batch_.back().truncated ? 1 : 0;
     starts_.push_back(starts_.back() + static_cast<std::int64_t>(batch_.back().ids.size()));
   }

@@ -78,11 +78,7 @@ void EncodeRows(const Model& model, const NextRowFn& next, std::int64_t max_leng
     ThrowIfCancelled();
     ++number;
     Encoding encoding = WithFrame([&] { return "text " + std::to_string(number); },
-                                  [&] {
-                                    return row->second_text
-                                               ? tokenizer.EncodePair(row->text, *row->second_text, max_length)
-                                               : tokenizer.Encode(row->text, max_length);
-                                  });
+                                  [&] { return EncodeRow(tokenizer, *row, max_length); });
     if (!sink(std::move(encoding))) {
       return;
     }

@@ -1,4 +1,4 @@
-// What the workflows share: the meaning of RunOptions' defaults, and batches of like length.
+// What the workflows share: the meaning of RunOptions' defaults, rows as token ids, and batches of like length.
 #pragma once
 
 #include <cstdint>
@@ -12,6 +12,9 @@ int NumThreads(const RunOptions& options);
 
 // Errors: kInvalidArgument for a length above the model's.
 std::int64_t MaxLength(const Model& model, const RunOptions& options);
+
+// The row's text or pair. Errors: as Tokenizer::Encode.
+Encoding EncodeRow(const Tokenizer& tokenizer, const DatasetRow& row, std::int64_t max_length);
 
 // Indices of the texts of each batch, and the batches themselves.
 std::vector<std::vector<std::int64_t>> BatchOrder(const std::vector<Encoding>& encodings, std::int64_t batch_size);

@@ -100,11 +100,7 @@ std::int64_t Calibrate(PreparedModel* prepared, const NextRowFn& next, const Run
   const auto sampled = [&] {
     std::optional<DatasetRow> row = next();
     if (row && impl.keeps_texts()) {
-      const Tokenizer& tokenizer = impl.model.tokenizer();
-      impl.texts.Add([&] {
-        return row->second_text ? tokenizer.EncodePair(row->text, *row->second_text, max_length)
-                                : tokenizer.Encode(row->text, max_length);
-      });
+      impl.texts.Add([&] { return EncodeRow(impl.model.tokenizer(), *row, max_length); });
     }
     num_texts += row ? 1 : 0;
     return row;
