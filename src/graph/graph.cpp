@@ -55,14 +55,7 @@ T AttributeOr(const Node& node, std::string_view name) {
 
 }  // namespace
 
-std::string QuoteName(std::string_view name) {
-  const auto is_plain = [](char c) {
-    return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_' || c == '.' || c == '/' || c == '-' ||
-           static_cast<unsigned char>(c) >= 0x80;
-  };
-  if (!name.empty() && name != "_" && name != "..." && std::ranges::all_of(name, is_plain)) {
-    return std::string(name);
-  }
+std::string Quoted(std::string_view name) {
   std::string quoted = "\"";
   for (const char c : name) {
     if (c == '\n') {
@@ -77,13 +70,24 @@ std::string QuoteName(std::string_view name) {
   return quoted + '"';
 }
 
+std::string QuoteName(std::string_view name) {
+  const auto is_plain = [](char c) {
+    return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_' || c == '.' || c == '/' || c == '-' ||
+           static_cast<unsigned char>(c) >= 0x80;
+  };
+  if (!name.empty() && name != "_" && name != "..." && std::ranges::all_of(name, is_plain)) {
+    return std::string(name);
+  }
+  return Quoted(name);
+}
+
 std::string ToString(const ValueType& type) {
   std::string text = std::string(ToString(type.dtype)) + "[";
   for (std::size_t i = 0; i < type.shape.size(); ++i) {
     const Dim& dim = type.shape[i];
     const bool as_number = !dim.is_fixed() && std::isdigit(static_cast<unsigned char>(dim.symbol[0])) != 0;
     text += i == 0 ? "" : ", ";
-    text += dim.is_fixed() ? std::to_string(dim.size) : as_number ? '"' + dim.symbol + '"' : QuoteName(dim.symbol);
+    text += dim.is_fixed() ? std::to_string(dim.size) : as_number ? Quoted(dim.symbol) : QuoteName(dim.symbol);
   }
   return text + (type.has_shape ? "]" : "...]");
 }

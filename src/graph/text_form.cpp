@@ -25,10 +25,7 @@ std::string PrintAttribute(const Attribute& attribute) {
       const std::string text = fmt::format("{}", value);
       return text.find_first_of(".en") == std::string::npos ? text + ".0" : text;
     }
-    std::string operator()(const std::string& value) const {
-      const std::string quoted = QuoteName(value);
-      return quoted.starts_with('"') ? quoted : '"' + quoted + '"';
-    }
+    std::string operator()(const std::string& value) const { return Quoted(value); }
     std::string operator()(const std::vector<std::int64_t>& value) const {
       return fmt::format("[{}]", fmt::join(value, ", "));
     }

@@ -35,6 +35,7 @@ TEST(TextFormTest, RoundTrips) {
 TEST(TextFormTest, SaysSeveralOutputsAndUnknownShapes) {
   const std::string text =
       "input x: f32[batch, \"2 * n\", 8]\n"
+      "input odd: s32[\"1\\\\ \\\"n\\\"\"]\n"  // starts like a number, and has to be escaped
       "input ids: s64[batch, ?]\n"
       "values, _, \"_\" = DynamicQuantizeLinear(x): u8[batch, \"2 * n\", 8], _, u8[]\n"
       "same = Reshape(x, ids): f32[...]\n"
