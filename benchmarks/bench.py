@@ -220,7 +220,7 @@ def parse_arguments():
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=0.5, help="of one turn")
-    parser.add_argument("--isa", help="level to force; oneDNN's and CTranslate2's is lowered to it")
+    parser.add_argument("--isa", help="level to force; the peers' is lowered to it as far as they can be (docs/benchmarks.md)")
     parser.add_argument("--json", type=Path, default=ROOT / "benchmarks/results/latest.json")
     parser.add_argument("--note", default="", help="what a reader should know of this run; kept with the result")
     parser.add_argument("--append", action="store_true", help="keep the sections of --json that are not measured now")
@@ -283,6 +283,7 @@ def main():
     print(json.dumps({key: result[key] for key in ("machine", "commit", "peaks")}, indent=1))
     for model in models:
         paths = prepare(model, args.contenders, w.read_texts(args.calibration))
+        c.lower(args.isa, paths.keys())
         for key in paths.keys() - OURS.keys():
             result["versions"] |= peers.versions(key)
         for threads in args.threads if args.parts else []:

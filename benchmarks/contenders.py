@@ -8,15 +8,17 @@ from pathlib import Path
 
 import numpy as np
 
+import lower_onnxruntime
 import peers
 
 ROOT = Path(__file__).resolve().parent.parent
 LACONIC = ROOT / "build/release/laconic"
 WORKER = ROOT / "benchmarks/worker.py"
+AVX2_ONNX_RUNTIME = ROOT / "build/bench/onnxruntime_avx2"
 
 OURS = {"laconic_f32": "laconic FP32", "laconic_dynamic": "laconic dynamic INT8", "laconic_static": "laconic static INT8"}
 # What lowers the peers' instruction set to a level of ours, as far as they can be told.
-_LOWERED = {"avx2": {"ONEDNN_MAX_CPU_ISA": "AVX2", "CT2_FORCE_CPU_ISA": "AVX2"},
+_LOWERED = {"avx2": {"ONEDNN_MAX_CPU_ISA": "AVX2", "CT2_FORCE_CPU_ISA": "AVX2", "PYTHONPATH": str(AVX2_ONNX_RUNTIME)},
             "avx512_vnni": {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE_VNNI"}}
 
 
@@ -122,6 +124,12 @@ class Peer:
         if self.process is not None:
             self.process.communicate()
             self.process = None
+
+
+def lower(isa, keys):
+    """Writes what the environment of `isa` names, if one of the contenders needs it."""
+    if isa == "avx2" and any("onnxruntime" in peers.PEERS[key].packages for key in keys - OURS.keys()):
+        lower_onnxruntime.write(AVX2_ONNX_RUNTIME)
 
 
 def prepare(key, source):

@@ -1,6 +1,8 @@
 """Tests of benchmarks/: exact lengths, work and bounds against published counts, one small run, the page from its result."""
 import argparse
 import json
+import os
+import subprocess
 import sys
 import tempfile
 import unittest
@@ -11,6 +13,7 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 import bench  # noqa: E402
 import compare  # noqa: E402
 import contenders  # noqa: E402
+import lower_onnxruntime  # noqa: E402
 import render_page  # noqa: E402
 import workloads as w  # noqa: E402
 
@@ -110,6 +113,43 @@ class Results(unittest.TestCase):
             bench.peers.versions("none")
         del bench.peers.PEERS["none"]
         self.assertEqual(raised.exception.name, "no-such-package")
+
+
+# Prints the product of 64 codes of 255 with as many weights of 127.
+LARGEST_SUM = """
+import numpy as np, onnx, onnxruntime
+from onnx import TensorProto, helper, numpy_helper
+weight = numpy_helper.from_array(np.full((64, 16), 127, np.int8), "w")
+graph = helper.make_graph([helper.make_node("MatMulInteger", ["a", "w"], ["y"])], "g",
+                          [helper.make_tensor_value_info("a", TensorProto.UINT8, [1, 64])],
+                          [helper.make_tensor_value_info("y", TensorProto.INT32, [1, 16])], [weight])
+model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+print(session.run(None, {"a": np.full((1, 64), 255, np.uint8)})[0].max())
+"""
+
+
+class LoweredOnnxRuntime(unittest.TestCase):
+    def test_it_runs_the_kernels_of_avx2(self):
+        """vpmaddubsw saturates each sum of two products, which neither AVX-512 VNNI, AVX-VNNI nor AMX do."""
+        with tempfile.TemporaryDirectory() as folder:
+            lower_onnxruntime.write(folder)
+            printed = subprocess.run([sys.executable, "-c", LARGEST_SUM], env=os.environ | {"PYTHONPATH": folder}, check=True,
+                                     stdout=subprocess.PIPE, text=True).stdout
+        self.assertEqual(int(printed), 32 * 32767)
+
+    def test_unknown_machine_code_is_refused(self):
+        anchor = b"\x81\xe2\0\0\x02\xc0"
+        tests = [b"\x0f\xa2\xa8\x10\x74", b"\xf7\xc2\0\0\x01\0\x74", b"\xf6\xc2\x10\x74", b"\x81\xe1\0\0\0\x03\x0f\x85"]
+        lowered = lower_onnxruntime.lower(anchor + b"".join(tests))
+        self.assertEqual(lowered, anchor + b"\x0f\xa2\xa8\0\x74" b"\xf7\xc2\0\0\0\0\x74" b"\xf6\xc2\0\x74"
+                         b"\x81\xc9\0\0\0\x03\x0f\x85")
+        with self.assertRaisesRegex(ValueError, "AVX-512 BW, DQ and VL .* got 0"):
+            lower_onnxruntime.lower(b"".join(tests))
+        for i, name in enumerate(["AVX-VNNI", "AVX-512 F", "AVX-VNNI-INT8", "AMX"]):
+            for count in (0, 2):
+                with self.assertRaisesRegex(ValueError, f"{name} .* got {count}"):
+                    lower_onnxruntime.lower(anchor + b"".join(t * (count if j == i else 1) for j, t in enumerate(tests)))
 
 
 if __name__ == "__main__":

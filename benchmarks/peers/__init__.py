@@ -30,6 +30,7 @@ class Description:
 PEERS = {
     "ort_f32": Description("ONNX Runtime FP32", "onnx_runtime", ("onnxruntime",)),
     "ort_dynamic": Description("ONNX Runtime dynamic INT8", "onnx_runtime", ("onnxruntime", "onnx")),
+    "ort_dynamic_reduced": Description("ONNX Runtime dynamic INT8, reduce_range", "onnx_runtime", ("onnxruntime", "onnx")),
     "ort_static": Description("ONNX Runtime static INT8", "onnx_runtime", ("onnxruntime", "onnx")),
     "openvino_f32": Description("OpenVINO FP32", "open_vino", ("openvino",)),
     "openvino_bf16": Description("OpenVINO bf16", "open_vino", ("openvino",)),
