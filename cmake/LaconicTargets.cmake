@@ -48,7 +48,7 @@ function(laconic_add_test name)
 endfunction()
 
 # laconic_add_per_isa_test(NAME ...): as above, once for every kernel level, forced through LACONIC_FORCE_ISA.
-# A level that the CPU lacks makes the program exit with 77, which CTest reports as skipped.
+# A level that the CPU lacks makes the program exit with 77, which CTest reports as skipped; but AMX is emulated.
 function(laconic_add_per_isa_test name)
   if(NOT LACONIC_BUILD_TESTS)
     return()
@@ -56,6 +56,9 @@ function(laconic_add_per_isa_test name)
   cmake_parse_arguments(arg "" "" "SOURCES;DEPENDS;LABELS" ${ARGN})
   add_executable(${name} ${arg_SOURCES} ${PROJECT_SOURCE_DIR}/src/kernels/per_isa_main.cpp)
   target_link_libraries(${name} PRIVATE laconic_flags ${arg_DEPENDS} GTest::gmock GTest::gtest)
+  if(TARGET laconic_amx_emulator)
+    target_link_libraries(${name} PRIVATE laconic_amx_emulator)
+  endif()
   foreach(isa IN LISTS LACONIC_ISA_LEVELS)
     add_test(NAME ${name}.${isa} COMMAND ${name} WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
     set_tests_properties(${name}.${isa} PROPERTIES ENVIRONMENT "LACONIC_FORCE_ISA=${isa}" LABELS "unit;per_isa"

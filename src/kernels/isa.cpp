@@ -2,14 +2,11 @@
 
 #include <cstdlib>
 
+#include "kernels/amx.h"
 #include "laconic/error.h"
 
 #if LACONIC_HAVE_AVX2
 #include <cpuid.h>
-#endif
-#if LACONIC_HAVE_AMX_INT8
-#include <sys/syscall.h>
-#include <unistd.h>
 #endif
 
 namespace laconic::kernels {
@@ -64,21 +61,9 @@ bool HasAvx512BF16() noexcept {
 #endif
 }
 
-// AMX INT8 on this CPU, and the system's leave to use it, which holds for the whole process.
 bool HasAmxInt8() noexcept {
 #if LACONIC_HAVE_AMX_INT8
-  static const bool has = [] {
-    constexpr unsigned kAmxTile = 1U << 24;  // CPUID leaf 7, EDX
-    constexpr unsigned kAmxInt8 = 1U << 25;
-    constexpr long kRequestPermission = 0x1023;  // ARCH_REQ_XCOMP_PERM
-    constexpr long kTileData = 18;
-    unsigned eax = 0;
-    unsigned ebx = 0;
-    unsigned ecx = 0;
-    unsigned edx = 0;
-    return HasAvx512BF16() && __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) != 0 && (edx & kAmxTile) != 0 &&
-           (edx & kAmxInt8) != 0 && syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
-  }();
+  static const bool has = HasAvx512BF16() && AmxInt8Granted();
   return has;
 #else
   return false;

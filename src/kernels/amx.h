@@ -1,0 +1,9 @@
+// AMX tiles must be granted: the system saves their 8 KB for processes that ask only.
+#pragma once
+
+namespace laconic::kernels {
+
+// Whether this CPU has AMX INT8 and the system lets this process use it. Asks the system; what it grants lasts.
+bool AmxInt8Granted() noexcept;
+
+}  // namespace laconic::kernels
