@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <bit>
+#include <functional>
 #include <limits>
 #include <tuple>
 
@@ -30,11 +31,6 @@ DoubleArray MakeTrie(const Vocabulary& vocabulary, const std::vector<std::int32_
   return DoubleArray(std::move(entries));
 }
 
-// A heap gives the lowest rank first, and of equal ranks the leftmost.
-bool IsLater(const BpeCandidate& a, const BpeCandidate& b) {
-  return a.rank != b.rank ? a.rank > b.rank : a.position > b.position;
-}
-
 }  // namespace
 
 Bpe::Bpe(const Vocabulary& vocabulary, const BpeMerges& merges, Options options)
@@ -51,13 +47,14 @@ Bpe::Bpe(const Vocabulary& vocabulary, const BpeMerges& merges, Options options)
 }
 
 void Bpe::ReadMerges(const BpeMerges& merges) {
+  merged_.reserve(merges.size());
   std::vector<Merge> rows;
   rows.reserve(merges.size());
   const std::size_t prefix = options_.continuing_prefix.size();
   for (const auto& pair : merges) {
     const auto& left = pair.first;  // no structured binding: Clang 14 captures none
     const auto& right = pair.second;
-    const auto rank = static_cast<std::int32_t>(rows.size());
+    const auto rank = static_cast<std::int32_t>(merged_.size());
     const auto find = [&](const std::string& token) {
       const std::int32_t found = trie_.Find(token);
       if (found < 0) {
@@ -68,7 +65,8 @@ void Bpe::ReadMerges(const BpeMerges& merges) {
     };
     // What continues a word loses the mark of it.
     const std::string merged = left + right.substr(std::min(prefix, right.size()));
-    rows.push_back({find(left), find(right), rank, find(merged)});
+    rows.push_back({find(left), find(right), rank});
+    merged_.push_back(find(merged));
   }
   bucket_bits_ = std::bit_width(rows.size());
   const auto key_of = [&](const Merge& merge) {
@@ -94,14 +92,14 @@ std::size_t Bpe::BucketOf(std::int32_t left, std::int32_t right) const {
   return static_cast<std::size_t>((pair * kOdd) >> 32 >> (32 - bucket_bits_));
 }
 
-const Bpe::Merge* Bpe::FindMerge(std::int32_t left, std::int32_t right) const {
+std::int32_t Bpe::FindRank(std::int32_t left, std::int32_t right) const {
   const std::size_t bucket = BucketOf(left, right);
   const auto begin = merges_.begin() + bucket_begin_[bucket];
   const auto end = merges_.begin() + bucket_begin_[bucket + 1];
   // A bucket holds one or two, unless somebody chose the merges to make it long.
   const auto found = std::ranges::lower_bound(begin, end, std::pair(left, right), {},
                                               [](const Merge& merge) { return std::pair(merge.left, merge.right); });
-  return found != end && found->left == left && found->right == right ? &*found : nullptr;
+  return found != end && found->left == left && found->right == right ? found->rank : -1;
 }
 
 std::int32_t Bpe::Find(std::string_view token) const {
@@ -163,48 +161,45 @@ void Bpe::MergeSymbols(ModelScratch* scratch) const {
   std::vector<BpeCandidate>& queue = scratch->candidates;
   queue.clear();
   const auto at = [&](std::int32_t position) -> BpeSymbol& { return symbols[static_cast<std::size_t>(position)]; };
-  const auto offer = [&](std::int32_t position, std::int32_t next) {
-    const Merge* merge = FindMerge(at(position).token, at(next).token);
-    if (merge != nullptr) {
-      queue.push_back({merge->rank, position, merge->token});
+  const auto token_of = [&](std::int32_t rank) { return merged_[static_cast<std::size_t>(rank)]; };
+  const auto offer = [&](std::int32_t position) {
+    BpeSymbol& left = at(position);
+    left.rank = left.next < 0 ? -1 : FindRank(left.token, at(left.next).token);
+    if (left.rank >= 0) {
+      queue.push_back(static_cast<BpeCandidate>(left.rank) << 32 | static_cast<BpeCandidate>(position));
     }
-    return merge != nullptr;
+    return left.rank >= 0;
   };
   const auto count = static_cast<std::int32_t>(symbols.size());
   for (std::int32_t i = 0; i < count; ++i) {
     at(i).previous = i - 1;
     at(i).next = i + 1 < count ? i + 1 : -1;
-    if (i + 1 < count) {
-      offer(i, i + 1);
-    }
+    offer(i);
   }
-  std::ranges::make_heap(queue, IsLater);
+  std::ranges::make_heap(queue, std::greater());
   while (!queue.empty()) {
-    std::ranges::pop_heap(queue, IsLater);
-    const BpeCandidate top = queue.back();
+    std::ranges::pop_heap(queue, std::greater());
+    const auto rank = static_cast<std::int32_t>(queue.back() >> 32);
+    const auto position = static_cast<std::int32_t>(queue.back());
     queue.pop_back();
-    BpeSymbol& left = at(top.position);
-    if (left.token < 0 || left.next < 0) {
+    BpeSymbol& left = at(position);
+    // If another pair stands there now and becomes the same token, it is merged now, at the rank of the pair that was
+    // there first: so does Hugging Face.
+    if (left.rank < 0 || (left.rank != rank && token_of(left.rank) != token_of(rank))) {
       continue;
     }
-    // What stands there now may be another pair. If that becomes the same token it is merged now, at the rank of the
-    // pair that was there first: so does Hugging Face.
     BpeSymbol& right = at(left.next);
-    const Merge* merge = FindMerge(left.token, right.token);
-    if (merge == nullptr || merge->token != top.token) {
-      continue;
-    }
-    left.token = top.token;
+    left.token = token_of(rank);
     left.next = right.next;
-    right.token = -1;
+    right = {};
     if (left.next >= 0) {
-      at(left.next).previous = top.position;
-      if (offer(top.position, left.next)) {
-        std::ranges::push_heap(queue, IsLater);
-      }
+      at(left.next).previous = position;
     }
-    if (left.previous >= 0 && offer(left.previous, top.position)) {
-      std::ranges::push_heap(queue, IsLater);
+    if (offer(position)) {
+      std::ranges::push_heap(queue, std::greater());
+    }
+    if (left.previous >= 0 && offer(left.previous)) {
+      std::ranges::push_heap(queue, std::greater());
     }
   }
 }

@@ -1,6 +1,9 @@
 #include "text/byte_level.h"
 
+#include <algorithm>
 #include <array>
+#include <cstdint>
+#include <cstring>
 
 #include "base/utf8.h"
 #include "text/unicode.h"
@@ -8,13 +11,21 @@
 namespace laconic::text {
 namespace {
 
+struct ByteCharacter {
+  std::uint8_t size;
+  char bytes[2];
+};
+
 // Bytes that are printable in Latin-1 stand for themselves; the others are numbered from U+0100 on.
-std::array<std::string, 256> MakeCharacters() {
-  std::array<std::string, 256> characters;
+std::array<ByteCharacter, 256> MakeCharacters() {
+  std::array<ByteCharacter, 256> characters{};
   char32_t next = 0x100;
   for (char32_t byte = 0; byte < 256; ++byte) {
     const bool printable = (byte >= '!' && byte <= '~') || (byte >= 0xA1 && byte <= 0xFF && byte != 0xAD);
-    AppendUtf8(printable ? byte : next++, &characters[byte]);
+    std::string character;
+    AppendUtf8(printable ? byte : next++, &character);
+    characters[byte].size = static_cast<std::uint8_t>(character.size());
+    std::ranges::copy(character, characters[byte].bytes);
   }
   return characters;
 }
@@ -40,10 +51,15 @@ std::size_t RunEnd(std::string_view text, std::size_t at) {
 }  // namespace
 
 void AppendByteCharacters(std::string_view bytes, std::string* out) {
-  static const std::array<std::string, 256> characters = MakeCharacters();
+  static const std::array<ByteCharacter, 256> characters = MakeCharacters();
+  std::size_t size = out->size();
+  out->resize(size + 2 * bytes.size());
   for (const char byte : bytes) {
-    out->append(characters[static_cast<unsigned char>(byte)]);
+    const ByteCharacter& character = characters[static_cast<unsigned char>(byte)];
+    std::memcpy(out->data() + size, character.bytes, sizeof character.bytes);
+    size += character.size;
   }
+  out->resize(size);
 }
 
 std::size_t ByteLevelWordEnd(std::string_view text, std::size_t at) {

@@ -24,14 +24,11 @@ struct BpeSymbol {
   std::int32_t token = -1;  // -1: merged into the one before it
   std::int32_t previous = -1;
   std::int32_t next = -1;
+  std::int32_t rank = -1;  // of the merge with the next; -1: none
 };
 
-// Two neighbours that may become `token`.
-struct BpeCandidate {
-  std::int32_t rank;
-  std::int32_t position;  // of the left one
-  std::int32_t token;
-};
+// Two neighbours that may become one token: their merge's rank, then the position of the left one.
+using BpeCandidate = std::uint64_t;
 
 // Memory that calls reuse.
 struct ModelScratch {
@@ -133,12 +130,11 @@ class Bpe : public Model {
     std::int32_t left;
     std::int32_t right;
     std::int32_t rank;
-    std::int32_t token;
   };
 
   void ReadMerges(const BpeMerges& merges);
   std::size_t BucketOf(std::int32_t left, std::int32_t right) const;
-  const Merge* FindMerge(std::int32_t left, std::int32_t right) const;  // null: there is none
+  std::int32_t FindRank(std::int32_t left, std::int32_t right) const;  // -1: there is no merge
   bool AppendBytes(std::string_view bytes, std::vector<BpeSymbol>* symbols) const;
   void SplitCharacters(std::string_view piece, std::vector<BpeSymbol>* symbols) const;
   void MergeSymbols(ModelScratch* scratch) const;
@@ -153,6 +149,7 @@ class Bpe : public Model {
   int bucket_bits_ = 0;
   std::vector<std::int32_t> bucket_begin_;  // merges_ of bucket b: bucket_begin_[b] … bucket_begin_[b + 1] - 1
   std::vector<Merge> merges_;               // each bucket sorted by its pairs
+  std::vector<std::int32_t> merged_;        // by rank: the token that it makes
 };
 
 }  // namespace laconic::text

@@ -66,6 +66,7 @@ class Collector {
 
   void Run(std::string_view text) {
     input_ = text.data();
+    ids_.reserve(std::min(static_cast<std::size_t>(limit_), text.size() / 4));
     tokenizer_.added->SplitRaw(text, [this](std::optional<std::int32_t> id, std::string_view section) {
       return id.has_value() ? AddToken(*id) : AddSection(section);
     });

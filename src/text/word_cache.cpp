@@ -1,7 +1,7 @@
 #include "text/word_cache.h"
 
-#include <algorithm>
 #include <cstring>
+#include <utility>
 
 namespace laconic::text {
 
@@ -21,24 +21,33 @@ std::size_t WordCache::PlaceOf(std::string_view word) noexcept {
   return static_cast<std::size_t>(((hash ^ rest) * kOdd) >> (64 - kPlaceBits));
 }
 
-bool WordCache::AppendIds(std::size_t place, std::string_view word, std::vector<std::int32_t>* ids) const {
-  const Entry& entry = entries_[place];
-  if (entry.num_bytes != word.size() || std::memcmp(entry.bytes, word.data(), word.size()) != 0) {
-    return false;
+bool WordCache::AppendIds(std::size_t place, std::string_view word, std::vector<std::int32_t>* ids) {
+  const auto holds = [&](const Entry& entry) {
+    return entry.num_bytes == word.size() && std::memcmp(entry.word_and_ids, word.data(), word.size()) == 0;
+  };
+  auto& [first, second] = pairs_[place];
+  if (!holds(first)) {
+    if (!holds(second)) {
+      return false;
+    }
+    std::swap(first, second);
   }
-  ids->insert(ids->end(), entry.ids, entry.ids + entry.num_ids);
+  const std::size_t num_before = ids->size();
+  ids->resize(num_before + first.num_ids);
+  std::memcpy(ids->data() + num_before, first.word_and_ids + word.size(), first.num_ids * sizeof(std::int32_t));
   return true;
 }
 
 void WordCache::Put(std::size_t place, std::string_view word, std::span<const std::int32_t> ids) noexcept {
-  if (ids.size() > kMaxIds) {
+  auto& [first, second] = pairs_[place];
+  if (ids.empty() || word.size() + ids.size_bytes() > sizeof first.word_and_ids) {
     return;
   }
-  Entry& entry = entries_[place];
-  entry.num_bytes = static_cast<std::uint8_t>(word.size());
-  entry.num_ids = static_cast<std::uint8_t>(ids.size());
-  std::ranges::copy(word, entry.bytes);
-  std::ranges::copy(ids, entry.ids);
+  second = first;
+  first.num_bytes = static_cast<std::uint8_t>(word.size());
+  first.num_ids = static_cast<std::uint8_t>(ids.size());
+  std::memcpy(first.word_and_ids, word.data(), word.size());
+  std::memcpy(first.word_and_ids + word.size(), ids.data(), ids.size_bytes());
 }
 
 }  // namespace laconic::text
