@@ -184,7 +184,7 @@ void Load(const Instruction& in) {
   for (int row = 0; row < tile.rows; ++row) {
     std::memcpy(tile.data[row], in.address + row * in.index, static_cast<std::size_t>(tile.row_bytes));
   }
-  ++state.counts.loads;
+  ++(in.prefix == Prefix::k66 ? state.counts.stream_loads : state.counts.loads);
 }
 
 void Store(const Instruction& in) {
@@ -333,12 +333,16 @@ bool Execute(const Instruction& in) {
   return false;
 }
 
+// Goes on with the AMX instructions that follow at once, which saves most traps of a kernel.
 void OnIllegalInstruction(int signal, siginfo_t* /*info*/, void* context) {
   gregset_t& registers = static_cast<ucontext_t*>(context)->uc_mcontext.gregs;
   Instruction in = {};
-  if (Decode(registers, in) && Execute(in)) {
+  bool known = false;
+  while (Decode(registers, in) && Execute(in)) {
+    known = true;
     registers[REG_RIP] += in.length;
-  } else {
+  }
+  if (!known) {
     std::signal(signal, SIG_DFL);  // the instruction is met again, and ends the process
   }
 }
@@ -361,6 +365,12 @@ AmxSource MakeSource() noexcept {
 AmxSource ProvideAmx() noexcept {
   static const AmxSource source = MakeSource();
   return source;
+}
+
+[[gnu::target("amx-tile")]] bool TilesConfigured() noexcept {
+  Configuration configuration;
+  asm volatile("sttilecfg %0" : "=m"(configuration));
+  return configuration.palette != 0;
 }
 
 AmxCounts EmulatedAmx() noexcept { return state.counts; }

@@ -1,5 +1,5 @@
 // AMX for tests on CPUs that lack it: a handler of SIGILL that decodes each AMX instruction, does what the CPU would do
-// and goes on behind it. Some 2 us an instruction. Linux on x86-64 only; for test programs, never for the library.
+// and goes on behind it. A trap takes 2 us. Linux on x86-64 only; for test programs, never for the library.
 // Source: Intel 64 and IA-32 Architectures Software Developer's Manual, volume 1 chapter 18 (tiles, palette 1) and the
 // pages of the instructions in volume 2.
 //
@@ -22,10 +22,14 @@ enum class AmxSource : std::uint8_t { kCpu, kEmulator };
 // Makes AMX instructions run, once for the process: grants the CPU's own, or installs the emulator.
 AmxSource ProvideAmx() noexcept;
 
+// Whether this thread's tiles are configured: who leaves them so has the system save 8 KB at each switch of threads.
+bool TilesConfigured() noexcept;
+
 // AMX instructions of this thread that were emulated.
 struct AmxCounts {
   std::int64_t configurations = 0;  // ldtilecfg
-  std::int64_t loads = 0;
+  std::int64_t loads = 0;           // tileloadd
+  std::int64_t stream_loads = 0;    // tileloaddt1
   std::int64_t stores = 0;
   std::int64_t products = 0;
 };

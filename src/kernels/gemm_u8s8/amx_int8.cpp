@@ -1,8 +1,8 @@
 #include "kernels/gemm_u8s8/simd.h"
 
-// A panel has 32 columns: 64 of k are two tiles, side by side. A block is 2 tiles of rows by one panel. Of the panel a
-// part of kDepth stays in L1 while the rows pass by; of the rows a chunk stays in L2 while the panels pass by. The sums
-// of a block become outputs during the next block's products, because the tile unit leaves the vector unit idle.
+// A panel has 32 columns: 64 of k are two tiles, side by side. A block is 3 tiles of rows by one panel. Of the panel a
+// part of k stays in L1 while the rows pass by; of the rows a chunk stays in L2 while the panels pass by. The sums of a
+// block become outputs during the next block's products, because the tile unit leaves the vector unit idle.
 //
 // The last tile of rows begins early enough to be full: some rows are then computed twice, to the same bits. If there
 // are fewer than 16 rows, the tile configuration says so.
@@ -13,14 +13,20 @@ namespace {
 constexpr std::int64_t kTileRows = 16;
 constexpr std::int64_t kTileColumns = 16;
 constexpr std::int64_t kTileDepth = 64;  // of k
-constexpr std::int64_t kTileSums = kTileRows * kTileColumns;
-constexpr std::int64_t kBlockSums = 4 * kTileSums;
+constexpr std::int64_t kBlockTiles = 3;  // of rows
 constexpr std::int64_t kPanel = 2 * kTileColumns;
-constexpr std::int64_t kPanelStride = 4 * kPanel;  // bytes from 4 of k to the next 4
-constexpr std::int64_t kLineBytes = 64;
-constexpr std::int64_t kStepLines = kTileDepth * kPanel / kLineBytes;
-constexpr std::int64_t kDepth = 1024;     // of a panel, 32 KB, in 48 KB of L1
-constexpr std::int64_t kChunkTiles = 32;  // 512 rows
+constexpr std::int64_t kPanelTileSums = kTileRows * kPanel;
+constexpr std::int64_t kPanelStride = 4 * kPanel;         // bytes from 4 of k to the next 4
+constexpr std::int64_t kSumsStride = kPanel * 4;          // bytes from row to row
+constexpr std::int64_t kStepBytes = kTileDepth * kPanel;  // of weights
+constexpr std::int64_t kFetchBytes = 128;                 // a line, and the CPU fetches its neighbour
+// In 48 KB of L1: a panel of k up to 1024, else 768 of k, beside the sums that then come and go. A single block reads a
+// panel once, of any k.
+constexpr std::int64_t kWholeDepth = 1024;
+constexpr std::int64_t kDepth = 768;
+// About 1 MB of codes, in 2 MB of L2.
+constexpr std::int64_t kWholeChunkTiles = 64;
+constexpr std::int64_t kChunkTiles = 24;
 
 // g++ 12 does not know that tile loads read memory.
 inline void FinishStores() { asm volatile("" ::: "memory"); }
@@ -31,34 +37,32 @@ struct alignas(64) TileConfig {
   std::uint8_t start_row = 0;
   std::uint8_t reserved[14] = {};
   std::uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
-  std::uint8_t rows[16] = {};
+  std::uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
 };
 
-// Tiles 0-3 are sums and 4-5 codes, of `rows` rows; 6-7 are weights.
+// Tiles 0-5 are sums, 6 codes and 7 weights. Blocks of fewer rows have sums in 0-3, codes in 4 and 6, weights in 5 and
+// 7; of fewer than 16 rows in 0, 1, 6, 5 and 7.
 inline void ConfigureTiles(std::int64_t rows) {
   TileConfig config;
-  for (int tile = 0; tile < 8; ++tile) {
-    config.rows[tile] = static_cast<std::uint8_t>(tile < 6 ? rows : kTileRows);
-  }
+  config.rows[0] = config.rows[1] = config.rows[6] = static_cast<std::uint8_t>(rows);
   FinishStores();
   _tile_loadconfig(&config);
 }
 
 // Rows [row[i], row[i] + rows) for each tile of rows, by 32 columns from `column`.
 struct Block {
-  std::int64_t row_tiles;  // 1 or 2
+  std::int64_t tiles;  // 1 to 3
   std::int64_t rows;
-  std::int64_t row[2];
+  std::int64_t first_row;  // of those that no block before has
+  std::int64_t row[kBlockTiles];
   std::int64_t column;
-  std::int32_t* sums;  // [row_tiles][2][16][16]
-  std::int64_t index;  // among the chunk's `count` blocks of these columns
-  std::int64_t count;
+  std::int32_t* sums;  // [tiles * 16][32]
 };
 
 constexpr std::int64_t kPieceRows = 4;
 constexpr std::int64_t kPiecesOfTile = kTileRows / kPieceRows;
 
-// A block whose outputs are still to be written, in pieces of kPieceRows rows of a tile.
+// A block whose outputs are still to be written, in pieces of kPieceRows rows.
 struct Pending {
   Block block;
   std::int64_t next;
@@ -67,142 +71,201 @@ struct Pending {
 
 [[gnu::noinline]] void WritePieces(const GemmU8S8Args& args, Pending& pending, std::int64_t count) {
   const Block& block = pending.block;
+  const std::int64_t left = args.n_end - block.column;
   for (; count > 0 && pending.next < pending.pieces; --count, ++pending.next) {
     const std::int64_t tile = pending.next / kPiecesOfTile;
     const std::int64_t first = pending.next % kPiecesOfTile * kPieceRows;
+    const std::int64_t row = block.row[tile] + first;
     const std::int64_t rows = block.rows - first < kPieceRows ? block.rows - first : kPieceRows;
-    const std::int64_t column = block.column + tile % 2 * kTileColumns;
-    const std::int64_t left = args.n_end - column;
-    if (rows > 0 && left > 0) {
-      WriteSums(args, block.row[tile / 2] + first, rows, column, left < kTileColumns ? left : kTileColumns,
-                block.sums + tile * kTileSums + first * kTileColumns, kTileColumns);
+    const bool written = row + rows <= block.first_row + tile * kTileRows;  // by the tile before
+    if (rows > 0 && !written) {
+      WriteSums(args, row, rows, block.column, left < kPanel ? left : kPanel,
+                block.sums + pending.next * kPieceRows * kPanel, kPanel);
     }
   }
 }
 
 // The codes and weights of a part of k.
 struct Part {
-  const std::uint8_t* a[2];  // a tile of rows each
+  const std::uint8_t* a[kBlockTiles];  // a tile of rows each
   std::int64_t a_stride;
   const std::int8_t* w;
-  std::int64_t tiles;  // of k
+  std::int64_t tiles;  // of k, full ones
+  std::int64_t rest;   // of k
   bool first;          // sums = a w, else sums += a w
   // While the rows pass by, the next panel is fetched to L2: with each step of k a block's share of the 2 KB at this k.
   std::int64_t fetch_begin;  // bytes from w
   std::int64_t fetch_end;
 };
 
-// Writes `pending` meanwhile: before the sums are stored, which may be at the same place.
+// sums += a w for 64 of k. Tile loads from L2 are marked as streaming, so that w stays in L1.
 template <int kRowTiles>
-inline void Multiply(const GemmU8S8Args& args, const Part& part, std::int32_t* sums, Pending& pending) {
+inline void MultiplyStep(const std::uint8_t* const (&a)[kBlockTiles], std::int64_t a_stride, const std::int8_t* w) {
+  const std::int8_t* w1 = w + kPanelStride / 2;
+  if constexpr (kRowTiles == 3) {
+    _tile_stream_loadd(6, a[0], a_stride);
+    _tile_loadd(7, w, kPanelStride);
+    _tile_dpbusd(0, 6, 7);
+    _tile_loadd(7, w1, kPanelStride);
+    _tile_dpbusd(1, 6, 7);
+    _tile_stream_loadd(6, a[1], a_stride);
+    _tile_dpbusd(3, 6, 7);
+    _tile_loadd(7, w, kPanelStride);
+    _tile_dpbusd(2, 6, 7);
+    _tile_stream_loadd(6, a[2], a_stride);
+    _tile_dpbusd(4, 6, 7);
+    _tile_loadd(7, w1, kPanelStride);
+    _tile_dpbusd(5, 6, 7);
+    return;
+  }
+  _tile_stream_loadd(6, a[0], a_stride);
+  _tile_loadd(7, w, kPanelStride);
+  _tile_dpbusd(0, 6, 7);
+  _tile_loadd(5, w1, kPanelStride);
+  _tile_dpbusd(1, 6, 5);
+  if constexpr (kRowTiles == 2) {
+    _tile_stream_loadd(4, a[1], a_stride);
+    _tile_dpbusd(2, 4, 7);
+    _tile_dpbusd(3, 4, 5);
+  }
+}
+
+// The last codes of the rows are copied, so that nothing past them is read; their weights are padded with zeros.
+template <int kRowTiles>
+[[gnu::noinline]] void MultiplyRest(const Part& part, std::int64_t rows) {
+  alignas(64) std::uint8_t codes[kRowTiles][kTileRows * kTileDepth] = {};
+  const std::uint8_t* a[kBlockTiles] = {};
+  for (int tile = 0; tile < kRowTiles; ++tile) {
+    a[tile] = codes[tile];
+    for (std::int64_t r = 0; r < rows; ++r) {
+      __builtin_memcpy(codes[tile] + r * kTileDepth, part.a[tile] + part.tiles * kTileDepth + r * part.a_stride,
+                       static_cast<unsigned long>(part.rest));
+    }
+  }
+  FinishStores();
+  MultiplyStep<kRowTiles>(a, kTileDepth, part.w + part.tiles * kStepBytes);
+}
+
+template <int kRowTiles>
+inline void StartSums(const Part& part, const std::int32_t* sums) {
   if (part.first) {
     _tile_zero(0);
     _tile_zero(1);
-    _tile_zero(2);
-    _tile_zero(3);
-  } else {
-    _tile_loadd(0, sums, 64);
-    _tile_loadd(1, sums + kTileSums, 64);
-    if constexpr (kRowTiles == 2) {
-      _tile_loadd(2, sums + 2 * kTileSums, 64);
-      _tile_loadd(3, sums + 3 * kTileSums, 64);
+    if constexpr (kRowTiles > 1) {
+      _tile_zero(2);
+      _tile_zero(3);
     }
+    if constexpr (kRowTiles > 2) {
+      _tile_zero(4);
+      _tile_zero(5);
+    }
+    return;
   }
+  _tile_loadd(0, sums, kSumsStride);
+  _tile_loadd(1, sums + kTileColumns, kSumsStride);
+  if constexpr (kRowTiles > 1) {
+    _tile_loadd(2, sums + kPanelTileSums, kSumsStride);
+    _tile_loadd(3, sums + kPanelTileSums + kTileColumns, kSumsStride);
+  }
+  if constexpr (kRowTiles > 2) {
+    _tile_loadd(4, sums + 2 * kPanelTileSums, kSumsStride);
+    _tile_loadd(5, sums + 2 * kPanelTileSums + kTileColumns, kSumsStride);
+  }
+}
+
+template <int kRowTiles>
+inline void StoreSums(std::int32_t* sums) {
+  _tile_stored(0, sums, kSumsStride);
+  _tile_stored(1, sums + kTileColumns, kSumsStride);
+  if constexpr (kRowTiles > 1) {
+    _tile_stored(2, sums + kPanelTileSums, kSumsStride);
+    _tile_stored(3, sums + kPanelTileSums + kTileColumns, kSumsStride);
+  }
+  if constexpr (kRowTiles > 2) {
+    _tile_stored(4, sums + 2 * kPanelTileSums, kSumsStride);
+    _tile_stored(5, sums + 2 * kPanelTileSums + kTileColumns, kSumsStride);
+  }
+}
+
+// Writes `pending` meanwhile: before the sums are stored, which may be at the same place.
+template <int kRowTiles>
+inline void Multiply(const GemmU8S8Args& args, const Block& block, const Part& part, Pending& pending) {
+  StartSums<kRowTiles>(part, block.sums);
   const std::int64_t pieces_a_step = part.tiles == 0 ? 0 : (pending.pieces + part.tiles - 1) / part.tiles;
-  for (std::int64_t t = 0; t < part.tiles; ++t) {
-    _tile_stream_loadd(4, part.a[0] + t * kTileDepth, part.a_stride);
-    _tile_loadd(6, part.w + t * kTileDepth * kPanel, kPanelStride);
-    _tile_loadd(7, part.w + t * kTileDepth * kPanel + kPanelStride / 2, kPanelStride);
-    for (std::int64_t at = part.fetch_begin; at < part.fetch_end; at += kLineBytes) {
-      _mm_prefetch(reinterpret_cast<const char*>(part.w + t * kTileDepth * kPanel + at), _MM_HINT_T1);
+  const std::uint8_t* a[kBlockTiles] = {part.a[0], part.a[1], part.a[2]};
+  for (const std::int8_t *w = part.w, *end = w + part.tiles * kStepBytes; w < end; w += kStepBytes) {
+    MultiplyStep<kRowTiles>(a, part.a_stride, w);
+    for (std::int64_t at = part.fetch_begin; at < part.fetch_end; at += kFetchBytes) {
+      _mm_prefetch(reinterpret_cast<const char*>(w + at), _MM_HINT_T1);
     }
-    _tile_dpbusd(0, 4, 6);
-    _tile_dpbusd(1, 4, 7);
-    if constexpr (kRowTiles == 2) {
-      _tile_stream_loadd(5, part.a[1] + t * kTileDepth, part.a_stride);
-      _tile_dpbusd(2, 5, 6);
-      _tile_dpbusd(3, 5, 7);
+    for (int tile = 0; tile < kRowTiles; ++tile) {
+      a[tile] += kTileDepth;
     }
     WritePieces(args, pending, pieces_a_step);
   }
+  if (part.rest > 0) {
+    MultiplyRest<kRowTiles>(part, block.rows);
+  }
   WritePieces(args, pending, pending.pieces);
-  _tile_stored(0, sums, 64);
-  _tile_stored(1, sums + kTileSums, 64);
-  if constexpr (kRowTiles == 2) {
-    _tile_stored(2, sums + 2 * kTileSums, 64);
-    _tile_stored(3, sums + 3 * kTileSums, 64);
-  }
-  FinishStores();
+  StoreSums<kRowTiles>(block.sums);
 }
 
-inline void MultiplyRowTiles(const GemmU8S8Args& args, const Block& block, const Part& part, Pending& pending) {
-  if (block.row_tiles == 2) {
-    Multiply<2>(args, part, block.sums, pending);
-  } else {
-    Multiply<1>(args, part, block.sums, pending);
-  }
-}
-
-// Adds codes [p, p + depth) to the block's sums.
-inline void AddDepth(const GemmU8S8Args& args, const Block& block, std::int64_t p, std::int64_t depth,
-                     Pending& pending) {
-  const std::int8_t* w = static_cast<const std::int8_t*>(args.packed) + SumsBytes(args.n, kPanel) +
-                         block.column * RoundUp(args.k, kTileDepth) + p * kPanel;
-  const std::int64_t next = kPanel * RoundUp(args.k, kTileDepth);
+// Adds the products of codes [p, p + depth) to the sums of the `index`th of `count` blocks of rows.
+inline void AddDepth(const GemmU8S8Args& args, const Block& block, std::int64_t index, std::int64_t count,
+                     std::int64_t p, std::int64_t depth, Pending& pending) {
+  const std::int64_t panel_bytes = kPanel * RoundUp(args.k, kTileDepth);
+  const std::int8_t* panels = static_cast<const std::int8_t*>(args.packed) + SumsBytes(args.n, kPanel);
   Part part = {{},
                args.a_stride,
-               w,
+               panels + block.column / kPanel * panel_bytes + p * kPanel,
                depth / kTileDepth,
+               depth % kTileDepth,
                p == 0,
-               next + kStepLines * block.index / block.count * kLineBytes,
-               next + kStepLines * (block.index + 1) / block.count * kLineBytes};
-  for (int tile = 0; tile < block.row_tiles; ++tile) {
+               0,
+               0};
+  for (int tile = 0; tile < block.tiles; ++tile) {
     part.a[tile] = args.a + block.row[tile] * args.a_stride + p;
   }
-  const std::int64_t rest = depth % kTileDepth;
-  if (part.tiles > 0 || rest == 0) {
-    MultiplyRowTiles(args, block, part, pending);
+  // A single block would fetch a panel in the time of its own loads: it only takes their bandwidth.
+  if (count > 1) {
+    part.fetch_begin = panel_bytes + kStepBytes / kFetchBytes * index / count * kFetchBytes;
+    part.fetch_end = panel_bytes + kStepBytes / kFetchBytes * (index + 1) / count * kFetchBytes;
   }
-  if (rest == 0) {
-    return;
+  if (block.tiles == 3) {
+    Multiply<3>(args, block, part, pending);
+  } else if (block.tiles == 2) {
+    Multiply<2>(args, block, part, pending);
+  } else {
+    Multiply<1>(args, block, part, pending);
   }
-  // The last codes of the rows are copied, so that nothing past them is read; their weights are padded with zeros.
-  alignas(64) std::uint8_t codes[2][kTileRows * kTileDepth] = {};
-  for (int tile = 0; tile < block.row_tiles; ++tile) {
-    for (std::int64_t r = 0; r < block.rows; ++r) {
-      __builtin_memcpy(codes[tile] + r * kTileDepth, part.a[tile] + part.tiles * kTileDepth + r * args.a_stride,
-                       static_cast<unsigned long>(rest));
-    }
-  }
-  FinishStores();
-  const Part tail = {
-      {codes[0], codes[1]}, kTileDepth, w + part.tiles * kTileDepth * kPanel, 1, part.first && part.tiles == 0};
-  MultiplyRowTiles(args, block, tail, pending);
 }
 
-// Tiles [begin, end) of rows by all columns.
-inline void RunChunk(const GemmU8S8Args& args, std::int64_t begin, std::int64_t end) {
-  alignas(64) std::int32_t sums[kChunkTiles / 2 * kBlockSums];
+// Tiles [begin, end) of rows by all columns; `depth` of k at a time.
+inline void RunChunk(const GemmU8S8Args& args, std::int64_t begin, std::int64_t end, std::int64_t depth) {
+  alignas(64) std::int32_t sums[kChunkTiles * kPanelTileSums];
   const std::int64_t rows = args.m < kTileRows ? args.m : kTileRows;
+  const std::int64_t count = (end - begin + kBlockTiles - 1) / kBlockTiles;
   Pending pending = {};
   for (std::int64_t column = args.n_begin; column < args.n_end; column += kPanel) {
     std::int64_t p = 0;
     do {  // once even if k is 0
-      const std::int64_t depth = args.k - p < kDepth ? args.k - p : kDepth;
-      for (std::int64_t tile = begin; tile < end; tile += 2) {
-        const std::int64_t last = args.m - rows;
-        const std::int64_t row0 = tile * kTileRows < last ? tile * kTileRows : last;
-        const std::int64_t row1 = row0 + kTileRows < last ? row0 + kTileRows : last;
+      const bool last = args.k - p <= depth;
+      for (std::int64_t index = 0; index < count; ++index) {
+        const std::int64_t tile = begin + (end - begin) * index / count;
         // With k in one part, a block's sums are soon written: one place will do.
-        std::int32_t* place = sums + (args.k > kDepth ? (tile - begin) / 2 * kBlockSums : 0);
-        const Block block = {end - tile > 1 ? 2 : 1, rows, {row0, row1}, column, place, (tile - begin) / 2,
-                             (end - begin + 1) / 2};
-        AddDepth(args, block, p, depth, pending);
-        if (p + depth == args.k) {
-          pending = {block, 0, block.row_tiles * 2 * kPiecesOfTile};
+        std::int32_t* place = sums + (depth < args.k ? (tile - begin) * kPanelTileSums : 0);
+        const std::int64_t next = begin + (end - begin) * (index + 1) / count;
+        Block block = {next - tile, rows, tile * kTileRows, {}, column, place};
+        for (int i = 0; i < kBlockTiles; ++i) {
+          const std::int64_t row = (tile + i) * kTileRows;
+          block.row[i] = row < args.m - rows ? row : args.m - rows;
+        }
+        AddDepth(args, block, index, count, p, last ? args.k - p : depth, pending);
+        if (last) {
+          pending = {block, 0, block.tiles * kPiecesOfTile};
         }
       }
-      p += kDepth;
+      p += depth;
     } while (p < args.k);
   }
   WritePieces(args, pending, pending.pieces);
@@ -216,8 +279,11 @@ void GemmU8S8AmxInt8(const GemmU8S8Args& args) noexcept {
   }
   ConfigureTiles(args.m < kTileRows ? args.m : kTileRows);
   const std::int64_t tiles = (args.m + kTileRows - 1) / kTileRows;
-  for (std::int64_t begin = 0; begin < tiles; begin += kChunkTiles) {
-    RunChunk(args, begin, tiles - begin < kChunkTiles ? tiles : begin + kChunkTiles);
+  const bool whole = args.k <= kWholeDepth || tiles <= kBlockTiles;
+  const std::int64_t most = whole ? kWholeChunkTiles : kChunkTiles;
+  const std::int64_t chunks = (tiles + most - 1) / most;
+  for (std::int64_t i = 0; i < chunks; ++i) {
+    RunChunk(args, tiles * i / chunks, tiles * (i + 1) / chunks, whole ? args.k : kDepth);
   }
   _tile_release();
 }

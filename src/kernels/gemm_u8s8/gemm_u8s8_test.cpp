@@ -1,10 +1,12 @@
 #include "kernels/gemm_u8s8/gemm_u8s8.h"
 
 #include <algorithm>
+#include <array>
 #include <memory>
 
 #include <gtest/gtest.h>
 
+#include "kernels/amx_emulator.h"
 #include "kernels/elementwise/elementwise.h"
 #include "kernels/quantize_static/quantize_static.h"
 #include "kernels/testing.h"
@@ -119,13 +121,46 @@ TEST(GemmU8S8, EveryNumberOfRows) {
   }
 }
 
-TEST(GemmU8S8, ManyRowsOfManyColumns) {  // more than one chunk of rows
+TEST(GemmU8S8, SeveralChunksOfRows) {
   std::mt19937 rng(3);
-  Problem problem(301, 70, 3072, rng);
-  problem.Pack();
-  GetGemmU8S8(ActiveIsa()).run(problem.Args());
-  problem.ExpectDefinition();
+  for (const auto& [m, n, k] : {std::array{301, 70, 3072}, std::array{401, 40, 1100}, std::array{1050, 40, 70}}) {
+    Problem problem(m, n, k, rng);
+    problem.Pack();
+    GetGemmU8S8(ActiveIsa()).run(problem.Args());
+    problem.ExpectDefinition();
+  }
 }
+
+#if LACONIC_HAVE_AMX_INT8
+TEST(GemmU8S8, TakesTheTilesThatItNeedsAndReleasesThem) {
+  if (ActiveIsa() != Isa::kAmxInt8) {
+    GTEST_SKIP() << "a level without tiles";
+  }
+  std::mt19937 rng(11);
+  // Rows, k, loads of codes, of weights and sums, stores of sums, for 2 panels: of 16 rows, 64 of k, 2 x 16 columns.
+  for (const auto& [m, k, codes, others, stores] :
+       {std::array{5, 64, 2, 4, 4},                                                // one tile of rows
+        std::array{128, 128, 2 * 2 * 8, 2 * 2 * (4 + 4 + 2), 2 * 2 * 8},           // in blocks of 3, 3 and 2
+        std::array{48, 3072, 2 * 48 * 3, 2 * 48 * 4, 2 * 2 * 3},                   // one block: k at once
+        std::array{64, 1536, 2 * 24 * 4, 2 * (24 * 4 + 2 * 4), 2 * 2 * 2 * 4}}) {  // two blocks: k in two parts
+    Problem problem(m, 64, k, rng);
+    problem.Pack();
+    const AmxCounts before = EmulatedAmx();
+    GetGemmU8S8(ActiveIsa()).run(problem.Args());
+    const AmxCounts after = EmulatedAmx();
+    EXPECT_FALSE(TilesConfigured());
+    problem.ExpectDefinition();
+    if (ProvideAmx() == AmxSource::kEmulator) {
+      const std::int64_t row_tiles = (m + 15) / 16;
+      EXPECT_EQ(after.configurations - before.configurations, 1);
+      EXPECT_EQ(after.products - before.products, row_tiles * 4 * (k / 64)) << m << ' ' << k;
+      EXPECT_EQ(after.stream_loads - before.stream_loads, codes) << m << ' ' << k;
+      EXPECT_EQ(after.loads - before.loads, others) << m << ' ' << k;
+      EXPECT_EQ(after.stores - before.stores, stores) << m << ' ' << k;
+    }
+  }
+}
+#endif
 
 TEST(GemmU8S8, ExtremesDoNotSaturateOrOverflow) {
   std::mt19937 rng(4);
