@@ -3,6 +3,7 @@
 // GEMMs: Gop/s (2 m n k operations); the others: elements per microsecond. Each figure is the best of many runs, with
 // random data, since AMX slows down on it.
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -55,6 +56,15 @@ class Buffer {
   T* data_;
 };
 
+// As quantized weights of a column are distributed: about normal, the largest of some hundreds 127.
+void FillAsWeights(std::int64_t count, std::int8_t* w) {
+  std::mt19937 rng(1);
+  std::normal_distribution<float> normal(0, 127 / 3.4F);
+  for (std::int64_t i = 0; i < count; ++i) {
+    w[i] = static_cast<std::int8_t>(std::lrint(std::clamp(normal(rng), -127.0F, 127.0F)));
+  }
+}
+
 // This thread's processor time: on a shared machine a long run is interrupted.
 double ThreadSeconds() {
   timespec now = {};
@@ -85,6 +95,7 @@ void BenchGemmU8S8(Isa isa, std::int64_t m, Shape shape, Activation activation, 
   Buffer<float> a_scale(m);
   Buffer<std::int32_t> a_zero(m);
   Buffer<std::int8_t> w(shape.n * shape.k);
+  FillAsWeights(shape.n * shape.k, w.data());
   Buffer<float> w_scale(shape.n);
   Buffer<float> bias(shape.n);
   Buffer<float> out(m * shape.n);

@@ -1,3 +1,4 @@
+#include "kernels/gemm_u8s8/avx2_panels.h"
 #include "kernels/gemm_u8s8/gemm_u8s8.h"
 #include "kernels/gemm_u8s8/pack.h"
 #include "kernels/levels.h"
@@ -29,7 +30,7 @@ const GemmU8S8Kernels& GetGemmU8S8(Isa isa) noexcept {
   static constexpr GemmU8S8Kernels kLevels[] = {
     Level<OneColumn, 1, 1>(Isa::kScalar, &GemmU8S8Scalar),
 #if LACONIC_HAVE_AVX2
-    Level<SixteenColumns, 2, 2>(Isa::kAvx2, &GemmU8S8Avx2),
+    {Isa::kAvx2, &SixteenColumns, &PackedBytesAvx2, &PackAvx2, &GemmU8S8Avx2},
 #endif
 #if LACONIC_HAVE_AVX512_VNNI
     Level<WideColumns, 4, 4>(Isa::kAvx512Vnni, &GemmU8S8Avx512Vnni),

@@ -175,6 +175,45 @@ TEST(GemmU8S8, ExtremesDoNotSaturateOrOverflow) {
   }
 }
 
+// Sums of two products up to s16's ends and past them, among weights that stay far from there: what AVX2 sorts.
+TEST(GemmU8S8, SumsOfTwoProductsAroundTheEndsOfS16) {
+  constexpr int kPairs[][2] = {{64, 64},  {64, 65},   {127, 1},  {2, 127},    {-64, -64}, {-64, -65},
+                               {-128, 0}, {-1, -128}, {-127, 2}, {127, -128}, {127, 127}, {-128, -128}};
+  std::mt19937 rng(11);
+  for (const std::int64_t k : {4, 6, 64, 131}) {
+    for (const int percent : {0, 2, 50}) {  // of the pairs that are of kPairs
+      Problem problem(7, 50, k, rng);
+      FillIntegers(problem.w.span(), rng, -60, 60);
+      for (std::int64_t j = 0; j < problem.n; ++j) {
+        for (std::int64_t p = 0; p + 1 < k; p += 2) {
+          if (static_cast<int>(rng() % 100) < percent) {
+            const auto& pair = kPairs[rng() % std::size(kPairs)];
+            problem.w[j * k + p] = static_cast<std::int8_t>(pair[0]);
+            problem.w[j * k + p + 1] = static_cast<std::int8_t>(pair[1]);
+          }
+        }
+      }
+      for (std::uint8_t& code : problem.a.span()) {
+        code = rng() % 3 == 0 ? code : rng() % 8 == 0 ? 0 : 255;
+      }
+      problem.Pack();
+      GetGemmU8S8(ActiveIsa()).run(problem.Args());
+      problem.ExpectDefinition();
+    }
+  }
+}
+
+// A file of packed weights may have been tampered with: sums may be any, but no byte outside the rows is read.
+TEST(GemmU8S8, PackedBytesOfAnyKindStayWithinTheRows) {
+  std::mt19937 rng(12);
+  for (const std::int64_t k : {1, 3, 4, 70}) {
+    Problem problem(7, 50, k, rng);
+    FillIntegers(std::span(reinterpret_cast<std::uint8_t*>(problem.packed.data()), problem.packed.span().size()), rng,
+                 0, 255);
+    GetGemmU8S8(ActiveIsa()).run(problem.Args());
+  }
+}
+
 TEST(GemmU8S8, WeightsOfAnyStrides) {
   std::mt19937 rng(5);
   const std::int64_t n = 50;

@@ -1,7 +1,7 @@
-// The packed weights of gemm_u8s8, one format with a few sizes:
+// The packed weights of gemm_u8s8, one format with a few sizes (but avx2's, avx2_panels.h):
 //   s32 sums[columns], padded to 64 bytes; then, for each panel of P columns, s8 [depth / G][P][G]
 // with `columns` = n rounded up to P and `depth` = k rounded up to D, the padding zero. G codes of consecutive k lie
-// side by side because vpdpbusd and AMX take 4 at a time, vpmaddwd 2.
+// side by side because vpdpbusd and AMX take 4 at a time.
 #pragma once
 
 #include <cstdint>
