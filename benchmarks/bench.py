@@ -59,8 +59,18 @@ def prepare(model, keys, sentences):
     return paths
 
 
+def runnable(keys, instructions, isa):
+    """`keys` without ours in bf16 where CPU or level lack it, which are named."""
+    if "avx512_bf16" in instructions and isa in (None, "avx512_bf16", "amx_int8"):
+        return keys
+    for key in keys:
+        if key in OURS and c.precision(key) == "bf16":
+            print(f"skipped: {OURS[key]}, without bfloat16")
+    return [key for key in keys if key not in OURS or c.precision(key) == "f32"]
+
+
 def make_contenders(paths, threads, isa):
-    return {key: Laconic(path, threads, isa) if key in OURS else Peer(key, path, threads, isa)
+    return {key: Laconic(path, threads, isa, precision=c.precision(key)) if key in OURS else Peer(key, path, threads, isa)
             for key, path in paths.items()}
 
 
@@ -84,15 +94,16 @@ def summarize(medians):
 
 def add_ratios(row, work, peaks, isa, threads):
     """To each of ours: the fastest peer's time over its own, and its shares of the peak and of the bounds. FP32 is
-    compared with FP32, INT8 with every peer."""
+    compared with FP32, bf16 with what is not quantized, INT8 with every peer."""
+    rivals_of = {"f32": peers.FP32, "bf16": peers.FLOAT, "int8": peers.PEERS}
     for key in row.keys() & OURS.keys():
-        cell, is_float = row[key], key == "laconic_f32"
-        rivals = [k for k in row if k in peers.PEERS and (k in peers.FP32 or not is_float)]
+        cell, kind = row[key], c.kind(key)
+        rivals = [k for k in row if k in rivals_of[kind]]
         if rivals:
             cell["fastest_peer"] = min(rivals, key=lambda k: row[k]["median_ms"])
             cell["ratio"] = round(row[cell["fastest_peer"]]["median_ms"] / cell["median_ms"], 3)
         for name, amount in work.items():
-            bound, gemm = w.bound_ms(amount, peaks, isa, threads, int8=not is_float)
+            bound, gemm = w.bound_ms(amount, peaks, isa, threads, kind)
             cell[f"share_of_{name}"] = round(bound / cell["median_ms"], 3)
             if name == "bound":
                 cell["share_of_peak"] = round(gemm / cell["median_ms"], 3)
@@ -130,10 +141,11 @@ def measure_texts(paths, model, data, threads, rounds, isa):
         for key, path in paths.items():
             start = time.perf_counter()
             if key in OURS:
-                laconic("predict", path, "--data", data, "--threads", threads, isa=isa)
+                precision = ("--precision", c.precision(key))
+                laconic("predict", path, "--data", data, "--threads", threads, *precision, isa=isa)
                 seconds[key].append(time.perf_counter() - start)
                 report = json.loads(laconic("bench", path, "--data", data, "--batch", 32, "--threads", threads,
-                                            "--tokenizing", "--json", "-", isa=isa))
+                                            "--tokenizing", "--json", "-", *precision, isa=isa))
                 shares[key] = report["tokenizing_share"]
             else:
                 took = ask_worker("texts", key, path, threads, model, data, isa=isa, threads=threads)
@@ -282,7 +294,7 @@ def main():
         add_peaks(result["peaks"], old["peaks"])
     print(json.dumps({key: result[key] for key in ("machine", "commit", "peaks")}, indent=1))
     for model in models:
-        paths = prepare(model, args.contenders, w.read_texts(args.calibration))
+        paths = prepare(model, runnable(args.contenders, result["machine"]["instructions"], args.isa), w.read_texts(args.calibration))
         c.lower(args.isa, paths.keys())
         for key in paths.keys() - OURS.keys():
             result["versions"] |= peers.versions(key)

@@ -15,7 +15,7 @@ import numpy as np
 
 import bench
 import workloads as w
-from contenders import OURS, ROOT, Laconic, laconic
+from contenders import OURS, ROOT, Laconic, kind, laconic, precision
 
 FOLDER = ROOT / "build/compare"
 
@@ -60,14 +60,15 @@ class AnyLaconic(Laconic):
     def time(self, workload, warm_ups, runs):
         lengths = w.LENGTHS[workload]
         spread = str(lengths[0]) if lengths[0] == lengths[-1] else f"{lengths[0]}-{lengths[-1]}"
-        output = laconic("bench", self.path, "--batch", len(lengths), "--length", spread, "--threads", self.threads,
+        flags = [] if self.precision == "f32" else ["--precision", self.precision]  # which old commits lack
+        output = laconic("bench", self.path, "--batch", len(lengths), "--length", spread, "--threads", self.threads, *flags,
                          "--iterations", runs, "--json", "-", isa=self.isa, binary=self.binary)
         return json.loads(output)["latency_ms"]["p50"]
 
 
 def model_of(key, binary, model, folder):
     """A model of ours, made by `binary`."""
-    if key == "laconic_f32":
+    if kind(key) != "int8":
         return model
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{model.name}_{key}"
@@ -88,7 +89,7 @@ def compare_commits(old, new, args):
         for key in args.contenders:
             paths = {side: model_of(key, binary, model, FOLDER / side) for side, binary in binaries.items()}
             for threads in args.threads:
-                pair = {side: AnyLaconic(paths[side], threads, args.isa, binaries[side]) for side in binaries}
+                pair = {side: AnyLaconic(paths[side], threads, args.isa, binaries[side], precision(key)) for side in binaries}
                 for name in args.workloads:
                     medians = bench.take_turns(pair, name, args.rounds, args.seconds)
                     low, ratio, high = np.percentile(np.array(medians["old"]) / np.array(medians["new"]), [10, 50, 90])

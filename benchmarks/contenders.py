@@ -16,7 +16,20 @@ LACONIC = ROOT / "build/release/laconic"
 WORKER = ROOT / "benchmarks/worker.py"
 AVX2_ONNX_RUNTIME = ROOT / "build/bench/onnxruntime_avx2"
 
-OURS = {"laconic_f32": "laconic FP32", "laconic_dynamic": "laconic dynamic INT8", "laconic_static": "laconic static INT8"}
+OURS = {"laconic_f32": "laconic FP32", "laconic_bf16": "laconic bf16", "laconic_dynamic": "laconic dynamic INT8",
+        "laconic_static": "laconic static INT8", "laconic_dynamic_bf16": "laconic dynamic INT8 + bf16"}
+
+
+def kind(key):
+    """What the linear layers of one of ours multiply: "f32", "bf16" or "int8"."""
+    return {"laconic_f32": "f32", "laconic_bf16": "bf16"}.get(key, "int8")
+
+
+def precision(key):
+    """--precision of one of ours."""
+    return "bf16" if key.endswith("bf16") else "f32"
+
+
 # What lowers the peers' instruction set to a level of ours, as far as they can be told.
 _LOWERED = {"avx2": {"ONEDNN_MAX_CPU_ISA": "AVX2", "CT2_FORCE_CPU_ISA": "AVX2", "PYTHONPATH": str(AVX2_ONNX_RUNTIME)},
             "avx512_vnni": {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE_VNNI"}}
@@ -48,8 +61,8 @@ def ask_worker(*arguments, isa=None, threads=1):
 class Laconic:
     """One of our models; `laconic bench` measures inside its own process, a new one each time."""
 
-    def __init__(self, path, threads, isa=None, binary=None):
-        self.path, self.threads, self.isa, self.binary = path, threads, isa, binary
+    def __init__(self, path, threads, isa=None, binary=None, precision="f32"):
+        self.path, self.threads, self.isa, self.binary, self.precision = path, threads, isa, binary, precision
 
     def time(self, workload, warm_ups, runs):
         """Milliseconds of the median run."""
@@ -57,8 +70,12 @@ class Laconic:
 
     def _bench(self, workload, warm_ups, runs, *flags):
         return json.loads(laconic("bench", self.path, "--data", workload.path, "--batch", len(workload.ids), "--threads",
-                                  self.threads, "--warm-ups", warm_ups, "--iterations", runs, "--json", "-", *flags,
-                                  isa=self.isa, binary=self.binary))
+                                  self.threads, "--precision", self.precision, "--warm-ups", warm_ups, "--iterations",
+                                  runs, "--json", "-", *flags, isa=self.isa, binary=self.binary))
+
+    def _predict(self, workload):
+        return laconic("predict", self.path, "--data", workload.path, "--threads", self.threads, "--precision",
+                       self.precision, isa=self.isa)
 
     def level(self, workload):
         """The instruction set level that runs."""
@@ -66,13 +83,13 @@ class Laconic:
 
     def probabilities(self, workload):
         """Of each text, those of the labels, in the order of their names."""
-        lines = laconic("predict", self.path, "--data", workload.path, "--threads", self.threads, isa=self.isa).splitlines()
+        lines = self._predict(workload).splitlines()
         return np.array([[p for _, p in sorted(json.loads(line)["probabilities"].items())] for line in lines])
 
     def cold_start_ms(self, workload):
         """From the start of the process to the exit after one text, tokenizing included."""
         start = time.perf_counter()
-        laconic("predict", self.path, "--data", workload.path, "--threads", self.threads, isa=self.isa)
+        self._predict(workload)
         return (time.perf_counter() - start) * 1e3
 
     def peak_bytes(self, workload):
@@ -153,10 +170,10 @@ def prepare(key, source):
 
 def _quantize(key, source):
     """Writes one of our models; returns its path."""
-    if key == "laconic_f32":
+    if kind(key) != "int8":
         return source.model
-    path = source.folder / key
     method = key.split("_")[1]
+    path = source.folder / f"laconic_{method}"
     flags = ["--calibration", source.folder / "calibration.jsonl"] if method == "static" else []
     if flags and source.is_random:  # what these make better is not there, and they take minutes
         flags += ["--smooth-quant", "off", "--gptq", "off", "--bias-correction", "off"]

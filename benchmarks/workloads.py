@@ -91,19 +91,20 @@ _PEAKS = {"scalar": ("int8_avx2", ["f32_avx2"]), "avx2": ("int8_avx2", ["f32_avx
           "avx512_bf16": ("int8_avx512_vnni", ["f32_avx512", "bf16_avx512"]), "amx_int8": ("int8_amx", ["f32_avx512", "bf16_amx"])}
 
 
-def bound_ms(work, peaks, isa, threads, int8):
+def bound_ms(work, peaks, isa, threads, kind):
     """(least milliseconds that `work` can take, milliseconds of its linear layers alone at the peak).
 
-    Linear layers at the peak of their type, then attention at the fastest float peak; or, if that takes longer, the
-    weights once through memory, at the bandwidth measured on as many bytes. Float models are FP32 throughout.
+    Linear layers at the peak of their `kind` ("f32", "bf16", "int8"), then attention at the fastest float peak; or, if
+    that takes longer, the weights once through memory, at the bandwidth measured on as many bytes. FP32 models are FP32
+    throughout.
     """
     def peak(name):
         return peaks["gops"].get(name, {}).get(str(threads), 0) * 1e6
 
     int8_name, float_names = _PEAKS[isa]
-    float_peak = max(peak(name) for name in (float_names if int8 else float_names[:1]))
-    gemm = work.gemm_ops / (peak(int8_name) if int8 else float_peak)
-    weight_bytes = work.weights * (1 if int8 else 4)
+    float_peak = max(peak(name) for name in (float_names[:1] if kind == "f32" else float_names))
+    gemm = work.gemm_ops / (peak(int8_name) if kind == "int8" else float_peak)
+    weight_bytes = work.weights * {"int8": 1, "bf16": 2, "f32": 4}[kind]
     size = min(peaks["bandwidth_gb_s"], key=lambda mb: abs(float(mb) * 1e6 - weight_bytes))
     memory = weight_bytes / (peaks["bandwidth_gb_s"][size][str(threads)] * 1e6)
     return max(gemm + work.attention_ops / float_peak, memory), gemm

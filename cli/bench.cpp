@@ -42,6 +42,7 @@ BenchOptions ParseOptions(const Flags& flags) {
                        .warm_ups = flags.warm_ups,
                        .seed = flags.seed,
                        .progress = MakeTerminalProgress(),
+                       .precision = flags.run.precision,
                        .pack_cache = flags.run.pack_cache};
   const std::size_t dash = flags.length.find('-');
   options.length = ParseInteger(std::string_view(flags.length).substr(0, dash), flags.length);
@@ -66,12 +67,13 @@ void RunBench(const Flags& flags) {
   flags.output.Check();
   const BenchResult result = Measure(flags);
   const LatencySummary& latency = result.latency;
-  Table table(
-      {"isa", "threads", "batch", "length", "runs", "mean ms", "std", "p50", "p95", "p99", "texts/s", "peak memory"});
-  table.AddRow({result.isa, fmt::format("{}", result.threads), fmt::format("{}", result.batch), result.length,
-                fmt::format("{}", result.num_runs), Milliseconds(latency.mean), Milliseconds(latency.std),
-                Milliseconds(latency.p50), Milliseconds(latency.p95), Milliseconds(latency.p99),
-                fmt::format("{:.1f}", latency.throughput_per_s), Bytes(result.peak_memory_bytes)});
+  Table table({"isa", "precision", "threads", "batch", "length", "runs", "mean ms", "std", "p50", "p95", "p99",
+               "texts/s", "peak memory"});
+  table.AddRow({result.isa, result.precision, fmt::format("{}", result.threads), fmt::format("{}", result.batch),
+                result.length, fmt::format("{}", result.num_runs), Milliseconds(latency.mean),
+                Milliseconds(latency.std), Milliseconds(latency.p50), Milliseconds(latency.p95),
+                Milliseconds(latency.p99), fmt::format("{:.1f}", latency.throughput_per_s),
+                Bytes(result.peak_memory_bytes)});
   flags.output.Print(table.ToString());
   if (result.tokenizing_share) {
     flags.output.Print(fmt::format("of the time, tokenizing took {}\n", Percent(*result.tokenizing_share)));
@@ -79,6 +81,7 @@ void RunBench(const Flags& flags) {
   nlohmann::json report = {{"schema_version", 1},
                            {"path", flags.model},
                            {"isa", result.isa},
+                           {"precision", result.precision},
                            {"threads", result.threads},
                            {"batch", result.batch},
                            {"length", result.length},
@@ -99,6 +102,7 @@ void AddBench(CLI::App& app) {
   CLI::App* command = app.add_subcommand("bench", "How fast a model runs here, from token ids or texts to logits");
   command->add_option("MODEL", flags->model, "Model directory, or an ONNX file")->required();
   flags->run.Add(command, 1);
+  AddPrecision(command, &flags->run.precision);
   flags->run.AddPackCache(command);
   command->add_option("--length", flags->length, "Tokens a text, or a range to spread a batch over (8-128)")
       ->capture_default_str();
@@ -113,7 +117,7 @@ void AddBench(CLI::App& app) {
   flags->output.AddJson(command);
   command->footer(R"(Examples:
   laconic bench my-bert-int8 --batch 1 --length 128 --threads 1
-  laconic bench my-bert-int8 --batch 16 --length 8-128
+  laconic bench my-bert-int8 --batch 16 --length 8-128 --precision auto
   laconic bench my-bert-int8 --data test.csv --batch 8 --tokenizing)");
   command->callback([flags] { RunBench(*flags); });
 }

@@ -64,11 +64,21 @@ void RunFlags::AddPackCache(CLI::App* app) {
                 "Keep packed weights in a file beside the model, so that the next start need not pack them");
 }
 
+CLI::Option* AddPrecision(CLI::App* app, std::string* precision, const std::string& where) {
+  return app
+      ->add_option("--precision", *precision,
+                   "What attention and float layers round to before they multiply: f32, bf16, or auto, which is bf16 "
+                   "where this CPU is faster in it" +
+                       where)
+      ->capture_default_str();
+}
+
 RunOptions RunFlags::Options() const {
   return {.batch = batch,
           .threads = threads,
           .max_length = max_length,
           .progress = MakeTerminalProgress(),
+          .precision = precision,
           .pack_cache = pack_cache};
 }
 

@@ -49,12 +49,16 @@ struct RunFlags {
   std::int64_t batch = 32;
   int threads = 0;
   std::int64_t max_length = 0;
+  std::string precision = "f32";
   bool pack_cache = false;
 
   void Add(CLI::App* app, std::int64_t default_batch);
   void AddPackCache(CLI::App* app);
   RunOptions Options() const;
 };
+
+// --precision, CompileOptions. `where`: what it holds for, if not the whole command.
+CLI::Option* AddPrecision(CLI::App* app, std::string* precision, const std::string& where = "");
 
 // Where results go.
 struct OutputFlags {

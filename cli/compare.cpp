@@ -22,6 +22,7 @@ struct Flags {
 nlohmann::json ToJson(const ComparedModel& model, const std::vector<std::string>& labels) {
   return {{"path", model.path},
           {"method", model.method},
+          {"precision", model.precision},
           {"disk_bytes", model.disk_bytes},
           {"stored_tensor_bytes", model.stored_bytes},
           {"tensor_bytes",
@@ -66,11 +67,12 @@ std::string SizeTable(const Comparison& comparison) {
 }
 
 std::string LatencyTable(const Comparison& comparison) {
-  Table table({"model", "mean ms", "std", "p50", "p95", "p99", "texts/s", "times faster"});
+  Table table({"model", "precision", "mean ms", "std", "p50", "p95", "p99", "texts/s", "times faster"});
   for (const ComparedModel& model : comparison.models) {
     const LatencySummary& latency = model.latency;
-    table.AddRow({model.path, Milliseconds(latency.mean), Milliseconds(latency.std), Milliseconds(latency.p50),
-                  Milliseconds(latency.p95), Milliseconds(latency.p99), fmt::format("{:.1f}", latency.throughput_per_s),
+    table.AddRow({model.path, model.precision, Milliseconds(latency.mean), Milliseconds(latency.std),
+                  Milliseconds(latency.p50), Milliseconds(latency.p95), Milliseconds(latency.p99),
+                  fmt::format("{:.1f}", latency.throughput_per_s),
                   fmt::format("{:.2f}", comparison.models[0].latency.p50 / latency.p50)});
   }
   return table.ToString();
@@ -117,8 +119,11 @@ void AddCompare(CLI::App& app) {
   command->add_option("CANDIDATE", flags->candidates, "Models to compare with it")->required();
   flags->data.Add(command, true);
   flags->run.Add(command, 1);
+  AddPrecision(command, &flags->run.precision, " (of the candidates; BASE runs in f32)");
   flags->output.AddJson(command);
-  command->footer("Example:\n  laconic compare my-bert my-bert-int8 --data test.csv --json compare.json");
+  command->footer(
+      "Examples:\n  laconic compare my-bert my-bert-int8 --data test.csv --json compare.json\n"
+      "  laconic compare my-bert my-bert --data test.csv --precision bf16");
   command->callback([flags] { RunCompare(*flags); });
 }
 

@@ -56,6 +56,7 @@ void AddEval(CLI::App& app) {
   command->add_option("MODEL", flags->model, "Model directory")->required();
   flags->data.Add(command, true);
   flags->run.Add(command, 32);
+  AddPrecision(command, &flags->run.precision);
   flags->run.AddPackCache(command);
   flags->output.AddJson(command);
   command->footer("Example:\n  laconic eval my-bert-int8 --data test.csv --json eval.json");

@@ -21,6 +21,7 @@ struct Flags {
   std::string model;
   bool graph = false;
   bool plan = false;
+  std::string precision = "f32";
   bool layers = false;
   bool verify = false;
   OutputFlags output;
@@ -97,7 +98,7 @@ void RunInspect(const Flags& flags) {
     flags.output.Print(GeneralNodes(model));
   }
   if (flags.plan) {
-    flags.output.Print(CompiledModel::Compile(model)->PlanText());
+    flags.output.Print(CompiledModel::Compile(model, {.precision = flags.precision})->PlanText());
   }
   if (flags.layers) {
     flags.output.Print(Layers(model));
@@ -130,6 +131,7 @@ void AddInspect(CLI::App& app) {
   command->add_option("MODEL", flags->model, "Model directory, or an ONNX file")->required();
   command->add_flag("--graph", flags->graph, "Print the graph");
   command->add_flag("--plan", flags->plan, "Print the steps that run it on this CPU");
+  AddPrecision(command, &flags->precision, ", with --plan")->needs("--plan");
   command->add_flag("--layers", flags->layers, "Print the names of the layers that quantize can select");
   command->add_flag("--verify", flags->verify, "Check an artifact's files against their digests");
   flags->output.AddJson(command);

@@ -70,6 +70,7 @@ void AddPredict(CLI::App& app) {
   flags->data.Add(command, false);
   command->add_option("--text", flags->texts, "A text (may be given several times)")->allow_extra_args(false);
   flags->run.Add(command, 32);
+  AddPrecision(command, &flags->run.precision);
   flags->run.AddPackCache(command);
   flags->output.AddOutput(command, "File to write (default: standard output)", false);
   flags->output.AddForce(command);

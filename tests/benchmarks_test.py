@@ -52,13 +52,15 @@ class Workloads(unittest.TestCase):
     def test_bounds(self):
         """With the peaks of a Zen 4 the bound of BERT-base 1x128 is 49 ms; one token is bound by memory."""
         work = w.count_work(BERT_BASE, [128], rows_read=False)
-        bound, gemm = w.bound_ms(work, PEAKS, "avx512_vnni", 1, int8=True)
+        bound, gemm = w.bound_ms(work, PEAKS, "avx512_vnni", 1, "int8")
         self.assertAlmostEqual(bound, 49.0, delta=0.2)
         self.assertAlmostEqual(gemm, bound - 0.604 / 234 * 1e3, delta=0.01)
-        one, _ = w.bound_ms(w.count_work(BERT_BASE, [1]), PEAKS, "amx_int8", 1, int8=True)
+        one, _ = w.bound_ms(w.count_work(BERT_BASE, [1]), PEAKS, "amx_int8", 1, "int8")
         self.assertAlmostEqual(one, 85.5 / 98, delta=0.01)
-        floats, _ = w.bound_ms(work, PEAKS, "avx512_vnni", 1, int8=False)  # no bf16 for the FP32 model
+        floats, _ = w.bound_ms(work, PEAKS, "avx512_vnni", 1, "f32")  # no bf16 for the FP32 model
         self.assertAlmostEqual(floats, (work.gemm_ops + work.attention_ops) / 116e6, places=6)
+        rounded, _ = w.bound_ms(work, PEAKS, "avx512_bf16", 1, "bf16")
+        self.assertAlmostEqual(rounded, (work.gemm_ops + work.attention_ops) / 234e6, places=6)
 
 
 class Results(unittest.TestCase):
@@ -70,7 +72,7 @@ class Results(unittest.TestCase):
         self.assertEqual((row["laconic_f32"]["ratio"], row["laconic_f32"]["fastest_peer"]), (1.2, "ort_f32"))
         self.assertEqual((row["laconic_dynamic"]["ratio"], row["laconic_dynamic"]["fastest_peer"]), (1.5, "ct2_int8"))
         self.assertNotIn("ratio", row["ct2_int8"])
-        self.assertEqual(row["laconic_dynamic"]["share_of_bound"], round(w.bound_ms(work, PEAKS, "avx512_vnni", 1, True)[0] / 4, 3))
+        self.assertEqual(row["laconic_dynamic"]["share_of_bound"], round(w.bound_ms(work, PEAKS, "avx512_vnni", 1, "int8")[0] / 4, 3))
 
     def test_merge_puts_parts_together(self):
         first = {"model": "m", "threads": 1, "isa": "avx2", "contenders": ["a"], "latency": 1}

@@ -16,6 +16,7 @@
 
 #include "kernels/attention/attention.h"
 #include "kernels/elementwise/elementwise.h"
+#include "kernels/gemm_bf16/gemm_bf16.h"
 #include "kernels/gemm_f32/gemm_f32.h"
 #include "kernels/gemm_u8s8/gemm_u8s8.h"
 #include "kernels/isa.h"
@@ -141,6 +142,28 @@ void BenchGemmF32(Isa isa, std::int64_t m, Shape shape, WeightType type) {
   std::printf(" %7.0f", 2e-9 * static_cast<double>(m * shape.n * shape.k) / seconds);
 }
 
+void BenchGemmBF16(Isa isa, std::int64_t m, Shape shape) {
+  const GemmBF16Kernels& kernels = GetGemmBF16(isa);
+  Buffer<std::uint16_t> a(m * shape.k);
+  Buffer<std::uint16_t> w(shape.n * shape.k);
+  Buffer<float> bias(shape.n);
+  Buffer<float> out(m * shape.n);
+  Buffer<std::int8_t> packed(kernels.packed_bytes(shape.k, shape.n));
+  kernels.pack(shape.k, shape.n, {w.data(), WeightType::kBF16, 1, shape.k}, packed.data());
+  const GemmBF16Args args = {.m = m,
+                             .n = shape.n,
+                             .k = shape.k,
+                             .a = a.data(),
+                             .a_stride = shape.k,
+                             .packed = packed.data(),
+                             .bias = bias.data(),
+                             .out = out.data(),
+                             .out_stride = shape.n,
+                             .n_end = shape.n};
+  const double seconds = BestSeconds([&] { kernels.run(args); });
+  std::printf(" %7.0f", 2e-9 * static_cast<double>(m * shape.n * shape.k) / seconds);
+}
+
 void BenchGemms(Isa isa, const char* title, const std::function<void(std::int64_t, Shape)>& bench) {
   std::printf("%s, %s, Gop/s\n%8s", title, std::string(ToString(isa)).c_str(), "m");
   for (const Shape& shape : kShapes) {
@@ -239,6 +262,9 @@ int main(int argc, char** argv) {
     if (wanted("gemm_f16") && has_own) {
       BenchGemms(isa, "gemm_f32 of f16",
                  [&](std::int64_t m, Shape shape) { BenchGemmF32(isa, m, shape, WeightType::kF16); });
+    }
+    if (wanted("gemm_bf16") && isa == Isa::kAvx512BF16) {
+      BenchGemms(isa, "gemm_bf16", [&](std::int64_t m, Shape shape) { BenchGemmBF16(isa, m, shape); });
     }
     if (wanted("attention") && isa != Isa::kAmxInt8) {
       BenchAttention(isa);

@@ -42,6 +42,7 @@ PEERS = {
 
 
 FP32 = ("ort_f32", "openvino_f32")
+FLOAT = (*FP32, "openvino_bf16")
 
 
 @dataclass

@@ -20,11 +20,13 @@ struct BenchOptions {
   int warm_ups = kWarmUps;      // runs that go first, unmeasured
   std::uint64_t seed = 0;       // of the token ids
   ProgressFn progress;
-  bool pack_cache = false;  // CompileOptions
+  std::string precision = "f32";  // CompileOptions
+  bool pack_cache = false;        // likewise
 };
 
 struct BenchResult {
   std::string isa;
+  std::string precision;
   int threads = 0;
   std::int64_t batch = 0;
   std::string length;  // "128", "8-128", or "data"

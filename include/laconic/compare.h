@@ -20,6 +20,7 @@ struct TensorBytes {
 struct ComparedModel {
   std::string path;
   std::string method;
+  std::string precision;              // "f32" or "bf16", CompileOptions
   std::int64_t disk_bytes = 0;        // the whole directory
   std::int64_t stored_bytes = 0;      // its tensors: values, scales, zero points
   TensorBytes tensor_bytes;           // the same by class, as loaded
@@ -42,6 +43,7 @@ struct Comparison {
   std::vector<ComparedModel> models;  // the base first
 };
 
+// The base is run in f32, the candidates in `options.precision`.
 // Runs all models over the same batches, in turns, so that whatever else the machine does meets them alike; three
 // batches each go first, unmeasured.
 // Errors: kInvalidArgument for candidates whose labels are not the base's.

@@ -18,7 +18,9 @@ struct RunOptions {
   int threads = 0;              // 0: as many as this process may use
   std::int64_t max_length = 0;  // tokens; 0: the model's own
   ProgressFn progress;
-  bool pack_cache = false;  // CompileOptions, for Evaluate, Predict and BenchDataset
+  // CompileOptions, for Evaluate, Predict, BenchDataset and the candidates of CompareModels.
+  std::string precision = "f32";
+  bool pack_cache = false;  // likewise, but CompareModels packs
 };
 
 struct EncodedTexts {

@@ -14,8 +14,12 @@ namespace laconic {
 
 struct CompileOptions {
   // "scalar", "avx2", "avx512_vnni", "avx512_bf16", "amx_int8"; empty: the best of this CPU, or what LACONIC_FORCE_ISA
-  // names. avx512_bf16 is never taken unasked: its answers differ (docs/numerics.md).
+  // names.
   std::string isa;
+  // What the operands of products of floats are rounded to: "f32", nothing; "bf16", attention and the linear layers
+  // that are not INT8, for which the level must be avx512_bf16 or above; "auto": bf16 where the level has it and it is
+  // the faster one, measured once a process. Answers in bf16 differ (docs/numerics.md).
+  std::string precision = "f32";
   // Sums of u8 times s8 saturate pair by pair, as x86 without VNNI computes them in other runtimes (docs/numerics.md):
   // to see what that does to answers. Slow.
   bool saturating = false;
@@ -28,9 +32,9 @@ struct CompileOptions {
 class CompiledModel {
  public:
   // Plans and packs. A graph with operators that have no kernel is run op by op, one text at a time: slower; PlanText()
-  // says so, and why. Errors: kUnsupported for a graph that cannot be run at all, naming the node, input or output, or
-  // a level that this CPU lacks; kInvalidArgument for an unknown level; kIo and kResource for a pack cache that cannot
-  // be written, as in a read-only directory that has none.
+  // says so, and why. Errors: kUnsupported for a graph that cannot be run at all, naming the node, input or output, a
+  // level that this CPU lacks, or a precision that the level lacks; kInvalidArgument for an unknown level or precision;
+  // kIo and kResource for a pack cache that cannot be written, as in a read-only directory that has none.
   static std::shared_ptr<const CompiledModel> Compile(const Model& model, const CompileOptions& options = {});
   ~CompiledModel();
 
@@ -39,6 +43,7 @@ class CompiledModel {
   std::int64_t max_length() const noexcept;    // tokens a text may have
   std::int64_t memory_bytes() const noexcept;  // weights as they are held: packed, tables, vectors
   std::string isa() const;                     // the level that runs
+  std::string precision() const;               // "f32" or "bf16"
   // Errors: kInvalidArgument for a text that is empty, longer than max_length() or has ids out of range.
   void Check(const Encoding& text) const;
   std::string PlanText() const;  // the steps, one a line

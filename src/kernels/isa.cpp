@@ -80,8 +80,7 @@ Isa DetectIsa() {
   }
   Isa best = Isa::kScalar;
   for (const IsaName& row : kIsaNames) {
-    // bfloat16 rounds what the others do not: for those who ask for it.
-    if (IsaSupported(row.isa) && row.isa != Isa::kAvx512BF16) {
+    if (IsaSupported(row.isa)) {
       best = row.isa;
     }
   }

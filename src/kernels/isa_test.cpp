@@ -39,6 +39,7 @@ TEST(Isa, TheForcedLevelIsTheActiveOne) {
     EXPECT_EQ(ToString(ActiveIsa()), forced);
   } else {
     EXPECT_FALSE(IsaSupported(Isa::kAmxInt8) && ActiveIsa() != Isa::kAmxInt8);
+    EXPECT_FALSE(IsaSupported(Isa::kAvx512BF16) && ActiveIsa() < Isa::kAvx512BF16);
   }
 }
 

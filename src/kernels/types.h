@@ -11,14 +11,22 @@ enum class Isa : std::uint8_t {
   kScalar,      // baseline x86-64 (or any other CPU): the readable definition
   kAvx2,        // avx2 + fma + f16c
   kAvx512Vnni,  // avx512 f, bw, dq, vl, vnni
-  kAvx512BF16,  // the above and avx512_bf16; only if it is asked for by name
+  kAvx512BF16,  // the above and avx512_bf16, of use to Precision::kBF16 alone
   kAmxInt8,     // the above and AMX INT8 tiles, which the system must grant too
 };
 
 // Element type of stored weights and embedding tables. f16 and bf16 are IEEE binary16 and bfloat16 as 16-bit words.
 enum class WeightType : std::uint8_t { kF32, kF16, kBF16, kS8 };
 
-// What operands of products that are not integers may be rounded to, where that is faster.
+// Weights of a linear layer as the caller has them; w[k, j] lies at element k * k_stride + j * n_stride of `data`.
+struct FloatWeights {
+  const void* data = nullptr;
+  WeightType type = WeightType::kF32;  // kF32, kF16 or kBF16
+  std::int64_t k_stride = 0;
+  std::int64_t n_stride = 0;
+};
+
+// What the operands of products that are not integers are rounded to. kBF16 needs level kAvx512BF16.
 enum class Precision : std::uint8_t { kF32, kBF16 };
 
 // y = f(x), element by element.

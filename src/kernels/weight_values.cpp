@@ -33,4 +33,15 @@ float WeightValue(const void* data, WeightType type, std::int64_t index) noexcep
   return 0;
 }
 
+std::uint16_t RoundToBFloat16(float x) noexcept {
+  const auto bits = std::bit_cast<std::uint32_t>(x);
+  if (x != x) {
+    return static_cast<std::uint16_t>(bits >> 16 | 0x40U);
+  }
+  if ((bits & 0x7F800000U) == 0) {
+    return static_cast<std::uint16_t>(bits >> 16 & 0x8000U);
+  }
+  return static_cast<std::uint16_t>((bits + 0x7FFFU + (bits >> 16 & 1U)) >> 16);
+}
+
 }  // namespace laconic::kernels

@@ -1,7 +1,6 @@
 #include "laconic/error.h"
 #include "models/encoder.h"
 #include "runtime/lowering.h"
-#include "runtime/stored_weights.h"
 
 namespace laconic::runtime {
 namespace {
@@ -23,21 +22,6 @@ void CheckMask(const Graph& graph, const Node& node) {
   }
 }
 
-// bfloat16 will do where the weights that made q, k and v hold no more than that: INT8, or bfloat16 themselves.
-kernels::Precision PrecisionOf(const Graph& graph, const Node& node) {
-  for (std::size_t i = 0; i < 3; ++i) {
-    const Node* linear = graph.FindProducer(node.inputs[i]);
-    if (linear == nullptr || linear->op != "laconic.Linear") {
-      return kernels::Precision::kF32;
-    }
-    const LinearPart part = StoredLinear(graph, *linear);
-    if (!part.has_codes() && part.weight.dtype() != DType::kBF16) {
-      return kernels::Precision::kF32;
-    }
-  }
-  return kernels::Precision::kBF16;
-}
-
 }  // namespace
 
 void LowerAttention(const Node& node, PlanBuilder* builder) {
@@ -48,7 +32,7 @@ void LowerAttention(const Node& node, PlanBuilder* builder) {
   spec.name = builder->graph().name(node);
   spec.num_heads = IntAttribute(node, "q_num_heads");
   spec.scale = FloatAttribute(node, "scale");
-  spec.precision = PrecisionOf(builder->graph(), node);
+  spec.precision = builder->options().precision;
   spec.q = builder->Place(node.inputs[0]);
   spec.k = builder->Place(node.inputs[1]);
   spec.v = builder->Place(node.inputs[2]);

@@ -21,17 +21,31 @@ Activation ActivationOf(const Node& node) {
   return StringAttribute(node, "approximate") == "tanh" ? Activation::kGeluTanh : Activation::kGeluErf;
 }
 
-// What a layer is packed as: integers where input and weight have codes that integer kernels read, else as stored, in
-// f32 where that is codes.
-DType RunType(const LinearPart& part, ValueId x, const PlanBuilder& builder) {
-  if (!part.has_codes()) {
-    return part.weight.dtype();
-  }
-  return builder.quantized.contains(x) && FitsS8(part) ? DType::kS8 : DType::kF32;
+// The kernels that run a layer, and what weights they read: integers where input and weight have codes that integer
+// kernels read, else floats as stored, f32 where that is codes.
+struct RunType {
+  enum class Kernels : std::uint8_t { kU8S8, kF32, kBF16 } kernels;
+  DType stored;
+  bool operator==(const RunType&) const = default;
+};
+
+// Scores and features leave as f32 products: a layer of one row a text, which costs nothing.
+bool IsHead(const Node& linear, const PlanBuilder& builder) {
+  const std::vector<ValueId>& outputs = builder.graph().outputs();
+  return std::ranges::find(outputs, linear.outputs[0]) != outputs.end();
 }
 
-DType RunTypeOf(const Node& linear, const PlanBuilder& builder) {
-  return RunType(StoredLinear(builder.graph(), linear), linear.inputs[0], builder);
+RunType RunTypeOf(const Node& linear, const LinearPart& part, const PlanBuilder& builder) {
+  if (part.has_codes() && builder.quantized.contains(linear.inputs[0]) && FitsS8(part)) {
+    return {RunType::Kernels::kU8S8, DType::kS8};
+  }
+  const bool is_rounded = builder.options().precision == kernels::Precision::kBF16 && !IsHead(linear, builder);
+  return {is_rounded ? RunType::Kernels::kBF16 : RunType::Kernels::kF32,
+          part.has_codes() ? DType::kF32 : part.weight.dtype()};
+}
+
+RunType RunTypeOf(const Node& linear, const PlanBuilder& builder) {
+  return RunTypeOf(linear, StoredLinear(builder.graph(), linear), builder);
 }
 
 // `node` with the layers that read the same rows and feed the same Attention: Q, K and V, or K and V.
@@ -41,7 +55,7 @@ std::vector<const Node*> Siblings(const Node& node, const PlanBuilder& builder) 
     return {&node};
   }
   std::vector<const Node*> group;
-  const DType type = RunTypeOf(node, builder);
+  const RunType type = RunTypeOf(node, builder);
   for (std::size_t i = 0; i < 3; ++i) {
     const Node* member = builder.graph().FindProducer(reader->inputs[i]);
     const bool joins = member != nullptr && member->op == "laconic.Linear" && member->inputs[0] == node.inputs[0] &&
@@ -66,7 +80,7 @@ void PlaceSideBySide(const std::vector<const Node*>& group, const Matrix& matrix
 
 // u8 weights are widened before they are multiplied.
 bool Saturates(const std::vector<LinearPart>& parts, const PlanBuilder& builder) {
-  return builder.saturating() &&
+  return builder.options().saturating &&
          std::ranges::all_of(parts, [](const LinearPart& part) { return part.weight.dtype() == DType::kS8; });
 }
 
@@ -86,9 +100,9 @@ bool GivesNumbers(const LinearPart& part, const Tensor& multiplier) {
 }
 
 // The static quantizer that alone reads `out`, if the layer can write its codes instead of rows.
-std::optional<Quantizer> CodesInstead(ValueId x, ValueId out, const LinearPart& part, const PlanBuilder& builder) {
+std::optional<Quantizer> CodesInstead(ValueId out, const LinearPart& part, const PlanBuilder& builder) {
   const Node* reader = builder.SoleConsumer(out);
-  if (reader == nullptr || RunType(part, x, builder) != DType::kS8) {
+  if (reader == nullptr) {
     return std::nullopt;
   }
   std::optional<Quantizer> quantizer = FindQuantizer(*reader, builder);
@@ -96,8 +110,17 @@ std::optional<Quantizer> CodesInstead(ValueId x, ValueId out, const LinearPart& 
   return runs ? quantizer : std::nullopt;
 }
 
-void EmitLinear(ValueId x, LinearSpec spec, const std::vector<LinearPart>& parts, PlanBuilder* builder) {
-  if (RunType(parts[0], x, *builder) == DType::kS8) {
+// Whether `value`, which a layer in bfloat16 makes, is read by another alone.
+bool IsReadRounded(ValueId value, const PlanBuilder& builder) {
+  const Node* reader = builder.SoleConsumer(value);
+  return reader != nullptr && reader->op == "laconic.Linear" &&
+         RunTypeOf(*reader, builder).kernels == RunType::Kernels::kBF16;
+}
+
+void EmitLinear(const Node& node, RunType::Kernels kernels, LinearSpec spec, const std::vector<LinearPart>& parts,
+                PlanBuilder* builder) {
+  const ValueId x = node.inputs[0];
+  if (kernels == RunType::Kernels::kU8S8) {
     PackedS8 packed = PackS8(
         parts, Saturates(parts, *builder) ? kernels::GetSaturatingGemmU8S8() : kernels::GetGemmU8S8(builder->isa()),
         builder->packs());
@@ -108,6 +131,13 @@ void EmitLinear(ValueId x, LinearSpec spec, const std::vector<LinearPart>& parts
   std::vector<LinearPart> exact;
   std::ranges::transform(parts, std::back_inserter(exact),
                          [](const LinearPart& part) { return part.has_codes() ? Dequantized(part) : part; });
+  if (kernels == RunType::Kernels::kBF16) {
+    PackedBF16 packed = PackBF16(exact, builder->isa(), builder->packs());
+    builder->plan().memory_bytes += packed.own_bytes;
+    const BFloat16Matrix rows = builder->Rounded(x);
+    builder->Emit<LinearBF16Step>(std::move(spec), rows, std::move(packed));
+    return;
+  }
   PackedF32 packed = PackF32(exact, builder->isa(), builder->packs());
   builder->plan().memory_bytes += packed.own_bytes;
   builder->Emit<LinearF32Step>(std::move(spec), builder->Place(x), std::move(packed));
@@ -132,14 +162,14 @@ void LowerLinear(const Node& node, PlanBuilder* builder) {
     width += parts.back().weight.shape()[1];
     builder->MarkDone(member);
   }
-  const ValueId x = node.inputs[0];
+  const RunType::Kernels kernels = RunTypeOf(node, parts[0], *builder).kernels;
   LinearSpec spec;
   spec.name = builder->graph().name(node);
   spec.rows = builder->RowsOf(node.outputs[0]);
   if (group.size() > 1) {
     spec.out = builder->NewMatrix(spec.rows, width);
     PlaceSideBySide(group, spec.out, builder);
-    EmitLinear(x, std::move(spec), parts, builder);
+    EmitLinear(node, kernels, std::move(spec), parts, builder);
     return;
   }
   ValueId out = node.outputs[0];
@@ -149,12 +179,16 @@ void LowerLinear(const Node& node, PlanBuilder* builder) {
     builder->MarkDone(next);
     out = next->outputs[0];
   }
-  if (auto quantizer = CodesInstead(x, out, parts[0], *builder)) {
+  auto quantizer =
+      kernels == RunType::Kernels::kU8S8 ? CodesInstead(out, parts[0], *builder) : std::optional<Quantizer>();
+  if (quantizer) {
     spec.codes = TakeQuantizer(std::move(*quantizer), spec.rows, width, builder);
+  } else if (kernels == RunType::Kernels::kBF16 && IsReadRounded(out, *builder)) {
+    spec.rounded = builder->NewRounded(out);
   } else {
     spec.out = builder->NewPlace(out);
   }
-  EmitLinear(x, std::move(spec), parts, builder);
+  EmitLinear(node, kernels, std::move(spec), parts, builder);
 }
 
 }  // namespace laconic::runtime

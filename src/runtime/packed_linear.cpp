@@ -117,6 +117,19 @@ Tensor JoinWeights(std::span<const LinearPart> parts) {
   });
 }
 
+template <typename Kernels>
+void PackFloats(std::span<const LinearPart> parts, const Kernels& kernels, std::int64_t k, std::int64_t n,
+                std::byte* out) {
+  const Tensor rows = JoinWeights(parts);
+  kernels.pack(k, n,
+               {.data = rows.data(),
+                .type = WeightTypeOf(rows.dtype()),
+                .k_stride = rows.strides()[1],
+                .n_stride = rows.strides()[0]},
+               out);
+  rows.ReleasePages();
+}
+
 std::int64_t BytesOf(const std::vector<float>& values) {
   return static_cast<std::int64_t>(values.size() * sizeof(float));
 }
@@ -165,9 +178,19 @@ std::string LayoutOf(const kernels::GemmU8S8Kernels& kernels) {
   });
 }
 
+kernels::FloatWeights ProbeOf(const std::byte* probe, kernels::WeightType type) {
+  return {.data = probe, .type = type, .k_stride = kProbeN, .n_stride = 1};
+}
+
 std::string LayoutOf(const kernels::GemmF32Kernels& kernels, kernels::WeightType type) {
   return LayoutBy("f32 ", kernels.packed_bytes(kProbeK, kProbeN, type), [&](const std::byte* probe, std::byte* out) {
-    kernels.pack(kProbeK, kProbeN, {.data = probe, .type = type, .k_stride = kProbeN, .n_stride = 1}, out);
+    kernels.pack(kProbeK, kProbeN, ProbeOf(probe, type), out);
+  });
+}
+
+std::string LayoutOf(const kernels::GemmBF16Kernels& kernels, kernels::WeightType type) {
+  return LayoutBy("bf16 ", kernels.packed_bytes(kProbeK, kProbeN), [&](const std::byte* probe, std::byte* out) {
+    kernels.pack(kProbeK, kProbeN, ProbeOf(probe, type), out);
   });
 }
 
@@ -280,16 +303,25 @@ PackedF32 PackF32(std::span<const LinearPart> parts, kernels::Isa isa, PackStore
   packed.n = TotalColumns(parts);
   packed.bias = JoinBias(parts);
   packed.type = WeightTypeOf(parts[0].weight.dtype());
-  const auto fill = [&](std::byte* out) {
-    const Tensor rows = JoinWeights(parts);
-    kernels.pack(
-        packed.k, packed.n,
-        {.data = rows.data(), .type = packed.type, .k_stride = rows.strides()[1], .n_stride = rows.strides()[0]}, out);
-    rows.ReleasePages();
-  };
+  const auto fill = [&](std::byte* out) { PackFloats(parts, kernels, packed.k, packed.n, out); };
   bool is_new = false;
   packed.weights = store->FindOrMake(KeyOf(parts, [&] { return LayoutOf(kernels, packed.type); }),
                                      kernels.packed_bytes(packed.k, packed.n, packed.type), fill, &is_new);
+  packed.own_bytes = BytesOf(packed.bias) + (is_new ? packed.weights.size_bytes : 0);
+  return packed;
+}
+
+PackedBF16 PackBF16(std::span<const LinearPart> parts, kernels::Isa isa, PackStore* store) {
+  PackedBF16 packed;
+  const kernels::GemmBF16Kernels& kernels = kernels::GetGemmBF16(isa);
+  packed.kernels = &kernels;
+  packed.k = parts[0].weight.shape()[0];
+  packed.n = TotalColumns(parts);
+  packed.bias = JoinBias(parts);
+  const auto fill = [&](std::byte* out) { PackFloats(parts, kernels, packed.k, packed.n, out); };
+  const auto layout = [&] { return LayoutOf(kernels, WeightTypeOf(parts[0].weight.dtype())); };
+  bool is_new = false;
+  packed.weights = store->FindOrMake(KeyOf(parts, layout), kernels.packed_bytes(packed.k, packed.n), fill, &is_new);
   packed.own_bytes = BytesOf(packed.bias) + (is_new ? packed.weights.size_bytes : 0);
   return packed;
 }

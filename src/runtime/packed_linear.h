@@ -5,6 +5,7 @@
 #include <variant>
 #include <vector>
 
+#include "kernels/gemm_bf16/gemm_bf16.h"
 #include "kernels/gemm_f32/gemm_f32.h"
 #include "kernels/gemm_u8s8/gemm_u8s8.h"
 #include "runtime/pack_store.h"
@@ -37,6 +38,16 @@ struct PackedF32 {
   std::int64_t own_bytes = 0;  // likewise
 };
 
+// [k, n] in bfloat16, for bfloat16 rows.
+struct PackedBF16 {
+  const kernels::GemmBF16Kernels* kernels = nullptr;
+  std::int64_t k = 0;
+  std::int64_t n = 0;
+  PackedBytes weights;
+  std::vector<float> bias;
+  std::int64_t own_bytes = 0;  // likewise
+};
+
 // One layer, or several that read the same rows, side by side. All tensors live until packing is done, then their
 // mapped pages are released.
 struct LinearPart {
@@ -57,8 +68,9 @@ LinearPart Dequantized(const LinearPart& part);
 // Weights that `store` has, from this model or a file, are not packed again; those that are views of a mapped file go
 // into it by what they were made of: the file's size and time, their place there, samples of their bytes, all scales
 // and zero points, and how the kernels lay out a small matrix.
-// Preconditions: parts of one k; PackS8: FitsS8 of each; PackF32: of one dtype, without codes.
+// Preconditions: parts of one k; PackS8: FitsS8 of each; PackF32, PackBF16: of one dtype, without codes.
 PackedS8 PackS8(std::span<const LinearPart> parts, const kernels::GemmU8S8Kernels& kernels, PackStore* store);
 PackedF32 PackF32(std::span<const LinearPart> parts, kernels::Isa isa, PackStore* store);
+PackedBF16 PackBF16(std::span<const LinearPart> parts, kernels::Isa isa, PackStore* store);
 
 }  // namespace laconic::runtime

@@ -29,6 +29,12 @@ struct Matrix {
   std::int64_t width = 0;
 };
 
+// Rows of bfloat16; an odd width has an element of 0 more.
+struct BFloat16Matrix {
+  BufferId buffer = -1;
+  std::int64_t width = 0;
+};
+
 // Rows of u8 codes with their scale (f32) and zero point (s32).
 struct QuantizedMatrix {
   BufferId codes = -1;

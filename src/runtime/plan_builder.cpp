@@ -13,9 +13,8 @@ constexpr std::int64_t kCodesAlignment = 64;  // rows of codes start on a cache 
 
 bool IsTokenGather(const Node& node) { return node.op == "Gather" && IntAttribute(node, "axis") == 1; }
 
-PlanBuilder::PlanBuilder(const Graph& graph, kernels::Isa isa, bool saturating, std::set<ValueId> tapped,
-                         PackStore* packs)
-    : graph_(graph), isa_(isa), saturating_(saturating), tapped_(std::move(tapped)), packs_(packs) {
+PlanBuilder::PlanBuilder(const Graph& graph, const PlanOptions& options, std::set<ValueId> tapped, PackStore* packs)
+    : graph_(graph), options_(options), tapped_(std::move(tapped)), packs_(packs) {
   for (const Node& node : graph.nodes()) {
     NoteReaders(node);
     NoteFirstTokens(node);
@@ -77,6 +76,22 @@ QuantizedMatrix PlanBuilder::NewQuantized(ValueId value, Rows rows, std::int64_t
   return matrix;
 }
 
+BFloat16Matrix PlanBuilder::NewRounded(ValueId value) {
+  const std::int64_t width = WidthOf(value);
+  const std::int64_t row_bytes = (width + width % 2) * static_cast<std::int64_t>(sizeof(std::uint16_t));
+  return rounded_[value] = {NewBuffer(RowsOf(value), row_bytes), width};
+}
+
+BFloat16Matrix PlanBuilder::Rounded(ValueId value) {
+  if (const auto found = rounded_.find(value); found != rounded_.end()) {
+    return found->second;
+  }
+  const Matrix x = Place(value);
+  const BFloat16Matrix rounded = NewRounded(value);
+  Emit<RoundStep>(isa(), RowsOf(value), x, rounded);
+  return rounded;
+}
+
 Matrix PlanBuilder::Place(ValueId value) {
   if (!HasPlace(value)) {
     EmitPutOff(value);
@@ -91,11 +106,11 @@ Matrix PlanBuilder::Place(ValueId value) {
 void PlanBuilder::EmitPutOff(ValueId value) {
   if (const auto tables = embeddings.find(value); tables != embeddings.end()) {
     const Matrix out = NewPlace(value);
-    Emit<EmbeddingStep>(isa_, tables->second, out);
+    Emit<EmbeddingStep>(isa(), tables->second, out);
   } else if (const auto sum = sums.find(value); sum != sums.end()) {
     const Matrix a = Place(sum->second.first);
     const Matrix b = Place(sum->second.second);
-    Emit<AddStep>(isa_, RowsOf(value), a, b, NewPlace(value));
+    Emit<AddStep>(isa(), RowsOf(value), a, b, NewPlace(value));
   } else if (const auto rows = scaled.find(value); rows != scaled.end()) {
     const Matrix x = Place(rows->second.x);
     Emit<ScaleStep>(RowsOf(value), x, rows->second.multiplier, NewPlace(value));

@@ -35,14 +35,20 @@ struct ClippedRows {
   float hi = 0;
 };
 
+struct PlanOptions {
+  kernels::Isa isa = kernels::Isa::kScalar;
+  kernels::Precision precision = kernels::Precision::kF32;
+  bool saturating = false;  // CompileOptions
+};
+
 class PlanBuilder {
  public:
   // `tapped`: values that are computed as values of their own. `packs`: takes and gives packed weights.
-  PlanBuilder(const Graph& graph, kernels::Isa isa, bool saturating, std::set<ValueId> tapped, PackStore* packs);
+  PlanBuilder(const Graph& graph, const PlanOptions& options, std::set<ValueId> tapped, PackStore* packs);
 
   const Graph& graph() const noexcept { return graph_; }
-  kernels::Isa isa() const noexcept { return isa_; }
-  bool saturating() const noexcept { return saturating_; }  // CompileOptions
+  const PlanOptions& options() const noexcept { return options_; }
+  kernels::Isa isa() const noexcept { return options_.isa; }
   PackStore* packs() noexcept { return packs_; }
   Plan& plan() noexcept { return plan_; }
 
@@ -69,6 +75,10 @@ class PlanBuilder {
   // `value` as f32 in memory; emits the steps for what was put off. Errors: kUnsupported if nothing computes it.
   Matrix Place(ValueId value);
   QuantizedMatrix NewQuantized(ValueId value, Rows rows, std::int64_t width);
+  // A place for `value` as bfloat16.
+  BFloat16Matrix NewRounded(ValueId value);
+  // `value` as bfloat16 in memory; emits the step that rounds it, once. Errors: as Place.
+  BFloat16Matrix Rounded(ValueId value);
 
   template <typename T, typename... Args>
   void Emit(Args&&... args) {
@@ -93,13 +103,13 @@ class PlanBuilder {
   void NoteFirstTokens(const Node& node);
 
   const Graph& graph_;
-  kernels::Isa isa_;
-  bool saturating_;
+  PlanOptions options_;
   std::set<ValueId> tapped_;
   PackStore* packs_;
   Plan plan_;
   std::unordered_map<ValueId, std::vector<const Node*>> readers_;
   std::unordered_map<ValueId, Matrix> places_;
+  std::unordered_map<ValueId, BFloat16Matrix> rounded_;
   std::set<const Node*> done_;
   std::set<ValueId> first_tokens_;  // [B, 1, H], and what is computed from them
 };

@@ -112,7 +112,7 @@ std::vector<std::string> TappableValues(const Graph& graph) {
   return names;
 }
 
-Plan MakePlan(const Graph& graph, kernels::Isa isa, std::span<const std::string> taps, TapSink* sink, bool saturating,
+Plan MakePlan(const Graph& graph, const PlanOptions& options, std::span<const std::string> taps, TapSink* sink,
               PackStore* packs) {
   Taps tapped;
   std::set<ValueId> tapped_values;
@@ -121,7 +121,7 @@ Plan MakePlan(const Graph& graph, kernels::Isa isa, std::span<const std::string>
     tapped[value].push_back(i);
     tapped_values.insert(value);
   }
-  PlanBuilder builder(graph, isa, saturating, std::move(tapped_values), packs);
+  PlanBuilder builder(graph, options, std::move(tapped_values), packs);
   for (const Node& node : graph.nodes()) {
     if (!builder.IsDone(&node)) {
       WithFrame([&] { return "node '" + graph.name(node) + "'"; }, [&] { Lower(node, &builder); });

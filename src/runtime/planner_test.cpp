@@ -16,11 +16,17 @@
 namespace laconic::runtime {
 namespace {
 
-enum class Precision : std::uint8_t { kFloat, kDynamic, kStatic, kSmoothedStatic };
+enum class Precision : std::uint8_t { kFloat, kBFloat16, kDynamic, kStatic, kSmoothedStatic };
+
+CompileOptions OptionsOf(Precision precision) {
+  return {.precision = precision == Precision::kBFloat16 ? "bf16" : "f32"};
+}
+
+bool HasBFloat16() { return kernels::ActiveIsa() >= kernels::Isa::kAvx512BF16; }
 
 Graph Load(const std::string& name, Precision precision) {
   const Graph graph = Model::Load("tests/data/" + name).graph();
-  if (precision == Precision::kFloat) {
+  if (precision == Precision::kFloat || precision == Precision::kBFloat16) {
     return graph;
   }
   const std::vector<std::string> names = passes::SelectLayers(graph, {});
@@ -87,20 +93,24 @@ void ExpectSameAnswers(const std::shared_ptr<const CompiledModel>& plain,
   }
 }
 
-// What runs where values are tapped (tap.h).
-std::string LevelOfTaps() { return kernels::ActiveIsa() == kernels::Isa::kAvx512BF16 ? "avx512_vnni" : ""; }
-
-class PlannerTest : public ::testing::TestWithParam<std::tuple<const char*, Precision>> {};
+class PlannerTest : public ::testing::TestWithParam<std::tuple<const char*, Precision>> {
+ protected:
+  void SetUp() override {
+    if (std::get<Precision>(GetParam()) == Precision::kBFloat16 && !HasBFloat16()) {
+      GTEST_SKIP() << "no bfloat16 at level " << kernels::ToString(kernels::ActiveIsa());
+    }
+  }
+};
 
 TEST_P(PlannerTest, FirstTokensGiveTheSameAnswersAlone) {
   const auto [name, precision] = GetParam();
   const Graph graph = Load(name, precision);
   const std::vector<std::string> hidden = {LastHidden(graph)};
   Nobody nobody;
-  const auto whole = CompileTapped(graph, hidden, &nobody);  // keeps all rows
-  const auto alone = CompileTapped(graph, {}, nullptr, {.isa = LevelOfTaps()});
-  EXPECT_EQ(whole->PlanText().find("attention of first tokens"), std::string::npos);
-  EXPECT_NE(alone->PlanText().find("attention of first tokens"), std::string::npos) << alone->PlanText();
+  const auto whole = CompileTapped(graph, hidden, &nobody, OptionsOf(precision));  // keeps all rows
+  const auto alone = CompileTapped(graph, {}, nullptr, OptionsOf(precision));
+  EXPECT_EQ(whole->PlanText().find("of first tokens"), std::string::npos);
+  EXPECT_NE(alone->PlanText().find("of first tokens"), std::string::npos) << alone->PlanText();
   ExpectSameAnswers(whole, alone);
   EXPECT_TRUE(nobody.are_tokens);
 }
@@ -110,12 +120,13 @@ TEST_P(PlannerTest, FusedStepsGiveTheSameAnswers) {
   const auto [name, precision] = GetParam();
   const Graph graph = Load(name, precision);
   Nobody nobody;
-  const auto apart = CompileTapped(graph, TappableValues(graph), &nobody);
-  const auto fused = CompileTapped(graph, {}, nullptr, {.isa = LevelOfTaps()});
+  const auto apart = CompileTapped(graph, TappableValues(graph), &nobody, OptionsOf(precision));
+  const auto fused = CompileTapped(graph, {}, nullptr, OptionsOf(precision));
   ExpectSameAnswers(apart, fused);
   const std::string plan = fused->PlanText();
   const auto has = [&](const char* pattern) { return std::regex_search(plan, std::regex(pattern)); };
   EXPECT_EQ(has("gelu( .tanh.)? \\+ quantize by"), precision == Precision::kStatic) << plan;
+  EXPECT_EQ(has("gelu( .tanh.)? \\+ round"), precision == Precision::kBFloat16) << plan;
   EXPECT_EQ(has("gelu.* \\+ scale \\+ quantize by"), precision == Precision::kSmoothedStatic) << plan;
   EXPECT_EQ(apart->PlanText().find("gelu + "), std::string::npos) << apart->PlanText();
 }
@@ -159,6 +170,30 @@ buffers
   each text: 128 + 128 + 128 bytes
   each text of a thread's chunk: 128 + 128 + 256 bytes
 )");
+}
+
+// Attention and all layers but the last; a layer that another alone reads writes what that one reads.
+TEST(PlanTextTest, OfTinyBertInBFloat16) {
+  if (!HasBFloat16()) {
+    GTEST_SKIP() << "no bfloat16 at level " << kernels::ToString(kernels::ActiveIsa());
+  }
+  const std::string plan =
+      CompileTapped(Load("tiny_bert", Precision::kFloat), {}, nullptr, {.precision = "bf16"})->PlanText();
+  const std::string layer =
+      "for each task\n"
+      "  attention bf16 4 heads of 8 bert.encoder.layer.0.attention.self.attention [avx512_bf16]\n"
+      "for each chunk of tokens\n"
+      "  round 32 columns to bf16 [avx512_bf16]\n"
+      "  linear bf16 32 x 32 bert.encoder.layer.0.attention.output.dense [avx512_bf16]\n"
+      "  add + layer norm bert.encoder.layer.0.attention.output.LayerNorm [avx512_vnni]\n"
+      "  round 32 columns to bf16 [avx512_bf16]\n"
+      "  linear bf16 32 x 64 + gelu + round bert.encoder.layer.0.intermediate.dense [avx512_bf16]\n"
+      "  linear bf16 64 x 32 bert.encoder.layer.0.output.dense [avx512_bf16]\n";
+  EXPECT_NE(plan.find(layer), std::string::npos) << plan;
+  EXPECT_NE(plan.find("  linear bf16 32 x 32 + tanh bert.pooler.dense [avx512_bf16]\n"
+                      "  linear f32 32 x 3 logits [avx512_vnni]\n"),
+            std::string::npos)
+      << plan;
 }
 
 TEST(PlanTextTest, OfTinyBertInDynamicInt8) {
@@ -245,8 +280,9 @@ buffers
 INSTANTIATE_TEST_SUITE_P(Models, PlannerTest,
                          ::testing::Combine(::testing::Values("tiny_bert", "tiny_electra", "tiny_distilbert",
                                                               "tiny_roberta", "tiny_xlm_roberta", "tiny_albert"),
-                                            ::testing::Values(Precision::kFloat, Precision::kDynamic,
-                                                              Precision::kStatic, Precision::kSmoothedStatic)));
+                                            ::testing::Values(Precision::kFloat, Precision::kBFloat16,
+                                                              Precision::kDynamic, Precision::kStatic,
+                                                              Precision::kSmoothedStatic)));
 
 }  // namespace
 }  // namespace laconic::runtime

@@ -11,6 +11,7 @@
 #include "base/file.h"
 #include "base/thread_pool.h"
 #include "graph/graph.h"
+#include "kernels/gemm_bf16/gemm_bf16.h"
 #include "laconic/error.h"
 #include "passes/read_rows.h"
 #include "runtime/plain_model.h"
@@ -63,12 +64,30 @@ std::filesystem::path PackCachePath(const std::filesystem::path& model, kernels:
   return IsDirectory(model) ? model / name : std::filesystem::path(model.string() + "." + name);
 }
 
-kernels::Isa LevelOf(const CompileOptions& options, bool is_tapped) {
+kernels::Isa LevelOf(const CompileOptions& options) {
   const kernels::Isa isa = options.isa.empty() ? kernels::ActiveIsa() : kernels::ParseIsa(options.isa);
   if (!kernels::IsaSupported(isa)) {
     Fail(ErrorCode::kUnsupported, "this CPU lacks the level ", kernels::ToString(isa));
   }
-  return isa == kernels::Isa::kAvx512BF16 && is_tapped ? kernels::Isa::kAvx512Vnni : isa;
+  return isa;
+}
+
+kernels::Precision PrecisionOf(const CompileOptions& options, kernels::Isa isa) {
+  const bool can_round = isa >= kernels::Isa::kAvx512BF16;
+  if (options.precision == "f32") {
+    return kernels::Precision::kF32;
+  }
+  if (options.precision == "auto") {
+    return can_round && kernels::BFloat16IsFaster(isa) ? kernels::Precision::kBF16 : kernels::Precision::kF32;
+  }
+  if (options.precision != "bf16") {
+    Fail(ErrorCode::kInvalidArgument, "precision: expected f32, bf16 or auto, got '", options.precision, "'");
+  }
+  if (!can_round) {
+    Fail(ErrorCode::kUnsupported, "precision bf16: expected the level avx512_bf16 or above, got ",
+         kernels::ToString(isa));
+  }
+  return kernels::Precision::kBF16;
 }
 
 }  // namespace
@@ -76,7 +95,7 @@ kernels::Isa LevelOf(const CompileOptions& options, bool is_tapped) {
 struct CompiledModel::Impl {
   Plan plan;
   std::optional<runtime::PlainModel> plain;  // instead of a plan
-  kernels::Isa isa = kernels::Isa::kScalar;
+  runtime::PlanOptions options;
   std::int64_t max_length = 0;
 };
 
@@ -89,9 +108,10 @@ std::shared_ptr<const CompiledModel> CompileWith(const Graph& graph, std::span<c
                                                  runtime::TapSink* sink, const CompileOptions& options,
                                                  runtime::PackStore* packs) {
   auto impl = std::make_unique<CompiledModel::Impl>();
-  impl->isa = LevelOf(options, !values.empty());
+  const kernels::Isa isa = LevelOf(options);
+  impl->options = {isa, PrecisionOf(options, isa), options.saturating};
   try {
-    impl->plan = runtime::MakePlan(KeepReadRows(graph, values), impl->isa, values, sink, options.saturating, packs);
+    impl->plan = runtime::MakePlan(KeepReadRows(graph, values), impl->options, values, sink, packs);
   } catch (const Error& error) {
     if (error.code() != ErrorCode::kUnsupported) {
       throw;
@@ -109,7 +129,7 @@ std::shared_ptr<const CompiledModel> CompiledModel::Compile(const Model& model, 
   if (!options.pack_cache) {
     return runtime::CompileTapped(model.graph(), {}, nullptr, options);
   }
-  runtime::PackStore packs(PackCachePath(model.info().path, LevelOf(options, false)));
+  runtime::PackStore packs(PackCachePath(model.info().path, LevelOf(options)));
   auto compiled = CompileWith(model.graph(), {}, nullptr, options, &packs);
   WithFrame([] { return "the pack cache"; }, [&] { packs.Save(); });
   return compiled;
@@ -143,7 +163,10 @@ void CompiledModel::Check(const Encoding& text) const {
   CheckIds("token id", text.ids, num_ids());
   CheckIds("token type", text.type_ids, impl_->plan.num_types);
 }
-std::string CompiledModel::isa() const { return std::string(kernels::ToString(impl_->isa)); }
+std::string CompiledModel::isa() const { return std::string(kernels::ToString(impl_->options.isa)); }
+std::string CompiledModel::precision() const {
+  return !impl_->plain && impl_->options.precision == kernels::Precision::kBF16 ? "bf16" : "f32";
+}
 std::string CompiledModel::PlanText() const {
   return impl_->plain ? impl_->plain->Describe() : runtime::PrintPlan(impl_->plan);
 }

@@ -385,6 +385,65 @@ std::string LinearF32Step::Describe() const {
                      weights_.n, NameOf(spec_.activation), spec_.name, kernels::ToString(weights_.kernels->isa));
 }
 
+namespace {
+
+std::uint16_t* WordsOf(const Memory& memory, const BFloat16Matrix& matrix, std::int64_t row) {
+  return memory.Row<std::uint16_t>(matrix.buffer, row);
+}
+
+std::int64_t StrideOf(const Memory& memory, const BFloat16Matrix& matrix) {
+  return memory.RowBytes(matrix.buffer) / static_cast<std::int64_t>(sizeof(std::uint16_t));
+}
+
+}  // namespace
+
+RoundStep::RoundStep(kernels::Isa isa, Rows rows, Matrix x, BFloat16Matrix out)
+    : kernels_(kernels::GetGemmBF16(isa)), rows_(rows), x_(x), out_(out) {}
+
+void RoundStep::Run(const Inputs&, const Memory& memory, const Work& work) const {
+  const Range range = RowsOf(work);
+  kernels_.round_rows({.rows = range.size(),
+                       .cols = x_.width,
+                       .x = memory.Row(x_, range.begin),
+                       .x_stride = memory.Stride(x_),
+                       .out = WordsOf(memory, out_, range.begin),
+                       .out_stride = StrideOf(memory, out_)});
+}
+
+std::string RoundStep::Describe() const {
+  return fmt::format("round {} columns to bf16 [{}]", x_.width, kernels::ToString(kernels_.isa));
+}
+
+LinearBF16Step::LinearBF16Step(LinearSpec spec, BFloat16Matrix x, PackedBF16 weights)
+    : spec_(std::move(spec)), x_(x), weights_(std::move(weights)) {}
+
+void LinearBF16Step::Run(const Inputs&, const Memory& memory, const Work& work) const {
+  const Range columns = Share(0, weights_.n, weights_.kernels->panel_columns(weights_.n), work.part, work.num_parts);
+  kernels::GemmBF16Args args = {.m = work.end - work.begin,
+                                .n = weights_.n,
+                                .k = weights_.k,
+                                .a = WordsOf(memory, x_, work.begin),
+                                .a_stride = StrideOf(memory, x_),
+                                .packed = weights_.weights.data,
+                                .bias = weights_.bias.data(),
+                                .activation = spec_.activation,
+                                .n_begin = columns.begin,
+                                .n_end = columns.end};
+  if (spec_.rounded) {
+    args.rounded = WordsOf(memory, *spec_.rounded, work.begin);
+    args.out_stride = StrideOf(memory, *spec_.rounded);
+  } else {
+    args.out = memory.Row(spec_.out, work.begin);
+    args.out_stride = memory.Stride(spec_.out);
+  }
+  weights_.kernels->run(args);
+}
+
+std::string LinearBF16Step::Describe() const {
+  return fmt::format("linear bf16 {} x {}{}{} {} [{}]", weights_.k, weights_.n, NameOf(spec_.activation),
+                     spec_.rounded ? " + round" : "", spec_.name, kernels::ToString(weights_.kernels->isa));
+}
+
 ActivationStep::ActivationStep(kernels::Isa isa, Rows rows, kernels::Activation activation, Matrix x, Matrix out)
     : kernels_(kernels::GetElementwise(isa)), rows_(rows), activation_(activation), x_(x), out_(out) {}
 
@@ -415,8 +474,10 @@ AttentionStep::AttentionStep(kernels::Isa isa, AttentionSpec spec)
     : kernels_(kernels::GetAttention(isa, spec.precision)), spec_(std::move(spec)) {}
 
 std::string AttentionStep::Describe() const {
-  return fmt::format("attention{} {} heads of {} {} [{}]", spec_.queries == Rows::kTexts ? " of first tokens," : "",
-                     spec_.num_heads, spec_.q.width / spec_.num_heads, spec_.name, kernels::ToString(kernels_.isa));
+  return fmt::format("attention{}{} {} heads of {} {} [{}]",
+                     spec_.precision == kernels::Precision::kBF16 ? " bf16" : "",
+                     spec_.queries == Rows::kTexts ? " of first tokens," : "", spec_.num_heads,
+                     spec_.q.width / spec_.num_heads, spec_.name, kernels::ToString(kernels_.isa));
 }
 
 std::int64_t AttentionStep::NumTasks(const Inputs& inputs) const { return inputs.num_texts() * spec_.num_heads; }

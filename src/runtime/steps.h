@@ -197,7 +197,8 @@ struct LinearSpec {
   Rows rows = Rows::kTokens;
   kernels::Activation activation = kernels::Activation::kNone;
   Matrix out;
-  std::optional<CodesSpec> codes;  // instead of the rows; static only, LinearU8S8Step only
+  std::optional<CodesSpec> codes;         // instead of the rows; static only, LinearU8S8Step only
+  std::optional<BFloat16Matrix> rounded;  // instead of the rows; LinearBF16Step only
 };
 
 class LinearU8S8Step final : public Step {
@@ -230,6 +231,38 @@ class LinearF32Step final : public Step {
   LinearSpec spec_;
   Matrix x_;
   PackedF32 weights_;
+};
+
+// f32 rows as bfloat16.
+class RoundStep final : public Step {
+ public:
+  RoundStep(kernels::Isa isa, Rows rows, Matrix x, BFloat16Matrix out);
+  void Run(const Inputs& inputs, const Memory& memory, const Work& work) const override;
+  std::string Describe() const override;
+  std::vector<BufferId> Reads() const override { return {x_.buffer}; }
+  std::vector<BufferId> Writes() const override { return {out_.buffer}; }
+  Rows rows() const override { return rows_; }
+
+ private:
+  const kernels::GemmBF16Kernels& kernels_;
+  Rows rows_;
+  Matrix x_;
+  BFloat16Matrix out_;
+};
+
+class LinearBF16Step final : public Step {
+ public:
+  LinearBF16Step(LinearSpec spec, BFloat16Matrix x, PackedBF16 weights);
+  void Run(const Inputs& inputs, const Memory& memory, const Work& work) const override;
+  std::string Describe() const override;
+  std::vector<BufferId> Reads() const override { return {x_.buffer}; }
+  std::vector<BufferId> Writes() const override { return {spec_.rounded ? spec_.rounded->buffer : spec_.out.buffer}; }
+  Rows rows() const override { return spec_.rows; }
+
+ private:
+  LinearSpec spec_;
+  BFloat16Matrix x_;
+  PackedBF16 weights_;
 };
 
 class ActivationStep final : public Step {

@@ -43,11 +43,10 @@ class TapSink {
 
 // A model whose sessions hand the values called `values` to `sink`, which must outlive them and serves one Session at a
 // time. A tapped value is computed as a value of its own: what would be fused over it (an activation, a residual sum)
-// runs apart. Where avx512_bf16 is asked for, avx512_vnni runs: taps are for judging models, not CPUs. A
-// graph that no plan fits runs op by op, taps included. Errors: as CompiledModel::Compile; kInvalidArgument for a name
-// that the graph lacks, or a value that is not rows of f32 (a constant, integers, 8-bit codes, a mask), naming it.
-// Where a graph runs op by op, a Session that meets rows of another shape than the value's type says fails with
-// kUnsupported.
+// runs apart. A graph that no plan fits runs op by op, taps included. Errors: as CompiledModel::Compile;
+// kInvalidArgument for a name that the graph lacks, or a value that is not rows of f32 (a constant, integers, 8-bit
+// codes, a mask), naming it. Where a graph runs op by op, a Session that meets rows of another shape than the value's
+// type says fails with kUnsupported.
 std::shared_ptr<const CompiledModel> CompileTapped(const Graph& graph, std::span<const std::string> values,
                                                    TapSink* sink, const CompileOptions& options = {});
 

@@ -68,7 +68,8 @@ std::vector<Encoding> RandomBatch(const CompiledModel& model, const BenchOptions
 }  // namespace
 
 BenchResult BenchRandomTokens(const Model& model, const BenchOptions& options) {
-  const auto compiled = CompiledModel::Compile(model, {.pack_cache = options.pack_cache});
+  const auto compiled =
+      CompiledModel::Compile(model, {.precision = options.precision, .pack_cache = options.pack_cache});
   const std::vector<Encoding> batch = RandomBatch(*compiled, options);
   const int threads = NumThreads({.threads = options.threads});
   Session session(compiled, threads);
@@ -96,6 +97,7 @@ BenchResult BenchRandomTokens(const Model& model, const BenchOptions& options) {
                                  ? std::to_string(options.length)
                                  : std::to_string(options.length) + "-" + std::to_string(options.last_length);
   return {compiled->isa(),
+          compiled->precision(),
           threads,
           options.batch,
           length,
@@ -106,7 +108,8 @@ BenchResult BenchRandomTokens(const Model& model, const BenchOptions& options) {
 }
 
 BenchResult BenchDataset(const Model& model, const Dataset& data, const DataBenchOptions& options) {
-  const auto compiled = CompiledModel::Compile(model, {.pack_cache = options.run.pack_cache});
+  const auto compiled =
+      CompiledModel::Compile(model, {.precision = options.run.precision, .pack_cache = options.run.pack_cache});
   const int threads = NumThreads(options.run);
   const auto order = BatchOrder(EncodeTexts(model, data, options.run).encodings, options.run.batch);
   if (order.empty()) {
@@ -140,6 +143,7 @@ BenchResult BenchDataset(const Model& model, const Dataset& data, const DataBenc
     Report(options.run.progress, "measuring", run + 1, runs);
   }
   BenchResult result{compiled->isa(),
+                     compiled->precision(),
                      threads,
                      options.run.batch,
                      "data",

@@ -20,7 +20,8 @@ constexpr std::size_t kWarmUps = 3;
 constexpr std::size_t kTurn = 32;
 
 struct Runner {
-  Runner(const Model& model, int threads) : compiled(CompiledModel::Compile(model)), session(compiled, threads) {}
+  Runner(const Model& model, const std::string& precision, int threads)
+      : compiled(CompiledModel::Compile(model, {.precision = precision})), session(compiled, threads) {}
   std::shared_ptr<const CompiledModel> compiled;
   Session session;
   std::vector<float> logits;
@@ -141,7 +142,7 @@ Comparison CompareModels(const std::vector<Model>& models, const LabelledData& d
   std::vector<Runner> runners;
   runners.reserve(models.size());
   for (const Model& model : models) {
-    runners.emplace_back(model, NumThreads(options));
+    runners.emplace_back(model, runners.empty() ? "f32" : options.precision, NumThreads(options));
   }
   RunAll(texts.encodings, options, &runners);
 
@@ -159,6 +160,7 @@ Comparison CompareModels(const std::vector<Model>& models, const LabelledData& d
     ComparedModel row;
     row.path = info.path.string();
     row.method = info.method;
+    row.precision = runners[i].compiled->precision();
     row.disk_bytes = DiskBytes(info.path);
     row.stored_bytes = info.stored_bytes;
     row.tensor_bytes = CountTensorBytes(models[i]);

@@ -18,8 +18,9 @@ inline constexpr std::int64_t kMaxQueryRows = 8;  // that a kernel handles at a 
 //           keys == 0 gives rows of zeros. out may not overlap k or v; it may be q.
 // Numerics: scores by one chain over head_dim, times scale; exp(score - max) to 2 ulp; the weighted sum by one chain
 //           over the keys, then times 1/sum. avx2 and avx512_vnni agree bit for bit.
-//           avx512_bf16 rounds q * scale * log2(e), k, v and the weights 2^(score - max) (to 1e-4, unnormalised) to
-//           bfloat16, 2^-9 each, and sums their products in f32, a pair at a time; 1/sum is that of the rounded weights.
+//           Precision::kBF16, at avx512_bf16: q * scale * log2(e), k, v and the weights 2^(score - max) (to 1e-4,
+//           unnormalised) are rounded to bfloat16, 2^-9 each, and their products summed in f32, a pair at a time;
+//           1/sum is that of the rounded weights.
 //           A row's result does not depend on the other rows.
 // Scratch:  scratch_bytes(keys, head_dim), linear in keys, 64-byte aligned, one for each thread of use.
 struct AttentionArgs {
@@ -44,7 +45,7 @@ struct AttentionKernels {
   void (*run)(const AttentionArgs& args) noexcept = nullptr;
 };
 
-// Precondition: IsaSupported(isa).
+// Precision::kBF16 below avx512_bf16 is kF32. Precondition: IsaSupported(isa).
 const AttentionKernels& GetAttention(Isa isa, Precision precision) noexcept;
 
 // Each lives in its own file, compiled with its own flags.

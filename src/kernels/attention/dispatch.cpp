@@ -37,7 +37,7 @@ const AttentionKernels& GetAttention(Isa isa, [[maybe_unused]] Precision precisi
   };
 #if LACONIC_HAVE_AVX512_BF16
   static constexpr AttentionKernels kBFloat16 = {Isa::kAvx512BF16, &BFloat16ScratchBytes, &AttentionAvx512BF16};
-  if (isa == Isa::kAvx512BF16 && precision == Precision::kBF16) {
+  if (isa >= Isa::kAvx512BF16 && precision == Precision::kBF16) {
     return kBFloat16;
   }
 #endif

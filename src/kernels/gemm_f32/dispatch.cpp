@@ -15,7 +15,7 @@ constexpr GemmF32Kernels Level(Isa isa, void (*run)(const GemmF32Args&) noexcept
       [](std::int64_t k, std::int64_t n, WeightType type) noexcept {
         return PackedBytes(kPanelColumns(n), k, n, type);
       },
-      [](std::int64_t k, std::int64_t n, const GemmF32Weights& weights, void* packed) noexcept {
+      [](std::int64_t k, std::int64_t n, const FloatWeights& weights, void* packed) noexcept {
         Pack(kPanelColumns(n), k, n, weights, packed);
       },
       run,

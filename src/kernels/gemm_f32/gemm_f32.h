@@ -32,20 +32,13 @@ struct GemmF32Args {
   std::int64_t n_end = 0;    // likewise, or n
 };
 
-// The weights as the caller has them; w[k, j] lies at element k * k_stride + j * n_stride of `data`.
-struct GemmF32Weights {
-  const void* data = nullptr;
-  WeightType type = WeightType::kF32;  // kF32, kF16 or kBF16; the packed form keeps it
-  std::int64_t k_stride = 0;
-  std::int64_t n_stride = 0;
-};
-
 struct GemmF32Kernels {
   Isa isa = Isa::kScalar;                                            // the level of the functions below
   std::int64_t (*panel_columns)(std::int64_t n) noexcept = nullptr;  // columns of a packed panel
   std::int64_t (*packed_bytes)(std::int64_t k, std::int64_t n, WeightType type) noexcept = nullptr;
-  // `packed`: packed_bytes(k, n, type) bytes (a multiple of 64), 64-byte aligned. The format is this level's own.
-  void (*pack)(std::int64_t k, std::int64_t n, const GemmF32Weights& weights, void* packed) noexcept = nullptr;
+  // `packed`: packed_bytes(k, n, type) bytes (a multiple of 64), 64-byte aligned. The format is this level's own; the
+  // weights keep their type.
+  void (*pack)(std::int64_t k, std::int64_t n, const FloatWeights& weights, void* packed) noexcept = nullptr;
   void (*run)(const GemmF32Args& args) noexcept = nullptr;
 };
 

@@ -36,7 +36,7 @@ struct Problem {
     std::fill_n(out.data(), out.size(), kUntouched);
   }
 
-  GemmF32Weights Weights() {
+  FloatWeights Weights() {
     return {type == WeightType::kF32 ? static_cast<const void*>(w.data()) : words.data(), type, 1, k};
   }
 

@@ -12,7 +12,7 @@ namespace {
 
 // T is a word of the weights' width.
 template <typename T>
-void PackWords(std::int64_t panel, std::int64_t k, std::int64_t n, const GemmF32Weights& weights, T* packed) noexcept {
+void PackWords(std::int64_t panel, std::int64_t k, std::int64_t n, const FloatWeights& weights, T* packed) noexcept {
   const auto* w = static_cast<const T*>(weights.data);
   for (std::int64_t first = 0; first < n; first += panel) {
     const std::int64_t columns = std::min(panel, n - first);
@@ -31,7 +31,7 @@ std::int64_t PackedBytes(std::int64_t panel, std::int64_t k, std::int64_t n, Wei
   return RoundUp(RoundUp(n, panel) * k * WeightBytes(type), 64);
 }
 
-void Pack(std::int64_t panel, std::int64_t k, std::int64_t n, const GemmF32Weights& weights, void* packed) noexcept {
+void Pack(std::int64_t panel, std::int64_t k, std::int64_t n, const FloatWeights& weights, void* packed) noexcept {
   std::memset(packed, 0, static_cast<std::size_t>(PackedBytes(panel, k, n, weights.type)));
   if (weights.type == WeightType::kF32) {
     PackWords(panel, k, n, weights, static_cast<std::uint32_t*>(packed));

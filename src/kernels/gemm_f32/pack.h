@@ -9,6 +9,6 @@
 namespace laconic::kernels {
 
 std::int64_t PackedBytes(std::int64_t panel, std::int64_t k, std::int64_t n, WeightType type) noexcept;
-void Pack(std::int64_t panel, std::int64_t k, std::int64_t n, const GemmF32Weights& weights, void* packed) noexcept;
+void Pack(std::int64_t panel, std::int64_t k, std::int64_t n, const FloatWeights& weights, void* packed) noexcept;
 
 }  // namespace laconic::kernels

@@ -27,8 +27,8 @@ inline void RunPanel(const GemmF32Args& args, std::int64_t first, std::int64_t r
   for (std::int64_t p = 0; p < args.k; p += kDepth) {
     const std::int64_t depth = args.k - p < kDepth ? args.k - p : kDepth;
     ForEachRowTile(rows, MaxRows(kVecs), [&](std::int64_t row, std::int64_t count) {
-      TileOfRows<kVecs, T, Start::kGoOn>(count)(depth, a + row * args.a_stride + p, args.a_stride, panel + p * kPanel, kPanel,
-                                  sums + row * kPanel, kPanel);
+      TileOfRows<kVecs, T, Start::kGoOn>(count)(depth, a + row * args.a_stride + p, args.a_stride, panel + p * kPanel,
+                                                kPanel, sums + row * kPanel, kPanel);
     });
   }
   const std::int64_t left = args.n_end - column;

@@ -1,0 +1,150 @@
+#include "kernels/epilogue_simd.h"
+#include "kernels/gemm_bf16/gemm_bf16.h"
+#include "kernels/panels.h"
+#include "kernels/tile_simd.h"
+
+namespace laconic::kernels {
+namespace {
+
+// sum += both products of each lane's pairs. One instruction in asm, so that g++ 12 keeps `sum` in its register.
+inline void DotProduct(__m512& sum, __m512i a, __m512i b) { asm("vdpbf16ps %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b)); }
+
+// sums[r, j] = sum_p a[r, p] * w[p, j] for kRows rows and one panel [pairs][16 * kVecs][2]. What lies `fetch` elements
+// after the panel goes to L2 meanwhile: weights that come from L3 or memory arrive in time.
+template <int kRows, int kVecs>
+[[gnu::noinline]] void SumTile(std::int64_t pairs, const std::uint16_t* a, std::int64_t a_stride,
+                               const std::uint16_t* panel, std::int64_t fetch, float* out) {
+  __m512 sums[kRows][kVecs];
+#pragma GCC unroll 8
+  for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 4
+    for (int v = 0; v < kVecs; ++v) {
+      sums[r][v] = _mm512_setzero_ps();
+    }
+  }
+  for (std::int64_t p = 0; p < pairs; ++p) {
+    __m512i weights[kVecs];
+#pragma GCC unroll 4
+    for (int v = 0; v < kVecs; ++v) {
+      const std::uint16_t* at = panel + (p * kVecs + v) * 2 * kLanes;
+      weights[v] = _mm512_load_si512(at);
+      _mm_prefetch(reinterpret_cast<const char*>(at + fetch), _MM_HINT_T1);
+    }
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r) {
+      std::int32_t pair = 0;
+      __builtin_memcpy(&pair, a + r * a_stride + 2 * p, sizeof pair);
+      const __m512i values = _mm512_set1_epi32(pair);
+#pragma GCC unroll 4
+      for (int v = 0; v < kVecs; ++v) {
+        DotProduct(sums[r][v], values, weights[v]);
+      }
+    }
+  }
+#pragma GCC unroll 8
+  for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 4
+    for (int v = 0; v < kVecs; ++v) {
+      _mm512_store_ps(out + (r * kVecs + v) * kLanes, sums[r][v]);
+    }
+  }
+}
+
+using SumTileFn = void (*)(std::int64_t, const std::uint16_t*, std::int64_t, const std::uint16_t*, std::int64_t,
+                           float*);
+
+template <int kVecs>
+inline SumTileFn SumTileOfRows(std::int64_t rows) {
+  if constexpr (MaxRows(kVecs) == 8) {
+    static constexpr SumTileFn kTiles[] = {&SumTile<1, kVecs>, &SumTile<2, kVecs>, &SumTile<3, kVecs>,
+                                           &SumTile<4, kVecs>, &SumTile<5, kVecs>, &SumTile<6, kVecs>,
+                                           &SumTile<7, kVecs>, &SumTile<8, kVecs>};
+    return kTiles[rows - 1];
+  } else {
+    static constexpr SumTileFn kTiles[] = {&SumTile<1, kVecs>, &SumTile<2, kVecs>, &SumTile<3, kVecs>,
+                                           &SumTile<4, kVecs>, &SumTile<5, kVecs>, &SumTile<6, kVecs>};
+    return kTiles[rows - 1];
+  }
+}
+
+constexpr __mmask16 FirstLanes(std::int64_t n) { return static_cast<__mmask16>(n >= kLanes ? 0xFFFF : (1U << n) - 1); }
+
+inline __m256i Round(__m512 x) { return reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(x)); }
+
+struct RoundedTile : Tile {
+  std::uint16_t* out;
+  std::int64_t out_stride;
+};
+
+// Not inlined, as WriteTile. The 0 after an odd last column is written with it.
+template <typename Columns>
+[[gnu::noinline]] void WriteRoundedTile(Activation activation, const RoundedTile& tile, const Columns& columns) {
+  FinishTile(activation, tile, columns, [&](std::int64_t j, std::int64_t left) {
+    const __mmask16 values = FirstLanes(left);
+    const __mmask16 stored = FirstLanes(RoundUp(left, 2));
+    return [&tile, j, values, stored](std::int64_t r, Vec16 value) {
+      _mm256_mask_storeu_epi16(tile.out + r * tile.out_stride + j, stored, Round(_mm512_maskz_mov_ps(values, value.v)));
+    };
+  });
+}
+
+template <int kVecs>
+inline void RunTile(const GemmBF16Args& args, std::int64_t row, std::int64_t rows, std::int64_t column) {
+  constexpr std::int64_t kPanel = kVecs * kLanes;
+  const std::int64_t depth = RoundUp(args.k, 2);
+  alignas(64) float sums[MaxRows(kVecs) * kPanel];
+  // The first rows to use a panel fetch the next one.
+  SumTileOfRows<kVecs>(rows)(depth / 2, args.a + row * args.a_stride, args.a_stride,
+                             static_cast<const std::uint16_t*>(args.packed) + column * depth,
+                             row == 0 ? kPanel * depth : 0, sums);
+  const std::int64_t left = args.n_end - column;
+  const Tile tile = {rows, left < kPanel ? left : kPanel, args.bias == nullptr ? nullptr : args.bias + column};
+  const auto values = [&](std::int64_t j, std::int64_t /*left*/) {
+    return [&, j](std::int64_t r) { return Load(sums + r * kPanel + j); };
+  };
+  const std::int64_t out = row * args.out_stride + column;
+  if (args.rounded == nullptr) {
+    WriteTile(args.activation, {tile, args.out + out, args.out_stride}, values);
+  } else {
+    WriteRoundedTile(args.activation, {tile, args.rounded + out, args.out_stride}, values);
+  }
+}
+
+template <int kVecs>
+inline void RunPanels(const GemmBF16Args& args) {
+  ForEachTile(
+      args.m, 2 * args.k, MaxRows(kVecs), args.n_begin, args.n_end, kVecs * kLanes,
+      [&](std::int64_t row, std::int64_t rows, std::int64_t column) { RunTile<kVecs>(args, row, rows, column); });
+}
+
+}  // namespace
+
+void RoundRowsAvx512BF16(const RoundRowsArgs& args) noexcept {
+  for (std::int64_t i = 0; i < args.rows; ++i) {
+    const float* x = args.x + i * args.x_stride;
+    std::uint16_t* out = args.out + i * args.out_stride;
+    std::int64_t j = 0;
+    for (; j + 2 * kLanes <= args.cols; j += 2 * kLanes) {
+      const __m512bh pair = _mm512_cvtne2ps_pbh(_mm512_loadu_ps(x + j + kLanes), _mm512_loadu_ps(x + j));
+      _mm512_storeu_si512(out + j, reinterpret_cast<__m512i>(pair));
+    }
+    for (; j < args.cols; j += kLanes) {
+      const std::int64_t left = args.cols - j;
+      _mm256_mask_storeu_epi16(out + j, FirstLanes(RoundUp(left, 2)),
+                               Round(_mm512_maskz_loadu_ps(FirstLanes(left), x + j)));
+    }
+  }
+}
+
+void GemmBF16Avx512BF16(const GemmBF16Args& args) noexcept {
+  switch (WideColumns(args.n)) {
+    case 16:
+      return RunPanels<1>(args);
+    case 48:
+      return RunPanels<3>(args);
+    default:
+      return RunPanels<4>(args);
+  }
+}
+
+}  // namespace laconic::kernels
