@@ -18,26 +18,6 @@ inline Vec16 Horner(const float (&coefficients)[kCount], Vec16 u) {
   return result;
 }
 
-// The same polynomial of degree 15 by Estrin's rule: three steps more, but a chain so short that the processor's window
-// holds enough of them at a time.
-inline Vec16 Estrin(const float (&coefficients)[16], Vec16 u) {
-  Vec16 terms[8];
-#pragma GCC unroll 8
-  for (int i = 0; i < 8; ++i) {
-    terms[i] = Fma(Set1(coefficients[2 * i + 1]), u, Set1(coefficients[2 * i]));
-  }
-  Vec16 power = u;
-#pragma GCC unroll 3
-  for (int count = 4; count >= 1; count /= 2) {
-    power = Mul(power, power);
-#pragma GCC unroll 4
-    for (int i = 0; i < count; ++i) {
-      terms[i] = Fma(terms[2 * i + 1], power, terms[2 * i]);
-    }
-  }
-  return terms[0];
-}
-
 // e^x for x <= 0, to 2 ulp; 0 where the result would be subnormal. NaN stays NaN.
 inline Vec16 ExpNonPositive(Vec16 x) {
   constexpr float kLog2E = 1.44269504F;
@@ -53,16 +33,53 @@ inline Vec16 ExpNonPositive(Vec16 x) {
   return ZeroWhereLess(x, Set1(kLeast), Mul(value, PowerOfTwo(n)));
 }
 
+// What, added to a number of less than 2^22, leaves the integer nearest to it in the lowest bits.
+inline constexpr float kRoundToBits = 12582912.0F;  // 1.5 * 2^23
+
+// 2^x for x <= 0, to 2 ulp; of x < -126, 2^-126. NaN stays NaN.
+inline Vec16 Exp2NonPositive(Vec16 x) {
+  constexpr float kQuotient[] = {0.693147182F,   0.240226507F,   0.0555035695F,
+                                 0.00961808302F, 0.00133908633F, 0.000154531634F};
+  const Vec16 bounded = Max(Set1(-126.0F), x);
+  const Vec16 shifted = Add(bounded, Set1(kRoundToBits));
+  const Vec16 r = Sub(bounded, Sub(shifted, Set1(kRoundToBits)));
+  return AddToExponent(Fma(Horner(kQuotient, r), r, Set1(1.0F)), shifted);
+}
+
 // max(x, 0) - a h(a) with a = |x| and h(a) = erfc(a / sqrt 2) / 2: no cancellation on either side, and 0 at 0.
+//
+// h is a polynomial of degree 4 around each of 16 points k * kWidth: the table lookups cost less than the eleven
+// degrees more that a single polynomial needs.
 inline Vec16 GeluErf(Vec16 x) {
   constexpr float kLimit = 5.5F;  // from here on a h(a) < 1.1e-7
-  constexpr float kTail[] = {0.00297972304F, -0.0250073783F, 0.0945640504F,  -0.206837073F,
-                             0.271771759F,   -0.176805824F,  -0.050553523F,  0.21646142F,
-                             -0.165899262F,  -0.0293613579F, 0.138062745F,   -0.0574596971F,
-                             -0.0475873351F, 0.0365426578F,  0.00666184351F, -0.00753279496F};
+  constexpr float kWidth = 0.355F;
+  alignas(64) constexpr float kMinusPieces[5][kLanes] = {
+      {-0.5F, -0.361294806F, -0.238852069F, -0.143437967F, -0.0778038427F, -0.0379489437F, -0.0165858064F,
+       -0.00647757156F, -0.00225567678F, -0.000699154218F, -0.000192615582F, -4.71126914e-05F, -1.02213453e-05F,
+       -1.96547649e-06F, -3.34764508e-07F, -5.0476519e-08F},
+      {0.141623423F, 0.132974967F, 0.110071331F, 0.0803243816F, 0.0516759343F, 0.0293086357F, 0.0146543719F,
+       0.00645952905F, 0.00251011527F, 0.000859889027F, 0.000259682885F, 6.91340829e-05F, 1.62249835e-05F,
+       3.35671371e-06F, 6.12176223e-07F, 9.84156898e-08F},
+      {-4.85149725e-15F, -0.00837903563F, -0.0138716269F, -0.0151841575F, -0.0130247632F, -0.00923396181F,
+       -0.00554044591F, -0.00284926826F, -0.00126541383F, -0.000487704558F, -0.000163662495F, -4.79334303e-05F,
+       -1.22739384e-05F, -2.75144862e-06F, -5.40527878e-07F, -9.31339201e-08F},
+      {-0.0029571976F, -0.00242866226F, -0.00114544155F, 0.000218132773F, 0.00109247712F, 0.00131667452F,
+       0.00108644087F, 0.000703242258F, 0.000374570809F, 0.000167961334F, 6.42265732e-05F, 2.11123861e-05F,
+       5.99813666e-06F, 1.47844503e-06F, 3.17044226e-07F, 5.92765943e-08F},
+      {2.23390981e-14F, 0.000251322024F, 0.000361661281F, 0.000296493934F, 0.000134737929F, -1.37727338e-05F,
+       -8.8679597e-05F, -9.46733053e-05F, -6.73076793e-05F, -3.70339658e-05F, -1.66131358e-05F, -6.22954758e-06F,
+       -1.98047428e-06F, -5.38609243e-07F, -1.26068031e-07F, -2.55061874e-08F}};
   const Vec16 a = Min(Set1(kLimit), Abs(x));
-  const Vec16 u = Fma(a, Set1(2.0F / kLimit), Set1(-1.0F));
-  return Sub(Max(Set1(0.0F), x), Mul(a, Estrin(kTail, u)));
+  const Vec16 scaled = Mul(a, Set1(1.0F / kWidth));
+  const Vec16 shifted = Add(scaled, Set1(kRoundToBits));
+  const Vec16 d = Sub(scaled, Sub(shifted, Set1(kRoundToBits)));
+  const Lookup16 piece = MakeLookup(shifted);
+  Vec16 minus_h = LookUp(kMinusPieces[4], piece);
+#pragma GCC unroll 4
+  for (int i = 3; i >= 0; --i) {
+    minus_h = Fma(minus_h, d, LookUp(kMinusPieces[i], piece));
+  }
+  return Fma(a, minus_h, Max(Set1(0.0F), x));
 }
 
 // max(x, 0) - a e / (1 + e) with a = |x|, e = exp(-2 u(a)), u(a) = sqrt(2/pi) (a + 0.044715 a^3).

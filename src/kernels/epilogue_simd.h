@@ -1,4 +1,4 @@
-// What the GEMMs do with a finished tile: bias, activation, store as f32 or as codes.
+// What the GEMMs do with the sums of a finished tile: scale, bias, activation, store as f32 or as codes.
 #pragma once
 
 #include "kernels/activation_simd.h"
@@ -9,64 +9,92 @@
 namespace laconic::kernels {
 namespace {
 
-struct Tile {
-  std::int64_t rows;
-  std::int64_t columns;  // the last vector may be part outside
-  const float* bias;     // [columns], or null
+// Where a tile's values come from (FinishColumns says what a source and a sink have): f32 sums
+// [rows, kVecs * 16].
+template <int kVecs>
+struct F32Sums {
+  struct Column {};
+
+  const float* sums;
+
+  Column At(std::int64_t /*j*/, std::int64_t /*left*/) const { return {}; }
+  Vec16 Value(const Column& /*column*/, std::int64_t r, std::int64_t j, Vec16 bias) const {
+    return Add(Load(sums + r * kVecs * kLanes + j), bias);
+  }
 };
 
-struct OutputTile : Tile {
+// Where they go: rows of f32.
+struct F32Rows {
+  struct Column {};
+
   float* out;
   std::int64_t out_stride;
+
+  Column At(std::int64_t /*j*/, std::int64_t /*left*/) const { return {}; }
+  void Put(const Column& /*column*/, std::int64_t r, std::int64_t j, std::int64_t left, Vec16 value) const {
+    StorePart(out + r * out_stride + j, value, left);
+  }
 };
 
-struct CodesTile : Tile {
-  const float* multiplier;  // [columns], or null
-  float scale;
-  std::int32_t zero_point;
+// Or the codes of what F32Rows would hold, times a factor a column.
+struct StaticCodeRows {
+  using Column = StaticFactor;
+
+  StaticQuantizer quantizer;
+  const float* multiplier;  // [columns], or null: 1
   std::uint8_t* q;
   std::int64_t q_stride;
+
+  Column At(std::int64_t j, std::int64_t left) const {
+    return MakeStaticFactor(quantizer, multiplier == nullptr ? Set1(1.0F) : LoadPart(multiplier + j, left));
+  }
+  void Put(const Column& column, std::int64_t r, std::int64_t j, std::int64_t left, Vec16 value) const {
+    StorePartU8(q + r * q_stride + j, StaticCodes(quantizer, column, value), left);
+  }
 };
 
-// store(r, value) for activation(value + bias[j]), where columns(j, left)(r) gives the value of row r for the vector of
-// columns at j, of which `left` exist, and store_columns(j, left) gives store: what depends on the columns alone is
-// loaded once.
-template <typename Columns, typename StoreColumns>
-inline void FinishTile(Activation activation, const Tile& tile, const Columns& columns,
-                       const StoreColumns& store_columns) {
-  WithActivation(activation, [&]<Activation kActivation>() {
-    for (std::int64_t j = 0; j < tile.columns; j += kLanes) {
-      const std::int64_t left = tile.columns - j;
-      const auto value = columns(j, left);
-      const auto store = store_columns(j, left);
-      // -0 added changes nothing.
-      const Vec16 bias = tile.bias == nullptr ? Set1(-0.0F) : LoadPart(tile.bias + j, left);
-      for (std::int64_t r = 0; r < tile.rows; ++r) {
-        store(r, Activate<kActivation>(Add(value(r), bias)));
-      }
+struct Tile {
+  std::int64_t rows;
+  std::int64_t columns;
+  const float* bias;  // [columns], or null
+};
+
+// Finishes kVecs vectors of columns from j on, the last of which may be in part outside: left columns are there. What
+// depends on a column alone is loaded once (At), and waits in registers while the rows pass by.
+template <int kVecs, Activation kActivation, typename Source, typename Sink>
+[[gnu::always_inline]] inline void FinishColumns(const Tile& tile, std::int64_t j, std::int64_t left,
+                                                 const Source& source, const Sink& sink) {
+  typename Source::Column from[kVecs];
+  typename Sink::Column to[kVecs];
+  Vec16 bias[kVecs];
+#pragma GCC unroll 4
+  for (int v = 0; v < kVecs; ++v) {
+    const std::int64_t first = j + v * kLanes;
+    from[v] = source.At(first, left - v * kLanes);
+    to[v] = sink.At(first, left - v * kLanes);
+    // -0 added changes nothing.
+    bias[v] = tile.bias == nullptr ? Set1(-0.0F) : LoadPart(tile.bias + first, left - v * kLanes);
+  }
+  for (std::int64_t r = 0; r < tile.rows; ++r) {
+#pragma GCC unroll 4
+    for (int v = 0; v < kVecs; ++v) {
+      const std::int64_t first = j + v * kLanes;
+      const Vec16 value = Activate<kActivation>(source.Value(from[v], r, first, bias[v]));
+      sink.Put(to[v], r, first, left - v * kLanes, value);
     }
-  });
+  }
 }
 
-// Not inlined, as WriteTileCodes: in one function with it g++ 12 spills more of GELU's registers.
-template <typename Columns>
-[[gnu::noinline]] void WriteTile(Activation activation, const OutputTile& tile, const Columns& columns) {
-  FinishTile(activation, tile, columns, [&](std::int64_t j, std::int64_t left) {
-    return
-        [&tile, j, left](std::int64_t r, Vec16 value) { StorePart(tile.out + r * tile.out_stride + j, value, left); };
-  });
-}
-
-// The codes of the values that WriteTile would write.
-template <typename Columns>
-[[gnu::noinline]] void WriteTileCodes(Activation activation, const CodesTile& tile, const Columns& columns) {
-  const StaticQuantizer quantizer = MakeStaticQuantizer(tile.scale, tile.zero_point);
-  FinishTile(activation, tile, columns, [&](std::int64_t j, std::int64_t left) {
-    const Vec16 factor = tile.multiplier == nullptr ? Set1(1.0F) : LoadPart(tile.multiplier + j, left);
-    return [&, j, left, factor](std::int64_t r, Vec16 value) {
-      StorePartU8(tile.q + r * tile.q_stride + j, StaticCodes(quantizer, Mul(value, factor)), left);
-    };
-  });
+// A tile of at most kVecs vectors of columns. To be called from a function of its own for each activation, not inlined
+// and handed few arguments: then all that the loops need stays in registers.
+template <int kVecs, Activation kActivation, typename Source, typename Sink>
+[[gnu::always_inline]] inline void FinishTile(const Tile& tile, const Source& source, const Sink& sink) {
+  if (tile.columns == kVecs * kLanes) {
+    return FinishColumns<kVecs, kActivation>(tile, 0, kVecs * kLanes, source, sink);
+  }
+  for (std::int64_t j = 0; j < tile.columns; j += kLanes) {
+    FinishColumns<1, kActivation>(tile, j, tile.columns - j, source, sink);
+  }
 }
 
 }  // namespace

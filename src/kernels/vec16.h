@@ -16,7 +16,9 @@ namespace {
 
 inline constexpr std::int64_t kLanes = 16;
 
-// The first n lanes (16 if n is more); the others 0. Reads nothing past them.
+// The first n lanes (16 if n is more); the others 0. Reads nothing past them. No tail calls a function, as a loop that
+// g++ makes a memcpy would: in a loop around it every vector register would have to wait in memory.
+inline Vec16 LoadPart(const float* p, std::int64_t n) { return n >= kLanes ? Load(p) : LoadFirst(p, n); }
 template <typename T>
 inline Vec16 LoadPart(const T* p, std::int64_t n) {
   if (n >= kLanes) {
@@ -33,20 +35,31 @@ inline Vec16 LoadPart(const T* p, std::int64_t n) {
 inline void StorePart(float* p, Vec16 x, std::int64_t n) {
   if (n >= kLanes) {
     Store(p, x);
-    return;
-  }
-  float lanes[kLanes];
-  Store(lanes, x);
-  for (std::int64_t i = 0; i < n; ++i) {
-    p[i] = lanes[i];
+  } else {
+    StoreFirst(p, x, n);
   }
 }
-
-// x with the lanes from n on set to 0.
-inline Vec16 KeepLanes(Vec16 x, std::int64_t n) {
-  float lanes[kLanes];
-  Store(lanes, x);
-  return LoadPart(lanes, n);
+// The same of integers 0..255, as bytes.
+inline void StorePartU8(std::uint8_t* p, Vec16 x, std::int64_t n) {
+  if (n >= kLanes) {
+    StoreU8(p, x);
+    return;
+  }
+  std::uint8_t lanes[kLanes];
+  StoreU8(lanes, x);
+  const std::uint8_t* from = lanes;
+  const auto copy = [&]<typename Part>(Part part) {
+    if ((n & static_cast<std::int64_t>(sizeof part)) != 0) {
+      __builtin_memcpy(&part, from, sizeof part);
+      __builtin_memcpy(p, &part, sizeof part);
+      from += sizeof part;
+      p += sizeof part;
+    }
+  };
+  copy(std::uint64_t{});
+  copy(std::uint32_t{});
+  copy(std::uint16_t{});
+  copy(std::uint8_t{});
 }
 
 // The order of the additions is part of the result: halves, quarters, eighths.

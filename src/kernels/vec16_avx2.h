@@ -37,6 +37,29 @@ inline void Store(float* p, Vec16 x) {
   _mm256_storeu_ps(p, x.lo);
   _mm256_storeu_ps(p + 8, x.hi);
 }
+// The first n lanes, none if n is negative, n < 16; LoadFirst gives 0 in the others.
+struct Lanes16 {
+  __m256i lo;
+  __m256i hi;
+};
+inline Lanes16 FirstLanes(std::int64_t n) {
+  const __m256i count = _mm256_set1_epi32(static_cast<int>(n));
+  return {_mm256_cmpgt_epi32(count, _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7)),
+          _mm256_cmpgt_epi32(count, _mm256_setr_epi32(8, 9, 10, 11, 12, 13, 14, 15))};
+}
+inline Vec16 LoadFirst(const float* p, std::int64_t n) {
+  const Lanes16 lanes = FirstLanes(n);
+  return {_mm256_maskload_ps(p, lanes.lo), _mm256_maskload_ps(p + 8, lanes.hi)};
+}
+inline void StoreFirst(float* p, Vec16 x, std::int64_t n) {
+  const Lanes16 lanes = FirstLanes(n);
+  _mm256_maskstore_ps(p, lanes.lo, x.lo);
+  _mm256_maskstore_ps(p + 8, lanes.hi, x.hi);
+}
+inline Vec16 KeepFirst(Vec16 x, std::int64_t n) {
+  const Lanes16 lanes = FirstLanes(n);
+  return {_mm256_and_ps(x.lo, _mm256_castsi256_ps(lanes.lo)), _mm256_and_ps(x.hi, _mm256_castsi256_ps(lanes.hi))};
+}
 // x holds integers 0..255.
 inline void StoreU8(std::uint8_t* p, Vec16 x) {
   const __m256i words = _mm256_packs_epi32(_mm256_cvtps_epi32(x.lo), _mm256_cvtps_epi32(x.hi));
@@ -75,15 +98,21 @@ inline __m256 PowerOfTwo(__m256 n) {
 }
 // 2^n for integers n in [-126, 127].
 inline Vec16 PowerOfTwo(Vec16 n) { return {PowerOfTwo(n.lo), PowerOfTwo(n.hi)}; }
+inline __m256 AddToExponent(__m256 x, __m256 bits) {
+  return _mm256_castsi256_ps(
+      _mm256_add_epi32(_mm256_castps_si256(x), _mm256_slli_epi32(_mm256_castps_si256(bits), 23)));
+}
+// x 2^n for results that are normal numbers, n the integer in the lowest nine bits of each lane of `bits`.
+inline Vec16 AddToExponent(Vec16 x, Vec16 bits) { return {AddToExponent(x.lo, bits.lo), AddToExponent(x.hi, bits.hi)}; }
 // x, but 0 where t < limit.
 inline Vec16 ZeroWhereLess(Vec16 t, Vec16 limit, Vec16 x) {
   return {_mm256_and_ps(_mm256_cmp_ps(t.lo, limit.lo, _CMP_NLT_UQ), x.lo),
           _mm256_and_ps(_mm256_cmp_ps(t.hi, limit.hi, _CMP_NLT_UQ), x.hi)};
 }
-// Whether a > b in any lane; NaN is not.
-inline bool AnyGreater(Vec16 a, Vec16 b) {
+// Whether a < b in every lane; NaN is not.
+inline bool AllLess(Vec16 a, Vec16 b) {
   return _mm256_movemask_ps(
-             _mm256_or_ps(_mm256_cmp_ps(a.lo, b.lo, _CMP_GT_OQ), _mm256_cmp_ps(a.hi, b.hi, _CMP_GT_OQ))) != 0;
+             _mm256_or_ps(_mm256_cmp_ps(a.lo, b.lo, _CMP_NLT_UQ), _mm256_cmp_ps(a.hi, b.hi, _CMP_NLT_UQ))) == 0;
 }
 struct Ints16 {
   __m256i lo;
@@ -96,6 +125,24 @@ inline Vec16 Bracket(const std::int32_t* sum, std::int32_t zero, Ints16 column_s
   const __m256i zeros = _mm256_set1_epi32(zero);
   return {_mm256_cvtepi32_ps(_mm256_sub_epi32(Load8Ints(sum), _mm256_mullo_epi32(zeros, column_sum.lo))),
           _mm256_cvtepi32_ps(_mm256_sub_epi32(Load8Ints(sum + 8), _mm256_mullo_epi32(zeros, column_sum.hi)))};
+}
+// table[i] in each lane, i the lowest four bits of the lane that the lookup was made of. table: 64-byte aligned.
+struct Lookup16 {
+  __m256i lo, hi;             // the lowest three bits choose in a half of the table
+  __m256 upper_lo, upper_hi;  // the sign bit chooses the half
+};
+inline Lookup16 MakeLookup(Vec16 x) {
+  const __m256i lo = _mm256_castps_si256(x.lo);
+  const __m256i hi = _mm256_castps_si256(x.hi);
+  return {lo, hi, _mm256_castsi256_ps(_mm256_slli_epi32(lo, 28)), _mm256_castsi256_ps(_mm256_slli_epi32(hi, 28))};
+}
+inline Vec16 LookUp(const float (&table)[16], const Lookup16& lookup) {
+  const __m256 lower = _mm256_load_ps(table);
+  const __m256 upper = _mm256_load_ps(table + 8);
+  const auto half = [&](__m256i index, __m256 is_upper) {
+    return _mm256_blendv_ps(_mm256_permutevar8x32_ps(lower, index), _mm256_permutevar8x32_ps(upper, index), is_upper);
+  };
+  return {half(lookup.lo, lookup.upper_lo), half(lookup.hi, lookup.upper_hi)};
 }
 
 inline __m256 LowHalf(Vec16 x) { return x.lo; }

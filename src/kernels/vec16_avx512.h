@@ -33,6 +33,11 @@ inline Vec16 Load(const std::int8_t* p) {
   return {_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))))};
 }
 inline void Store(float* p, Vec16 x) { _mm512_storeu_ps(p, x.v); }
+// The first n lanes, none if n is negative, n < 16; LoadFirst gives 0 in the others.
+inline __mmask16 FirstLanes(std::int64_t n) { return static_cast<__mmask16>(n <= 0 ? 0 : (1 << n) - 1); }
+inline Vec16 LoadFirst(const float* p, std::int64_t n) { return {_mm512_maskz_loadu_ps(FirstLanes(n), p)}; }
+inline void StoreFirst(float* p, Vec16 x, std::int64_t n) { _mm512_mask_storeu_ps(p, FirstLanes(n), x.v); }
+inline Vec16 KeepFirst(Vec16 x, std::int64_t n) { return {_mm512_maskz_mov_ps(FirstLanes(n), x.v)}; }
 // x holds integers 0..255.
 inline void StoreU8(std::uint8_t* p, Vec16 x) {
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(x.v)));
@@ -58,12 +63,17 @@ inline Vec16 PowerOfTwo(Vec16 n) {
   return {
       _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_add_epi32(_mm512_cvtps_epi32(n.v), _mm512_set1_epi32(127)), 23))};
 }
+// x 2^n for results that are normal numbers, n the integer in the lowest nine bits of each lane of `bits`.
+inline Vec16 AddToExponent(Vec16 x, Vec16 bits) {
+  return {_mm512_castsi512_ps(
+      _mm512_add_epi32(_mm512_castps_si512(x.v), _mm512_slli_epi32(_mm512_castps_si512(bits.v), 23)))};
+}
 // x, but 0 where t < limit.
 inline Vec16 ZeroWhereLess(Vec16 t, Vec16 limit, Vec16 x) {
   return {_mm512_maskz_mov_ps(_mm512_cmp_ps_mask(t.v, limit.v, _CMP_NLT_UQ), x.v)};
 }
-// Whether a > b in any lane; NaN is not.
-inline bool AnyGreater(Vec16 a, Vec16 b) { return _mm512_cmp_ps_mask(a.v, b.v, _CMP_GT_OQ) != 0; }
+// Whether a < b in every lane; NaN is not.
+inline bool AllLess(Vec16 a, Vec16 b) { return _mm512_cmp_ps_mask(a.v, b.v, _CMP_NLT_UQ) == 0; }
 struct Ints16 {
   __m512i v;
 };
@@ -72,6 +82,14 @@ inline Ints16 LoadInts(const std::int32_t* p) { return {_mm512_loadu_si512(p)}; 
 inline Vec16 Bracket(const std::int32_t* sum, std::int32_t zero, Ints16 column_sum) {
   const __m512i correction = _mm512_mullo_epi32(_mm512_set1_epi32(zero), column_sum.v);
   return {_mm512_cvtepi32_ps(_mm512_sub_epi32(_mm512_loadu_si512(sum), correction))};
+}
+// table[i] in each lane, i the lowest four bits of the lane that the lookup was made of. table: 64-byte aligned.
+struct Lookup16 {
+  __m512i index;
+};
+inline Lookup16 MakeLookup(Vec16 x) { return {_mm512_castps_si512(x.v)}; }
+inline Vec16 LookUp(const float (&table)[16], Lookup16 lookup) {
+  return {_mm512_permutexvar_ps(lookup.index, _mm512_load_ps(table))};
 }
 
 inline __m256 LowHalf(Vec16 x) { return _mm512_castps512_ps256(x.v); }

@@ -16,8 +16,9 @@ inline constexpr std::int64_t kMaxQueryRows = 8;  // that a kernel handles at a 
 // Shapes:   q [queries, head_dim], k and v [keys, head_dim], out [queries, head_dim], f32; row strides in elements, so
 //           that the four may lie inside [tokens, heads * head_dim] matrices. head_dim <= kMaxHeadDim.
 //           keys == 0 gives rows of zeros. out may not overlap k or v; it may be q.
-// Numerics: scores by one chain over head_dim, times scale; exp(score - max) to 2 ulp; the weighted sum by one chain
-//           over the keys, then times 1/sum. avx2 and avx512_vnni agree bit for bit.
+// Numerics: scores of q * scale * log2(e) by one chain over head_dim; weights 2^(score - max) to 2 ulp, but none less
+//           than 2^-126; the weighted sum by one chain over the keys, then times 1/sum. avx2 and avx512_vnni agree bit
+//           for bit.
 //           Precision::kBF16, at avx512_bf16: q * scale * log2(e), k, v and the weights 2^(score - max) (to 1e-4,
 //           unnormalised) are rounded to bfloat16, 2^-9 each, and their products summed in f32, a pair at a time;
 //           1/sum is that of the rounded weights.

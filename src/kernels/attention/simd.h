@@ -19,7 +19,7 @@ struct AttentionScratch {
   float* k;       // transposed: [head_dim][keys_padded], zeros past keys
   float* v;       // [keys][dim_padded], zeros past head_dim
   float* scores;  // [kQueryRows][keys_padded]
-  float* sums;    // [kQueryRows][dim_padded]
+  float* rows;    // [kQueryRows][dim_padded]: of q times scale * log2 e; when the scores are there, of the sums
 };
 
 inline AttentionScratch SplitScratch(const AttentionArgs& args) {
@@ -29,7 +29,7 @@ inline AttentionScratch SplitScratch(const AttentionArgs& args) {
   scratch.k = static_cast<float*>(args.scratch);
   scratch.v = scratch.k + args.head_dim * scratch.keys_padded;
   scratch.scores = scratch.v + args.keys * scratch.dim_padded;
-  scratch.sums = scratch.scores + kQueryRows * scratch.keys_padded;
+  scratch.rows = scratch.scores + kQueryRows * scratch.keys_padded;
   return scratch;
 }
 
@@ -99,11 +99,20 @@ inline void Multiply(std::int64_t rows, std::int64_t depth, const float* a, std:
   }
 }
 
-// scores become exp(scale * score - max), 0 past keys; returns 1 / their sum.
-inline float SoftmaxRow(float* scores, std::int64_t keys, std::int64_t keys_padded, Vec16 scale) {
-  for (std::int64_t j = 0; j < keys_padded; j += kLanes) {
-    Store(scores + j, Mul(Load(scores + j), scale));
+inline void ScaleQueries(const AttentionArgs& args, const AttentionScratch& scratch, std::int64_t first,
+                         std::int64_t rows) {
+  constexpr float kLog2E = 1.44269504F;
+  const Vec16 factor = Set1(args.scale * kLog2E);
+  for (std::int64_t r = 0; r < rows; ++r) {
+    for (std::int64_t d = 0; d < args.head_dim; d += kLanes) {
+      Store(scratch.rows + r * scratch.dim_padded + d,
+            Mul(LoadPart(args.q + (first + r) * args.q_stride + d, args.head_dim - d), factor));
+    }
   }
+}
+
+// scores become 2^(score - max), next to nothing past keys; returns 1 / their sum.
+inline float SoftmaxRow(float* scores, std::int64_t keys, std::int64_t keys_padded) {
   for (std::int64_t j = keys; j < keys_padded; ++j) {
     scores[j] = -__builtin_inff();
   }
@@ -114,36 +123,37 @@ inline float SoftmaxRow(float* scores, std::int64_t keys, std::int64_t keys_padd
   largest = Set1(ReduceMax(largest));
   Vec16 sum = Set1(0.0F);
   for (std::int64_t j = 0; j < keys_padded; j += kLanes) {
-    const Vec16 weight = ExpNonPositive(Sub(Load(scores + j), largest));
+    const Vec16 weight = Exp2NonPositive(Sub(Load(scores + j), largest));
     Store(scores + j, weight);
     sum = Add(sum, weight);
   }
   return 1.0F / ReduceAdd(sum);
 }
 
+inline void AttendRows(const AttentionArgs& args, const AttentionScratch& scratch, std::int64_t first,
+                       std::int64_t rows) {
+  ScaleQueries(args, scratch, first, rows);
+  Multiply(rows, args.head_dim, scratch.rows, scratch.dim_padded, scratch.k, scratch.keys_padded, scratch.scores);
+  float inv_sums[kQueryRows] = {};
+  for (std::int64_t r = 0; r < rows && args.keys > 0; ++r) {
+    inv_sums[r] = SoftmaxRow(scratch.scores + r * scratch.keys_padded, args.keys, scratch.keys_padded);
+  }
+  Multiply(rows, args.keys, scratch.scores, scratch.keys_padded, scratch.v, scratch.dim_padded, scratch.rows);
+  for (std::int64_t r = 0; r < rows; ++r) {
+    const Vec16 inv_sum = Set1(inv_sums[r]);
+    float* out = args.out + (first + r) * args.out_stride;
+    for (std::int64_t d = 0; d < args.head_dim; d += kLanes) {
+      StorePart(out + d, Mul(Load(scratch.rows + r * scratch.dim_padded + d), inv_sum), args.head_dim - d);
+    }
+  }
+}
+
 inline void Attend(const AttentionArgs& args) {
   const AttentionScratch scratch = SplitScratch(args);
   PackKeys(args, scratch);
   PackValues(args, scratch);
-  const Vec16 scale = Set1(args.scale);
-  ForEachRowTile(args.queries, kQueryRows, [&](std::int64_t first, std::int64_t rows) {
-    Multiply(rows, args.head_dim, args.q + first * args.q_stride, args.q_stride, scratch.k, scratch.keys_padded,
-             scratch.scores);
-    float inv_sums[kQueryRows];
-    for (std::int64_t r = 0; r < rows; ++r) {
-      inv_sums[r] = args.keys == 0
-                        ? 0
-                        : SoftmaxRow(scratch.scores + r * scratch.keys_padded, args.keys, scratch.keys_padded, scale);
-    }
-    Multiply(rows, args.keys, scratch.scores, scratch.keys_padded, scratch.v, scratch.dim_padded, scratch.sums);
-    for (std::int64_t r = 0; r < rows; ++r) {
-      const Vec16 inv_sum = Set1(inv_sums[r]);
-      float* out = args.out + (first + r) * args.out_stride;
-      for (std::int64_t d = 0; d < args.head_dim; d += kLanes) {
-        StorePart(out + d, Mul(Load(scratch.sums + r * scratch.dim_padded + d), inv_sum), args.head_dim - d);
-      }
-    }
-  });
+  ForEachRowTile(args.queries, kQueryRows,
+                 [&](std::int64_t first, std::int64_t rows) { AttendRows(args, scratch, first, rows); });
 }
 
 }  // namespace

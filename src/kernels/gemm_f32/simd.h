@@ -14,6 +14,16 @@ namespace {
 constexpr std::int64_t kDepth = 128;
 constexpr std::int64_t kChunkRows = 128;  // their part of a stays in L2 while the panels pass by
 
+template <int kVecs, Activation kActivation>
+[[gnu::noinline]] void WritePanel(const GemmF32Args& args, std::int64_t first, std::int64_t rows, std::int64_t column,
+                                  const float* sums) {
+  constexpr std::int64_t kPanel = kVecs * kLanes;
+  const std::int64_t left = args.n_end - column;
+  const Tile tile = {rows, left < kPanel ? left : kPanel, args.bias == nullptr ? nullptr : args.bias + column};
+  FinishTile<kVecs, kActivation>(tile, F32Sums<kVecs>{sums},
+                                 F32Rows{args.out + first * args.out_stride + column, args.out_stride});
+}
+
 // Rows [first, first + rows) of one panel, rows <= kChunkRows.
 template <int kVecs, typename T>
 inline void RunPanel(const GemmF32Args& args, std::int64_t first, std::int64_t rows, std::int64_t column) {
@@ -31,12 +41,8 @@ inline void RunPanel(const GemmF32Args& args, std::int64_t first, std::int64_t r
                                                 kPanel, sums + row * kPanel, kPanel);
     });
   }
-  const std::int64_t left = args.n_end - column;
-  const OutputTile output = {rows, left < kPanel ? left : kPanel, args.bias == nullptr ? nullptr : args.bias + column,
-                             args.out + first * args.out_stride + column, args.out_stride};
-  WriteTile(args.activation, output, [&](std::int64_t j, std::int64_t /*left*/) {
-    return [&, j](std::int64_t r) { return Load(sums + r * kPanel + j); };
-  });
+  WithActivation(args.activation,
+                 [&]<Activation kActivation>() { WritePanel<kVecs, kActivation>(args, first, rows, column, sums); });
 }
 
 template <int kVecs, typename T>

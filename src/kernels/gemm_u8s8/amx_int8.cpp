@@ -71,7 +71,6 @@ struct Pending {
 
 [[gnu::noinline]] void WritePieces(const GemmU8S8Args& args, Pending& pending, std::int64_t count) {
   const Block& block = pending.block;
-  const std::int64_t left = args.n_end - block.column;
   for (; count > 0 && pending.next < pending.pieces; --count, ++pending.next) {
     const std::int64_t tile = pending.next / kPiecesOfTile;
     const std::int64_t first = pending.next % kPiecesOfTile * kPieceRows;
@@ -79,8 +78,7 @@ struct Pending {
     const std::int64_t rows = block.rows - first < kPieceRows ? block.rows - first : kPieceRows;
     const bool written = row + rows <= block.first_row + tile * kTileRows;  // by the tile before
     if (rows > 0 && !written) {
-      WriteSums(args, row, rows, block.column, left < kPanel ? left : kPanel,
-                block.sums + pending.next * kPieceRows * kPanel, kPanel);
+      WriteSums<2>(args, row, rows, block.column, block.sums + pending.next * kPieceRows * kPanel);
     }
   }
 }

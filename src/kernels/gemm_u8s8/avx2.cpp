@@ -115,13 +115,12 @@ inline void RunRows(const GemmU8S8Args& args, std::int64_t row, std::int64_t cou
   WidenRows(count, args.k, codes, args.a_stride, wide, wide_stride);
   for (std::int64_t column = args.n_begin; column < args.n_end; column += kLanes) {
     const Avx2Panel panel = PanelAt(args.packed, args.k, args.n, column);
-    const std::int64_t left = args.n_end - column;
     ForEachRowTile(count, kMaxTileRows, [&](std::int64_t first, std::int64_t rows) {
       alignas(32) std::int32_t sums[kMaxTileRows * kLanes];
       const std::int64_t fetch = first == 0 ? Avx2PanelBytes(args.k) : 0;  // the next panel, once
       kSumTile[rows - 1]({codes + first * args.a_stride, args.a_stride, wide + first * wide_stride, wide_stride}, panel,
                          fetch, sums);
-      WriteSums(args, row + first, rows, column, left < kLanes ? left : kLanes, sums, kLanes);
+      WriteSums<1>(args, row + first, rows, column, sums);
     });
   }
 }

@@ -86,8 +86,7 @@ inline void RunTile(const GemmU8S8Args& args, std::int64_t row, std::int64_t row
   // The first rows to use a panel fetch the next one.
   SumTileOfRows<kVecs>(rows)(args.k, args.a + row * args.a_stride, args.a_stride, panels + column * depth,
                              row == 0 ? kPanel * depth : 0, sums);
-  const std::int64_t left = args.n_end - column;
-  WriteSums(args, row, rows, column, left < kPanel ? left : kPanel, sums, kPanel);
+  WriteSums<kVecs>(args, row, rows, column, sums);
 }
 
 template <int kVecs>

@@ -41,7 +41,7 @@ inline void LayerNormRow(const LayerNormArgs& args, const float* x, const float*
   const float squares = SumOfVectors(cols, [&](std::int64_t c, std::int64_t n) {
     const Vec16 centred = Sub(LoadPart(out + c, n), mean);
     const Vec16 square = Mul(centred, centred);
-    return n >= kLanes ? square : KeepLanes(square, n);
+    return n >= kLanes ? square : KeepFirst(square, n);
   });
   const float variance = squares / count + args.epsilon;
   const Vec16 inv_std = Set1(1.0F / _mm_cvtss_f32(_mm_sqrt_ss(_mm_set_ss(variance))));
@@ -53,13 +53,17 @@ inline void LayerNormRow(const LayerNormArgs& args, const float* x, const float*
 }
 
 inline void LayerNorm(const LayerNormArgs& args) {
+  const bool is_static = args.q != nullptr && args.q_is_static;
+  const StaticQuantizer quantizer =
+      MakeStaticQuantizer(args.static_scale, args.static_zero, is_static ? args.q_multiplier : nullptr, args.cols);
   for (std::int64_t row = 0; row < args.rows; ++row) {
     float* out = args.out + row * args.out_stride;
     const float* residual = args.residual == nullptr ? nullptr : args.residual + row * args.residual_stride;
     LayerNormRow(args, args.x + row * args.x_stride, residual, out);
-    if (args.q != nullptr && args.q_is_static) {
+    if (is_static) {
       QuantizeStatic({1, args.cols, out, 0, args.q_multiplier, args.static_scale, args.static_zero,
-                      args.q + row * args.q_stride, 0, args.q_scale + row, args.q_zero + row});
+                      args.q + row * args.q_stride, 0, args.q_scale + row, args.q_zero + row},
+                     quantizer);
     } else if (args.q != nullptr) {
       QuantizeRow(out, args.q_multiplier, args.cols, args.q + row * args.q_stride, args.q_scale + row,
                   args.q_zero + row);

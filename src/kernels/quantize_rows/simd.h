@@ -70,16 +70,8 @@ inline void QuantizeRow(const float* x, const float* multiplier, std::int64_t co
   const auto codes = [&](Vec16 value) {
     return Min(Set1(255.0F), Max(Set1(0.0F), Add(Round(Mul(value, inv_scale)), offset)));
   };
-  std::int64_t c = 0;
-  for (; c + kLanes <= cols; c += kLanes) {
-    StoreU8(q + c, codes(LoadRow<kScaled>(x, multiplier, c, kLanes)));
-  }
-  if (c < cols) {
-    std::uint8_t tail[kLanes];
-    StoreU8(tail, codes(LoadRow<kScaled>(x, multiplier, c, cols - c)));
-    for (std::int64_t i = c; i < cols; ++i) {
-      q[i] = tail[i - c];
-    }
+  for (std::int64_t c = 0; c < cols; c += kLanes) {
+    StorePartU8(q + c, codes(LoadRow<kScaled>(x, multiplier, c, cols - c)), cols - c);
   }
   *zero_point = static_cast<std::int32_t>(ReduceMax(offset));
 }

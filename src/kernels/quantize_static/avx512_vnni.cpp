@@ -2,6 +2,8 @@
 
 namespace laconic::kernels {
 
-void QuantizeStaticAvx512Vnni(const QuantizeStaticArgs& args) noexcept { QuantizeStatic(args); }
+void QuantizeStaticAvx512Vnni(const QuantizeStaticArgs& args) noexcept {
+  QuantizeStatic(args, MakeStaticQuantizer(args.scale, args.zero_point, args.multiplier, args.cols));
+}
 
 }  // namespace laconic::kernels
