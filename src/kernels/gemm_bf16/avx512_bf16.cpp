@@ -67,25 +67,41 @@ inline SumTileFn SumTileOfRows(std::int64_t rows) {
   }
 }
 
-constexpr __mmask16 FirstLanes(std::int64_t n) { return static_cast<__mmask16>(n >= kLanes ? 0xFFFF : (1U << n) - 1); }
+// FirstLanes for any n.
+inline __mmask16 Lanes(std::int64_t n) { return n >= kLanes ? static_cast<__mmask16>(0xFFFF) : FirstLanes(n); }
 
 inline __m256i Round(__m512 x) { return reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(x)); }
 
-struct RoundedTile : Tile {
+// A sink of FinishTile: rows of bfloat16. The 0 after an odd last column is written with it.
+struct RoundedRows {
+  struct Column {};
+
   std::uint16_t* out;
   std::int64_t out_stride;
+
+  Column At(std::int64_t /*j*/, std::int64_t /*left*/) const { return {}; }
+  void Put(const Column& /*column*/, std::int64_t r, std::int64_t j, std::int64_t left, Vec16 value) const {
+    std::uint16_t* to = out + r * out_stride + j;
+    if (left >= kLanes) {
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), Round(value.v));
+    } else {
+      _mm256_mask_storeu_epi16(to, Lanes(RoundUp(left, 2)), Round(KeepFirst(value, left).v));
+    }
+  }
 };
 
-// Not inlined, as WriteTile. The 0 after an odd last column is written with it.
-template <typename Columns>
-[[gnu::noinline]] void WriteRoundedTile(Activation activation, const RoundedTile& tile, const Columns& columns) {
-  FinishTile(activation, tile, columns, [&](std::int64_t j, std::int64_t left) {
-    const __mmask16 values = FirstLanes(left);
-    const __mmask16 stored = FirstLanes(RoundUp(left, 2));
-    return [&tile, j, values, stored](std::int64_t r, Vec16 value) {
-      _mm256_mask_storeu_epi16(tile.out + r * tile.out_stride + j, stored, Round(_mm512_maskz_mov_ps(values, value.v)));
-    };
-  });
+template <int kVecs, Activation kActivation>
+[[gnu::noinline]] void WriteSums(const GemmBF16Args& args, std::int64_t row, std::int64_t rows, std::int64_t column,
+                                 const float* sums) {
+  constexpr std::int64_t kPanel = kVecs * kLanes;
+  const std::int64_t left = args.n_end - column;
+  const Tile tile = {rows, left < kPanel ? left : kPanel, args.bias == nullptr ? nullptr : args.bias + column};
+  const std::int64_t out = row * args.out_stride + column;
+  if (args.rounded == nullptr) {
+    FinishTile<kVecs, kActivation>(tile, F32Sums<kVecs>{sums}, F32Rows{args.out + out, args.out_stride});
+  } else {
+    FinishTile<kVecs, kActivation>(tile, F32Sums<kVecs>{sums}, RoundedRows{args.rounded + out, args.out_stride});
+  }
 }
 
 template <int kVecs>
@@ -97,17 +113,8 @@ inline void RunTile(const GemmBF16Args& args, std::int64_t row, std::int64_t row
   SumTileOfRows<kVecs>(rows)(depth / 2, args.a + row * args.a_stride, args.a_stride,
                              static_cast<const std::uint16_t*>(args.packed) + column * depth,
                              row == 0 ? kPanel * depth : 0, sums);
-  const std::int64_t left = args.n_end - column;
-  const Tile tile = {rows, left < kPanel ? left : kPanel, args.bias == nullptr ? nullptr : args.bias + column};
-  const auto values = [&](std::int64_t j, std::int64_t /*left*/) {
-    return [&, j](std::int64_t r) { return Load(sums + r * kPanel + j); };
-  };
-  const std::int64_t out = row * args.out_stride + column;
-  if (args.rounded == nullptr) {
-    WriteTile(args.activation, {tile, args.out + out, args.out_stride}, values);
-  } else {
-    WriteRoundedTile(args.activation, {tile, args.rounded + out, args.out_stride}, values);
-  }
+  WithActivation(args.activation,
+                 [&]<Activation kActivation>() { WriteSums<kVecs, kActivation>(args, row, rows, column, sums); });
 }
 
 template <int kVecs>
@@ -130,8 +137,7 @@ void RoundRowsAvx512BF16(const RoundRowsArgs& args) noexcept {
     }
     for (; j < args.cols; j += kLanes) {
       const std::int64_t left = args.cols - j;
-      _mm256_mask_storeu_epi16(out + j, FirstLanes(RoundUp(left, 2)),
-                               Round(_mm512_maskz_loadu_ps(FirstLanes(left), x + j)));
+      _mm256_mask_storeu_epi16(out + j, Lanes(RoundUp(left, 2)), Round(LoadPart(x + j, left).v));
     }
   }
 }
