@@ -4,8 +4,8 @@
 // part of k stays in L1 while the rows pass by; of the rows a chunk stays in L2 while the panels pass by. The sums of a
 // block become outputs during the next block's products, because the tile unit leaves the vector unit idle.
 //
-// The last tile of rows begins early enough to be full: some rows are then computed twice, to the same bits. If there
-// are fewer than 16 rows, the tile configuration says so.
+// The tiles of rows are as few as will do, and all as high as that takes, which the tile configuration says; the last
+// begins early enough to be full, so that some rows are computed twice, to the same bits.
 
 namespace laconic::kernels {
 namespace {
@@ -40,11 +40,12 @@ struct alignas(64) TileConfig {
   std::uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
 };
 
-// Tiles 0-5 are sums, 6 codes and 7 weights. Blocks of fewer rows have sums in 0-3, codes in 4 and 6, weights in 5 and
-// 7; of fewer than 16 rows in 0, 1, 6, 5 and 7.
+// Tiles 0-5 are sums and 6 codes, of `rows` rows; 7 is weights. A block of 2 tiles of rows has codes in 4 too.
 inline void ConfigureTiles(std::int64_t rows) {
   TileConfig config;
-  config.rows[0] = config.rows[1] = config.rows[6] = static_cast<std::uint8_t>(rows);
+  for (int tile = 0; tile < 7; ++tile) {
+    config.rows[tile] = static_cast<std::uint8_t>(rows);
+  }
   FinishStores();
   _tile_loadconfig(&config);
 }
@@ -76,7 +77,7 @@ struct Pending {
     const std::int64_t first = pending.next % kPiecesOfTile * kPieceRows;
     const std::int64_t row = block.row[tile] + first;
     const std::int64_t rows = block.rows - first < kPieceRows ? block.rows - first : kPieceRows;
-    const bool written = row + rows <= block.first_row + tile * kTileRows;  // by the tile before
+    const bool written = row + rows <= block.first_row + tile * block.rows;  // by the tile before
     if (rows > 0 && !written) {
       WriteSums<2>(args, row, rows, block.column, block.sums + pending.next * kPieceRows * kPanel);
     }
@@ -119,12 +120,14 @@ inline void MultiplyStep(const std::uint8_t* const (&a)[kBlockTiles], std::int64
   _tile_stream_loadd(6, a[0], a_stride);
   _tile_loadd(7, w, kPanelStride);
   _tile_dpbusd(0, 6, 7);
-  _tile_loadd(5, w1, kPanelStride);
-  _tile_dpbusd(1, 6, 5);
   if constexpr (kRowTiles == 2) {
     _tile_stream_loadd(4, a[1], a_stride);
     _tile_dpbusd(2, 4, 7);
-    _tile_dpbusd(3, 4, 5);
+  }
+  _tile_loadd(7, w1, kPanelStride);
+  _tile_dpbusd(1, 6, 7);
+  if constexpr (kRowTiles == 2) {
+    _tile_dpbusd(3, 4, 7);
   }
 }
 
@@ -238,10 +241,10 @@ inline void AddDepth(const GemmU8S8Args& args, const Block& block, std::int64_t 
   }
 }
 
-// Tiles [begin, end) of rows by all columns; `depth` of k at a time.
-inline void RunChunk(const GemmU8S8Args& args, std::int64_t begin, std::int64_t end, std::int64_t depth) {
+// Tiles [begin, end) of `rows` rows each by all columns; `depth` of k at a time.
+inline void RunChunk(const GemmU8S8Args& args, std::int64_t rows, std::int64_t begin, std::int64_t end,
+                     std::int64_t depth) {
   alignas(64) std::int32_t sums[kChunkTiles * kPanelTileSums];
-  const std::int64_t rows = args.m < kTileRows ? args.m : kTileRows;
   const std::int64_t count = (end - begin + kBlockTiles - 1) / kBlockTiles;
   Pending pending = {};
   for (std::int64_t column = args.n_begin; column < args.n_end; column += kPanel) {
@@ -253,9 +256,9 @@ inline void RunChunk(const GemmU8S8Args& args, std::int64_t begin, std::int64_t 
         // With k in one part, a block's sums are soon written: one place will do.
         std::int32_t* place = sums + (depth < args.k ? (tile - begin) * kPanelTileSums : 0);
         const std::int64_t next = begin + (end - begin) * (index + 1) / count;
-        Block block = {next - tile, rows, tile * kTileRows, {}, column, place};
+        Block block = {next - tile, rows, tile * rows, {}, column, place};
         for (int i = 0; i < kBlockTiles; ++i) {
-          const std::int64_t row = (tile + i) * kTileRows;
+          const std::int64_t row = (tile + i) * rows;
           block.row[i] = row < args.m - rows ? row : args.m - rows;
         }
         AddDepth(args, block, index, count, p, last ? args.k - p : depth, pending);
@@ -275,13 +278,14 @@ void GemmU8S8AmxInt8(const GemmU8S8Args& args) noexcept {
   if (args.m == 0 || args.n_begin >= args.n_end) {
     return;
   }
-  ConfigureTiles(args.m < kTileRows ? args.m : kTileRows);
   const std::int64_t tiles = (args.m + kTileRows - 1) / kTileRows;
+  const std::int64_t rows = (args.m + tiles - 1) / tiles;
   const bool whole = args.k <= kWholeDepth || tiles <= kBlockTiles;
   const std::int64_t most = whole ? kWholeChunkTiles : kChunkTiles;
   const std::int64_t chunks = (tiles + most - 1) / most;
+  ConfigureTiles(rows);
   for (std::int64_t i = 0; i < chunks; ++i) {
-    RunChunk(args, tiles * i / chunks, tiles * (i + 1) / chunks, whole ? args.k : kDepth);
+    RunChunk(args, rows, tiles * i / chunks, tiles * (i + 1) / chunks, whole ? args.k : kDepth);
   }
   _tile_release();
 }
