@@ -72,11 +72,12 @@ bool HasAmxInt8() noexcept {
 
 Isa DetectIsa() {
   if (const char* forced = std::getenv("LACONIC_FORCE_ISA")) {
-    const Isa isa = WithFrame([] { return std::string("LACONIC_FORCE_ISA"); }, [&] { return ParseIsa(forced); });
-    if (!IsaSupported(isa)) {
-      Fail(ErrorCode::kUnsupported, "LACONIC_FORCE_ISA=", forced, " cannot run here: this CPU or build lacks it");
-    }
-    return isa;
+    return WithFrame([] { return std::string("LACONIC_FORCE_ISA"); },
+                     [&] {
+                       const Isa isa = ParseIsa(forced);
+                       CheckIsaSupported(isa);
+                       return isa;
+                     });
   }
   Isa best = Isa::kScalar;
   for (const IsaName& row : kIsaNames) {
@@ -103,6 +104,18 @@ bool IsaSupported(Isa isa) noexcept {
       return HasAmxInt8();
   }
   return false;
+}
+
+void CheckIsaSupported(Isa isa) {
+  if (IsaSupported(isa)) {
+    return;
+  }
+  std::string known;
+  for (const IsaName& row : kIsaNames) {
+    known += IsaSupported(row.isa) ? (known.empty() ? "" : ", ") + std::string(row.name) : "";
+  }
+  Fail(ErrorCode::kUnsupported, "this CPU or build lacks the kernel level '", ToString(isa), "'; expected one of ",
+       known);
 }
 
 Isa ActiveIsa() {

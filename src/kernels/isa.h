@@ -12,6 +12,8 @@ namespace laconic::kernels {
 Isa ActiveIsa();
 
 bool IsaSupported(Isa isa) noexcept;
+// Errors: kUnsupported naming the level and those that run here.
+void CheckIsaSupported(Isa isa);
 
 std::string_view ToString(Isa isa) noexcept;  // "scalar", "avx2", "avx512_vnni", "avx512_bf16", "amx_int8"
 // Errors: kInvalidArgument naming the text and the known levels.

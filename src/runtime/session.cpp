@@ -66,9 +66,7 @@ std::filesystem::path PackCachePath(const std::filesystem::path& model, kernels:
 
 kernels::Isa LevelOf(const CompileOptions& options) {
   const kernels::Isa isa = options.isa.empty() ? kernels::ActiveIsa() : kernels::ParseIsa(options.isa);
-  if (!kernels::IsaSupported(isa)) {
-    Fail(ErrorCode::kUnsupported, "this CPU lacks the level ", kernels::ToString(isa));
-  }
+  kernels::CheckIsaSupported(isa);
   return isa;
 }
 

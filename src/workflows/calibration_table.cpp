@@ -151,6 +151,23 @@ const ObservedValue& FindObserved(const CalibrationTable& table, const std::stri
   return found->second;
 }
 
+// A table that no calibration is still at work on.
+Data ParseFinished(std::string_view text) {
+  Data data = ParseTable(text);
+  if (data.rows) {
+    Fail(ErrorCode::kInvalidFile, "the calibration was interrupted after ", *data.rows,
+         " texts; run it again, and it goes on");
+  }
+  return data;
+}
+
+// Runs `body`, whose errors name the file of a table that has one.
+template <typename Body>
+decltype(auto) InFileOf(const CalibrationTable& table, const Body& body) {
+  const std::string& file = table.data().file;
+  return file.empty() ? body() : WithFrame([&] { return "file '" + file + "'"; }, body);
+}
+
 }  // namespace
 
 std::string PrintTable(const Data& data) {
@@ -200,17 +217,17 @@ Data ParseTable(std::string_view text) {
 }
 
 CalibrationTable CalibrationTable::Parse(std::string_view text) {
-  Data data = ParseTable(text);
-  if (data.rows) {
-    Fail(ErrorCode::kInvalidFile, "the calibration was interrupted after ", *data.rows,
-         " texts; run it again, and it goes on");
-  }
-  return CalibrationTable(std::make_shared<const Data>(std::move(data)));
+  return CalibrationTable(std::make_shared<const Data>(ParseFinished(text)));
 }
 
 CalibrationTable CalibrationTable::Load(const std::filesystem::path& path) {
   constexpr std::int64_t kMaxBytes = std::int64_t{256} << 20;  // 700 values of every magnitude there is
-  return WithFrame([&] { return "file '" + path.string() + "'"; }, [&] { return Parse(ReadFile(path, kMaxBytes)); });
+  return WithFrame([&] { return "file '" + path.string() + "'"; },
+                   [&] {
+                     auto data = std::make_shared<Data>(ParseFinished(ReadFile(path, kMaxBytes)));
+                     data->file = path.string();
+                     return CalibrationTable(std::move(data));
+                   });
 }
 
 std::string CalibrationTable::Print() const { return PrintTable(*data_); }
@@ -220,8 +237,9 @@ CalibrationTable CalibrationTable::Merge(const std::vector<CalibrationTable>& ta
     Fail(ErrorCode::kInvalidArgument, "no table to merge");
   }
   auto merged = std::make_shared<Data>(tables[0].data());
+  merged->file.clear();
   for (std::size_t i = 1; i < tables.size(); ++i) {
-    MergeInto(merged.get(), tables[i].data());
+    InFileOf(tables[i], [&] { MergeInto(merged.get(), tables[i].data()); });
   }
   JoinShards(&merged->parts);
   return CalibrationTable(std::move(merged));
@@ -276,9 +294,12 @@ std::map<std::string, std::vector<std::string>> ObservedInputs(const Graph& grap
 
 std::map<std::string, quant::QuantParams> RangesFrom(const CalibrationTable& table, const Graph& graph,
                                                      const std::set<std::string>& layers, const QConfig& config) {
-  if (table.data().model != DigestOf(graph)) {
-    Fail(ErrorCode::kInvalidArgument, "the calibration table is of another model");
-  }
+  InFileOf(table, [&] {
+    if (const std::string digest = DigestOf(graph); table.data().model != digest) {
+      Fail(ErrorCode::kInvalidArgument, "the calibration table is of another model: expected ", digest.substr(0, 12),
+           ", got ", table.data().model.substr(0, 12));
+    }
+  });
   std::map<std::string, quant::QuantParams> ranges;
   for (const auto& [name, readers] : ObservedInputs(graph, layers, config)) {
     ranges[name] = WithFrame([&, &readers = readers] { return "the input of layer '" + readers[0] + "'"; },
@@ -295,7 +316,8 @@ quant::QuantParams ParamsFrom(const CalibrationTable& table, const std::string& 
       [&] { return "value '" + name + "'"; },
       [&] {
         if (inv_smooth.empty()) {
-          return quant::StaticParams(RangeOfValue(FindObserved(table, name), config), config);
+          return InFileOf(table,
+                          [&] { return quant::StaticParams(RangeOfValue(FindObserved(table, name), config), config); });
         }
         const quant::ColumnRange columns = ColumnRangeFrom(table, name, static_cast<std::int64_t>(inv_smooth.size()));
         return quant::StaticParams(quant::SmoothedMinMax(columns.min(), columns.max(), inv_smooth), config);
@@ -305,7 +327,9 @@ quant::QuantParams ParamsFrom(const CalibrationTable& table, const std::string& 
 quant::ColumnRange ColumnRangeFrom(const CalibrationTable& table, const std::string& name, std::int64_t width) {
   return WithFrame([&] { return "value '" + name + "'"; },
                    [&] {
-                     const auto* statistics = std::get_if<quant::TensorStatistics>(&FindObserved(table, name));
+                     const ObservedValue& value = InFileOf(
+                         table, [&]() -> auto& { return FindObserved(table, name); });
+                     const auto* statistics = std::get_if<quant::TensorStatistics>(&value);
                      if (statistics == nullptr) {
                        Fail(ErrorCode::kInvalidArgument,
                             "the table was made with an observer that depends on order, which keeps no extremes of "

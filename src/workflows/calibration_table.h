@@ -53,6 +53,7 @@ struct CalibrationTable::Data {
   std::vector<Part> parts;  // sorted; the shards of a data set are joined once there are all
   std::optional<std::int64_t> rows;
   std::map<std::string, ObservedValue> values;
+  std::string file;  // what it was loaded from, for messages; else empty
 };
 
 std::string PrintTable(const CalibrationTable::Data& data);

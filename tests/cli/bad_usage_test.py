@@ -7,7 +7,7 @@ import subprocess
 import time
 
 import support
-from support import (INTERRUPTED, IO, MALFORMED, NOT_FOUND, RESOURCE, TINY_BERT, USAGE, CliTest, listing,
+from support import (INTERRUPTED, IO, MALFORMED, NOT_FOUND, RESOURCE, TINY_BERT, UNSUPPORTED, USAGE, CliTest, listing,
                      read_tensors, write_jsonl, write_tensors)
 
 
@@ -49,8 +49,26 @@ class Options(CliTest):
             self.fails(USAGE, *arguments, says=says)
 
     def test_unknown_isa(self):
-        environment = os.environ | {"LACONIC_FORCE_ISA": "avx9"}
-        self.fails(USAGE, "predict", TINY_BERT, "--text", "a", says="avx9", env=environment)
+        for name in ("avx9", "AVX2", ""):
+            for command in (("predict", TINY_BERT, "--text", "a"), ("eval", TINY_BERT, "--data", self.texts()), ("bench", TINY_BERT),
+                            ("inspect", TINY_BERT, "--plan")):
+                self.fails(USAGE, *command, env=os.environ | {"LACONIC_FORCE_ISA": name},
+                           says=(f"unknown kernel level '{name}', expected scalar, avx2, ", "in LACONIC_FORCE_ISA"))
+
+    def test_isa_that_this_cpu_lacks(self):
+        lacking = 0
+        for name in ("avx2", "avx512_vnni", "avx512_bf16", "amx_int8"):
+            environment = os.environ | {"LACONIC_FORCE_ISA": name}
+            if support.laconic("predict", TINY_BERT, "--text", "a", env=environment).returncode == 0:
+                plan = self.ok("inspect", TINY_BERT, "--plan", env=environment)
+                self.assertTrue(name in plan or "avx512_vnni" in plan, plan)  # where the level has no kernel of its own
+                continue
+            lacking += 1
+            for command in (("predict", TINY_BERT, "--text", "a"), ("eval", TINY_BERT, "--data", self.texts()), ("bench", TINY_BERT)):
+                self.fails(UNSUPPORTED, *command, env=environment,
+                           says=(f"lacks the kernel level '{name}'; expected one of scalar", "in LACONIC_FORCE_ISA"))
+        if lacking == 0:
+            self.skipTest("this CPU has every level")
 
     def test_numbers_out_of_range(self):
         texts = self.texts()

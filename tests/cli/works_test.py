@@ -80,6 +80,17 @@ class OddTexts(CliTest):
             line = parse_lines(self.ok("predict", TINY_BERT, *arguments))[0]
             self.assertAlmostEqual(line["probabilities"]["positive"], softmax(logits)[2], delta=1e-5)
 
+    def test_empty_texts_in_every_command(self):
+        data = write_jsonl(self.folder / "texts.jsonl", [{"text": "", "label": "positive"}] * 3)
+        best = max(range(3), key=lambda i: examples("tiny_bert")[0]["logits"][i])
+        report = json.loads(self.ok("eval", TINY_BERT, "--data", data, "--json", "-"))
+        self.assertEqual(report["metrics"]["accuracy"], float(best == 2))
+        for flags in ((), ("--tokenizing",)):
+            self.assertEqual(json.loads(self.ok("bench", TINY_BERT, "--data", data, "--json", "-", *flags))["runs"], 3)
+        self.ok("quantize", TINY_BERT, "-o", self.folder / "int8", "--method", "static", "--calibration", data)
+        self.ok("compare", TINY_BERT, self.folder / "int8", "--data", data)
+        self.ok("calibrate", TINY_BERT, "--data", data, "-o", self.folder / "table.json")
+
     def test_text_of_10_mb(self):
         text = "ra manedafi " * 900000
         self.assertGreater(len(text), 10_000_000)
@@ -482,7 +493,8 @@ class Calibrate(CliTest):
         self.assertEqual(self.graph("--calibration-table", table),
                          self.graph("--calibration", data, *rounding_off, "--embedding-block", 32))
         self.fails(USAGE, "quantize", TINY_BERT.parent / "tiny_electra", "-o", self.folder / "no", "--method", "static",
-                   "--calibration-table", table, says="the calibration table is of another model")
+                   "--calibration-table", table,
+                   says=("the calibration table is of another model", f"in file '{table}'"))
 
     def test_overrides_by_pattern(self):
         data, config = self.texts(20), self.folder / "qconfig.json"
