@@ -171,7 +171,8 @@ TensorStatistics TensorStatistics::FromJson(const nlohmann::ordered_json& json) 
   std::uint64_t total = 0;
   for (const nlohmann::ordered_json& run : Member<nlohmann::ordered_json>(json, "bins")) {
     const std::vector<std::uint64_t> numbers = Integers(run);
-    if (numbers.size() < 2 || numbers[0] < next || numbers[0] + numbers.size() - 1 > kNumKeys) {
+    if (numbers.size() < 2 || numbers[0] < next || numbers[0] >= kNumKeys ||
+        numbers.size() - 1 > kNumKeys - numbers[0]) {
       Fail(ErrorCode::kInvalidFile, "'bins': expected runs of counts, ascending and below ", kNumKeys, ", got ",
            run.dump().substr(0, 40));
     }

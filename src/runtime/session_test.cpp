@@ -117,22 +117,27 @@ TEST(LevelsTest, Int8AgreesWithScalar) {
   }
 }
 
-std::string CompileError(const Model& model, const CompileOptions& options) {
+// What an error says; fails where there is none, or one of another code.
+template <typename Body>
+std::string ErrorOf(ErrorCode code, const Body& body) {
   try {
-    CompiledModel::Compile(model, options);
+    body();
+    ADD_FAILURE() << "no error";
   } catch (const Error& error) {
+    EXPECT_EQ(error.code(), code) << error.what();
     return error.what();
   }
-  return "no error";
+  return "";
 }
 
 TEST(PrecisionTest, IsCheckedAndReported) {
   const Model model = Model::Load("tests/data/tiny_bert");
   EXPECT_EQ(CompiledModel::Compile(model)->precision(), "f32");
   EXPECT_EQ(CompiledModel::Compile(model, {.isa = "scalar", .precision = "auto"})->precision(), "f32");
-  EXPECT_EQ(CompileError(model, {.isa = "scalar", .precision = "bf16"}),
-            "unsupported: precision bf16: expected the level avx512_bf16 or above, got scalar");
-  EXPECT_EQ(CompileError(model, {.precision = "fp8"}),
+  EXPECT_EQ(
+      ErrorOf(ErrorCode::kUnsupported, [&] { CompiledModel::Compile(model, {.isa = "scalar", .precision = "bf16"}); }),
+      "unsupported: precision bf16: expected the level avx512_bf16 or above, got scalar");
+  EXPECT_EQ(ErrorOf(ErrorCode::kInvalidArgument, [&] { CompiledModel::Compile(model, {.precision = "fp8"}); }),
             "invalid argument: precision: expected f32, bf16 or auto, got 'fp8'");
 }
 
@@ -165,7 +170,8 @@ TEST(LevelsTest, VectorLevelsGiveTheSameBits) {
     for (const Model& model : {original, Quantized(original)}) {
       const std::vector<Encoding> texts = RandomTexts(20, 90, 11);
       std::vector<float> first;
-      for (const kernels::Isa isa : {kernels::Isa::kAvx2, kernels::Isa::kAvx512Vnni, kernels::Isa::kAmxInt8}) {
+      for (const kernels::Isa isa :
+           {kernels::Isa::kAvx2, kernels::Isa::kAvx512Vnni, kernels::Isa::kAvx512BF16, kernels::Isa::kAmxInt8}) {
         if (!kernels::IsaSupported(isa)) {
           continue;
         }
@@ -176,19 +182,6 @@ TEST(LevelsTest, VectorLevelsGiveTheSameBits) {
       }
     }
   }
-}
-
-// What an error says; fails where there is none, or one of another code.
-template <typename Body>
-std::string ErrorOf(ErrorCode code, const Body& body) {
-  try {
-    body();
-    ADD_FAILURE() << "no error";
-  } catch (const Error& error) {
-    EXPECT_EQ(error.code(), code) << error.what();
-    return error.what();
-  }
-  return "";
 }
 
 TEST(SessionTest, RefusesBadInput) {
