@@ -72,15 +72,19 @@ struct Pending {
 
 [[gnu::noinline]] void WritePieces(const GemmU8S8Args& args, Pending& pending, std::int64_t count) {
   const Block& block = pending.block;
-  for (; count > 0 && pending.next < pending.pieces; --count, ++pending.next) {
+  while (count > 0 && pending.next < pending.pieces) {
     const std::int64_t tile = pending.next / kPiecesOfTile;
-    const std::int64_t first = pending.next % kPiecesOfTile * kPieceRows;
-    const std::int64_t row = block.row[tile] + first;
-    const std::int64_t rows = block.rows - first < kPieceRows ? block.rows - first : kPieceRows;
-    const bool written = row + rows <= block.first_row + tile * block.rows;  // by the tile before
-    if (rows > 0 && !written) {
-      WriteSums<2>(args, row, rows, block.column, block.sums + pending.next * kPieceRows * kPanel);
+    const std::int64_t piece = pending.next % kPiecesOfTile;
+    const std::int64_t together = count < kPiecesOfTile - piece ? count : kPiecesOfTile - piece;
+    const std::int64_t first = piece * kPieceRows;
+    const std::int64_t end = first + together * kPieceRows < block.rows ? first + together * kPieceRows : block.rows;
+    const bool written = block.row[tile] + end <= block.first_row + tile * block.rows;  // by the tile before
+    if (first < end && !written) {
+      WriteSums<2>(args, block.row[tile] + first, end - first, block.column,
+                   block.sums + pending.next * kPieceRows * kPanel);
     }
+    count -= together;
+    pending.next += together;
   }
 }
 
