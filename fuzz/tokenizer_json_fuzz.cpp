@@ -1,4 +1,5 @@
-// Any tokenizer.json either loads or is refused with an Error; what loads encodes any text, within bounds.
+// Any tokenizer.json either loads or is refused with an Error; what loads encodes any text, within bounds, and does so
+// again when it remembers the words.
 // Input: the tokenizer.json, optionally followed by a NUL byte and a text.
 #include <cstddef>
 #include <cstdint>
@@ -31,7 +32,11 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const std::string_view text = end == std::string_view::npos ? kText : input.substr(end + 1);
   try {
     const laconic::Tokenizer tokenizer = laconic::Tokenizer::FromJson(input.substr(0, end));
-    CheckEncoding(tokenizer, tokenizer.Encode(text, kMaxLength));
+    const laconic::Encoding encoding = tokenizer.Encode(text, kMaxLength);
+    CheckEncoding(tokenizer, encoding);
+    if (tokenizer.Encode(text, kMaxLength).ids != encoding.ids) {
+      std::abort();
+    }
     CheckEncoding(tokenizer, tokenizer.EncodePair(text, kText, kMaxLength));
   } catch (const laconic::Error&) {  // a refusal is an answer
   }

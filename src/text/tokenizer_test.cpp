@@ -285,6 +285,15 @@ TEST(TokenizerTest, MissesAnUnknownTokenOnlyWhereATextNeedsIt) {
               HasSubstr("the vocabulary has neither 'z' nor the unknown token ''"));
 }
 
+// Two tokens with one id: when "a" and "b" are up, "a" and "bc" stand there and make the same, so they go before "x"
+// and "a". Expected from Hugging Face tokenizers 0.23.3.
+TEST(TokenizerTest, MergesAnOutdatedPairThatMakesTheSameToken) {
+  const Tokenizer tokenizer = Tokenizer::FromJson(R"({"model": {"type": "BPE",
+      "vocab": {"a": 0, "b": 1, "c": 2, "x": 3, "ab": 4, "abc": 4, "bc": 5, "xa": 6},
+      "merges": ["b c", "a b", "x a", "a bc"]}})");
+  EXPECT_THAT(tokenizer.Encode("xabc", 9).ids, ElementsAre(3, 4));
+}
+
 // Quadratic time would take minutes.
 TEST(TokenizerTest, MergesAWordOfAMegabyte) {
   const Tokenizer tokenizer = Tokenizer::FromJson(Patched("characters", json::object()).dump());
