@@ -124,7 +124,7 @@ void EmitLinear(const Node& node, RunType::Kernels kernels, LinearSpec spec, con
     PackedS8 packed = PackS8(
         parts, Saturates(parts, *builder) ? kernels::GetSaturatingGemmU8S8() : kernels::GetGemmU8S8(builder->isa()),
         builder->packs());
-    builder->plan().memory_bytes += packed.own_bytes;
+    builder->CountLinear(packed.own_bytes);
     builder->Emit<LinearU8S8Step>(std::move(spec), builder->quantized.at(x), std::move(packed));
     return;
   }
@@ -133,13 +133,13 @@ void EmitLinear(const Node& node, RunType::Kernels kernels, LinearSpec spec, con
                          [](const LinearPart& part) { return part.has_codes() ? Dequantized(part) : part; });
   if (kernels == RunType::Kernels::kBF16) {
     PackedBF16 packed = PackBF16(exact, builder->isa(), builder->packs());
-    builder->plan().memory_bytes += packed.own_bytes;
+    builder->CountLinear(packed.own_bytes);
     const BFloat16Matrix rows = builder->Rounded(x);
     builder->Emit<LinearBF16Step>(std::move(spec), rows, std::move(packed));
     return;
   }
   PackedF32 packed = PackF32(exact, builder->isa(), builder->packs());
-  builder->plan().memory_bytes += packed.own_bytes;
+  builder->CountLinear(packed.own_bytes);
   builder->Emit<LinearF32Step>(std::move(spec), builder->Place(x), std::move(packed));
 }
 

@@ -69,6 +69,50 @@ bool IsLocal(const std::vector<Segment>& segments, const std::vector<std::unique
 
 }  // namespace
 
+std::int64_t Inputs::longest_text() const noexcept {
+  std::int64_t longest = 0;
+  for (std::size_t i = 1; i < starts.size(); ++i) {
+    longest = std::max(longest, starts[i] - starts[i - 1]);
+  }
+  return longest;
+}
+
+void Inputs::Clear() {
+  for (auto* tokens : {&ids, &type_ids, &positions, &zeros}) {
+    tokens->clear();
+  }
+  starts.assign(1, 0);
+}
+
+void Inputs::Reserve(std::int64_t num_tokens, std::int64_t num_texts) {
+  for (auto* tokens : {&ids, &type_ids, &positions, &zeros}) {
+    tokens->reserve(static_cast<std::size_t>(num_tokens));
+  }
+  starts.reserve(static_cast<std::size_t>(num_texts) + 1);
+}
+
+void Inputs::Append(std::span<const std::int32_t> new_ids, std::span<const std::int32_t> new_type_ids) {
+  for (std::size_t i = 0; i < new_ids.size(); ++i) {
+    ids.push_back(new_ids[i]);
+    type_ids.push_back(new_type_ids.empty() ? 0 : new_type_ids[i]);
+    positions.push_back(static_cast<std::int64_t>(i));
+    zeros.push_back(0);
+  }
+  starts.push_back(static_cast<std::int64_t>(ids.size()));
+}
+
+void Inputs::Append(const Inputs& from, std::int64_t text) {
+  const auto i = static_cast<std::size_t>(text);
+  const auto copy = [&](std::vector<std::int64_t> Inputs::*tokens) {
+    const auto first = (from.*tokens).begin();
+    (this->*tokens).insert((this->*tokens).end(), first + from.starts[i], first + from.starts[i + 1]);
+  };
+  for (const auto tokens : {&Inputs::ids, &Inputs::type_ids, &Inputs::positions, &Inputs::zeros}) {
+    copy(tokens);
+  }
+  starts.push_back(static_cast<std::int64_t>(ids.size()));
+}
+
 void FinishPlan(Plan* plan) {
   plan->segments = FindSegments(*plan);
   const std::vector<Lifetime> lifetimes = FindLifetimes(*plan);

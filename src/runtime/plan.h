@@ -49,14 +49,24 @@ inline std::vector<BufferId> BuffersOf(const QuantizedMatrix& matrix) {
 
 // The texts of one Run, flat.
 struct Inputs {
-  std::vector<std::int64_t> ids;        // [tokens]
-  std::vector<std::int64_t> type_ids;   // [tokens]
-  std::vector<std::int64_t> positions;  // [tokens]: 0, 1, … within each text
-  std::vector<std::int64_t> zeros;      // [tokens]: for a table of one row
-  std::vector<std::int64_t> starts;     // [texts + 1]: text i is tokens starts[i] … starts[i + 1] - 1
+  std::vector<std::int64_t> ids;           // [tokens]
+  std::vector<std::int64_t> type_ids;      // [tokens]
+  std::vector<std::int64_t> positions;     // [tokens]: 0, 1, … within each text
+  std::vector<std::int64_t> zeros;         // [tokens]: for a table of one row
+  std::vector<std::int64_t> starts = {0};  // [texts + 1]: text i is tokens starts[i] … starts[i + 1] - 1
+
   std::int64_t num_tokens() const noexcept { return starts.back(); }
   std::int64_t num_texts() const noexcept { return static_cast<std::int64_t>(starts.size()) - 1; }
   std::int64_t num_rows(Rows rows) const noexcept { return rows == Rows::kTokens ? num_tokens() : num_texts(); }
+  std::int64_t longest_text() const noexcept;
+
+  void Clear();
+  // Room for as many: appending them then allocates nothing.
+  void Reserve(std::int64_t num_tokens, std::int64_t num_texts);
+  // type_ids: as many as ids, or none for zeros.
+  void Append(std::span<const std::int32_t> ids, std::span<const std::int32_t> type_ids);
+  // A text of another batch.
+  void Append(const Inputs& from, std::int64_t text);
 };
 
 // Where each buffer lies for the caller's part of the work.
@@ -108,7 +118,7 @@ class Step {
   // Steps that read other rows than the ones they write run alone: one task a unit of NumTasks().
   virtual bool is_row_wise() const { return true; }
   virtual std::int64_t NumTasks(const Inputs&) const { return 0; }
-  virtual std::int64_t ScratchBytes(const Inputs&) const { return 0; }  // a thread
+  virtual std::int64_t ScratchBytes(std::int64_t /*longest_text*/) const { return 0; }  // a thread
   virtual void RunTask(const Inputs&, const Memory&, std::int64_t /*task*/, std::byte* /*scratch*/) const {}
 };
 
@@ -129,6 +139,7 @@ struct Plan {
   std::int64_t num_ids = 0;        // rows of the word table; 0: none
   std::int64_t num_types = 0;      // rows of the token type table; 0: none
   std::int64_t memory_bytes = 0;   // weights as held
+  std::int64_t linear_bytes = 0;   // of these the linear layers', which are read from end to end
   TapSink* tap_sink = nullptr;     // is told of batches; null: no taps
 
   // Made by FinishPlan:

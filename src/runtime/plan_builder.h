@@ -50,6 +50,11 @@ class PlanBuilder {
   const PlanOptions& options() const noexcept { return options_; }
   kernels::Isa isa() const noexcept { return options_.isa; }
   PackStore* packs() noexcept { return packs_; }
+  // Weights that a linear layer holds.
+  void CountLinear(std::int64_t bytes) {
+    plan_.memory_bytes += bytes;
+    plan_.linear_bytes += bytes;
+  }
   Plan& plan() noexcept { return plan_; }
 
   // --- who reads what ---

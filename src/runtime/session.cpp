@@ -7,7 +7,6 @@
 #include <optional>
 #include <set>
 
-#include "base/aligned_bytes.h"
 #include "base/file.h"
 #include "base/thread_pool.h"
 #include "graph/graph.h"
@@ -16,25 +15,19 @@
 #include "passes/read_rows.h"
 #include "runtime/plain_model.h"
 #include "runtime/plan.h"
+#include "runtime/plan_runner.h"
 #include "runtime/planner.h"
 #include "runtime/tap.h"
+#include "runtime/text_groups.h"
 
 namespace laconic {
 namespace {
 
 using runtime::Inputs;
-using runtime::Memory;
 using runtime::Plan;
-using runtime::Rows;
-using runtime::Segment;
-using runtime::Work;
 
-// Rows that a thread takes through a segment at a time: enough to reuse a weight panel from the L1 cache, few enough
-// that the widest intermediate of a base-size model (128 x 3072 f32) stays in L2.
-constexpr std::int64_t kChunkRows = 128;
-// With fewer rows a thread, cutting each layer by columns reads every weight once instead of once a thread.
-constexpr std::int64_t kMinRowsPerThread = 32;
-constexpr std::int64_t kRowUnit = 16;  // chunks are multiples of the tallest tile
+// Of linear layers: about what two cores of a server have of its L3 cache.
+constexpr std::int64_t kMostGroupedBytes = 16 << 20;
 
 Graph KeepReadRows(const Graph& graph, std::span<const std::string> tapped) {
   std::set<ValueId> kept;
@@ -170,144 +163,80 @@ std::string CompiledModel::PlanText() const {
 }
 
 struct Session::Impl {
+  // A thread that runs a group of texts alone.
+  struct Lane {
+    explicit Lane(const Plan& plan) : runner(plan, pool) {}
+
+    ThreadPool pool{1};
+    runtime::PlanRunner runner;
+    Inputs inputs;
+  };
+
   Impl(std::shared_ptr<const CompiledModel> compiled, int num_threads)
       : model(std::move(compiled)),
         plan(model->impl().plan),
         pool(num_threads),
-        shared(plan.slots.size()),
-        local(static_cast<std::size_t>(num_threads)),
-        scratch(local.size()),
-        memory(local.size()) {
-    for (std::size_t thread = 0; thread < local.size(); ++thread) {
-      local[thread].resize(plan.slots.size());
-      memory[thread].places().resize(plan.buffers.size());
+        together(plan, pool),
+        lanes(static_cast<std::size_t>(num_threads)) {
+    for (auto& lane : lanes) {
+      lane = std::make_unique<Lane>(plan);
     }
   }
 
   void Run(std::span<const Encoding> batch, std::span<float> out);
 
   void SetInputs(std::span<const Encoding> batch);
-  void Append(const Encoding& encoding);
-  void Reserve();
-  void RunSegment(const Segment& segment);
-  void RunByRows(const Segment& segment, std::int64_t num_rows);
-  void RunByColumns(const Segment& segment, std::int64_t num_rows);
-
-  // The memory of work on all rows.
-  const Memory& WholeMemory() {
-    memory[0].StartChunk(0);
-    return memory[0];
-  }
+  void RunTogether(float* out);
+  void RunGroups(float* out);
 
   std::shared_ptr<const CompiledModel> model;
   const Plan& plan;
   ThreadPool pool;
   Inputs inputs;
-  std::vector<AlignedBytes> shared;              // by slot, all rows
-  std::vector<std::vector<AlignedBytes>> local;  // by thread and slot, a chunk of rows
-  std::vector<AlignedBytes> scratch;             // by thread
-  std::vector<Memory> memory;                    // by thread: where the above lie
+  runtime::TextGroups groups;
+  runtime::PlanRunner together;              // all threads on all texts
+  std::vector<std::unique_ptr<Lane>> lanes;  // by thread
 };
 
-void Session::Impl::Append(const Encoding& encoding) {
-  model->Check(encoding);
-  const std::size_t length = encoding.ids.size();
-  for (std::size_t i = 0; i < length; ++i) {
-    inputs.ids.push_back(encoding.ids[i]);
-    inputs.type_ids.push_back(encoding.type_ids.empty() ? 0 : encoding.type_ids[i]);
-    inputs.positions.push_back(static_cast<std::int64_t>(i));
-    inputs.zeros.push_back(0);
-  }
-  inputs.starts.push_back(static_cast<std::int64_t>(inputs.ids.size()));
-}
-
 void Session::Impl::SetInputs(std::span<const Encoding> batch) {
-  inputs.ids.clear();
-  inputs.type_ids.clear();
-  inputs.positions.clear();
-  inputs.zeros.clear();
-  inputs.starts.assign(1, 0);
+  inputs.Clear();
   for (std::size_t i = 0; i < batch.size(); ++i) {
-    WithFrame([&] { return "text " + std::to_string(i) + " of the batch"; }, [&] { Append(batch[i]); });
+    WithFrame([&] { return "text " + std::to_string(i) + " of the batch"; }, [&] { model->Check(batch[i]); });
+    inputs.Append(batch[i].ids, batch[i].type_ids);
   }
 }
 
-// Memory grows to the largest batch seen and stays.
-void Session::Impl::Reserve() {
-  const std::int64_t chunk_rows = std::max(kChunkRows, kMinRowsPerThread * pool.num_threads()) + kRowUnit;
-  std::int64_t scratch_bytes = 0;
-  for (const auto& step : plan.steps) {
-    scratch_bytes = std::max(scratch_bytes, step->ScratchBytes(inputs));
+void Session::Impl::RunTogether(float* out) {
+  together.Reserve(inputs.num_tokens(), inputs.num_texts(), inputs.longest_text());
+  if (plan.tap_sink != nullptr) {
+    plan.tap_sink->BeginBatch({inputs.starts});
   }
-  const auto grow = [](AlignedBytes& bytes, std::int64_t wanted) {
-    if (bytes.size_bytes() < wanted) {
-      bytes = AlignedBytes();  // first give the old block back
-      bytes = AlignedBytes(wanted);
-    }
-  };
-  for (AlignedBytes& bytes : scratch) {
-    grow(bytes, scratch_bytes);
+  together.Run(inputs);
+  if (plan.tap_sink != nullptr) {
+    plan.tap_sink->EndBatch();
   }
-  for (std::size_t slot = 0; slot < plan.slots.size(); ++slot) {
-    const runtime::Buffer& buffer = plan.slots[slot];
-    if (!plan.slot_is_local[slot]) {
-      grow(shared[slot], inputs.num_rows(buffer.rows) * buffer.row_bytes);
-      continue;
-    }
-    for (std::vector<AlignedBytes>& slots : local) {
-      grow(slots[slot], std::min(chunk_rows, inputs.num_rows(buffer.rows)) * buffer.row_bytes);
-    }
-  }
-  for (std::size_t thread = 0; thread < memory.size(); ++thread) {
-    for (std::size_t i = 0; i < plan.buffers.size(); ++i) {
-      const auto slot = static_cast<std::size_t>(plan.slot[i]);
-      const AlignedBytes& bytes = plan.slot_is_local[slot] ? local[thread][slot] : shared[slot];
-      memory[thread].places()[i] = {bytes.data(), plan.buffers[i].row_bytes, plan.is_local[i]};
-    }
+  for (std::int64_t text = 0; text < inputs.num_texts(); ++text) {
+    std::copy_n(together.Output(text), plan.output.width, out + text * plan.output.width);
   }
 }
 
-void Session::Impl::RunByRows(const Segment& segment, std::int64_t num_rows) {
-  // As many chunks as threads, or a multiple, so that all finish together.
-  const std::int64_t threads = pool.num_threads();
-  const std::int64_t rounds = std::max<std::int64_t>(1, (num_rows + kChunkRows * threads - 1) / (kChunkRows * threads));
-  const std::int64_t even = (num_rows + rounds * threads - 1) / (rounds * threads);
-  const std::int64_t chunk = (even + kRowUnit - 1) / kRowUnit * kRowUnit;
-  pool.Run((num_rows + chunk - 1) / chunk, [&](std::int64_t task, int thread) {
-    const Work work = {task * chunk, std::min(num_rows, (task + 1) * chunk)};
-    Memory& own = memory[static_cast<std::size_t>(thread)];
-    own.StartChunk(work.begin);
-    for (std::size_t i = segment.first; i < segment.last; ++i) {
-      plan.steps[i]->Run(inputs, own, work);
+void Session::Impl::RunGroups(float* out) {
+  for (auto& lane : lanes) {
+    lane->runner.Reserve(groups.max_tokens(), groups.max_texts(), inputs.longest_text());
+    lane->inputs.Reserve(groups.max_tokens(), groups.max_texts());
+  }
+  pool.Run(groups.size(), [&](std::int64_t group, int thread) {
+    Lane& lane = *lanes[static_cast<std::size_t>(thread)];
+    lane.inputs.Clear();
+    for (const std::int64_t text : groups[group]) {
+      lane.inputs.Append(inputs, text);
+    }
+    lane.runner.Run(lane.inputs);
+    std::int64_t place = 0;
+    for (const std::int64_t text : groups[group]) {
+      std::copy_n(lane.runner.Output(place++), plan.output.width, out + text * plan.output.width);
     }
   });
-}
-
-void Session::Impl::RunByColumns(const Segment& segment, std::int64_t num_rows) {
-  const Memory& whole = WholeMemory();
-  const int num_parts = pool.num_threads();
-  for (std::size_t i = segment.first; i < segment.last; ++i) {
-    pool.Run(num_parts, [&](std::int64_t part, int) {
-      plan.steps[i]->Run(inputs, whole, {0, num_rows, static_cast<int>(part), num_parts});
-    });
-  }
-}
-
-void Session::Impl::RunSegment(const Segment& segment) {
-  const runtime::Step& first = *plan.steps[segment.first];
-  if (!first.is_row_wise()) {
-    const Memory& whole = WholeMemory();
-    pool.Run(first.NumTasks(inputs), [&](std::int64_t task, int thread) {
-      first.RunTask(inputs, whole, task, scratch[static_cast<std::size_t>(thread)].data());
-    });
-    return;
-  }
-  const std::int64_t num_rows = inputs.num_rows(first.rows());
-  if (pool.num_threads() == 1 || num_rows >= kMinRowsPerThread * pool.num_threads()) {
-    RunByRows(segment, num_rows);
-  } else {
-    RunByColumns(segment, num_rows);
-  }
 }
 
 void Session::Impl::Run(std::span<const Encoding> batch, std::span<float> out) {
@@ -323,19 +252,14 @@ void Session::Impl::Run(std::span<const Encoding> batch, std::span<float> out) {
   if (batch.empty()) {
     return;
   }
-  Reserve();
-  if (plan.tap_sink != nullptr) {
-    plan.tap_sink->BeginBatch({inputs.starts});
+  // Taps see the batch as a whole. Each group reads all weights: they have to stay in L3.
+  if (plan.tap_sink == nullptr && plan.linear_bytes <= kMostGroupedBytes) {
+    groups.Split(inputs, pool.num_threads());
   }
-  for (const Segment& segment : plan.segments) {
-    RunSegment(segment);
-  }
-  if (plan.tap_sink != nullptr) {
-    plan.tap_sink->EndBatch();
-  }
-  const Memory& whole = WholeMemory();
-  for (std::size_t text = 0; text < batch.size(); ++text) {
-    std::copy_n(whole.Row(plan.output, static_cast<std::int64_t>(text)), width, out.data() + text * width);
+  if (groups.size() == 0) {
+    RunTogether(out.data());
+  } else {
+    RunGroups(out.data());
   }
 }
 

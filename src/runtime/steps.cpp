@@ -482,12 +482,8 @@ std::string AttentionStep::Describe() const {
 
 std::int64_t AttentionStep::NumTasks(const Inputs& inputs) const { return inputs.num_texts() * spec_.num_heads; }
 
-std::int64_t AttentionStep::ScratchBytes(const Inputs& inputs) const {
-  std::int64_t longest = 0;
-  for (std::size_t i = 0; i + 1 < inputs.starts.size(); ++i) {
-    longest = std::max(longest, inputs.starts[i + 1] - inputs.starts[i]);
-  }
-  return kernels_.scratch_bytes(longest, spec_.q.width / spec_.num_heads);
+std::int64_t AttentionStep::ScratchBytes(std::int64_t longest_text) const {
+  return kernels_.scratch_bytes(longest_text, spec_.q.width / spec_.num_heads);
 }
 
 void AttentionStep::RunTask(const Inputs& inputs, const Memory& memory, std::int64_t task, std::byte* scratch) const {

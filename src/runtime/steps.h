@@ -317,7 +317,7 @@ class AttentionStep final : public Step {
   Rows rows() const override { return spec_.queries; }
   bool is_row_wise() const override { return false; }
   std::int64_t NumTasks(const Inputs& inputs) const override;
-  std::int64_t ScratchBytes(const Inputs& inputs) const override;
+  std::int64_t ScratchBytes(std::int64_t longest_text) const override;
   void RunTask(const Inputs& inputs, const Memory& memory, std::int64_t task, std::byte* scratch) const override;
 
  private:
