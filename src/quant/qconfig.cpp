@@ -114,12 +114,13 @@ void ReadObject(const Json& json, const std::vector<Member>& members) {
     Fail(ErrorCode::kInvalidFile, "expected an object, got ", json.dump());
   }
   for (const auto& [key, value] : json.items()) {
-    WithFrame([&] { return "'" + key + "'"; },
-              [&] {
+    WithFrame([&, &key = key] { return "'" + key + "'"; },
+              [&, &key = key, &value = value] {
                 const auto member = std::ranges::find(members, key, &Member::key);
                 if (member == members.end()) {
-                  Fail(ErrorCode::kInvalidFile, "unknown key; known: ",
-                       fmt::format("{}", fmt::join(members | std::views::transform(&Member::key), ", ")));
+                  std::vector<std::string_view> known;
+                  std::ranges::transform(members, std::back_inserter(known), &Member::key);
+                  Fail(ErrorCode::kInvalidFile, "unknown key; known: ", fmt::format("{}", fmt::join(known, ", ")));
                 }
                 member->read(value);
               });
