@@ -32,6 +32,7 @@ def precision(key):
 
 # What lowers the peers' instruction set to a level of ours, as far as they can be told.
 _LOWERED = {"avx2": {"ONEDNN_MAX_CPU_ISA": "AVX2", "CT2_FORCE_CPU_ISA": "AVX2", "PYTHONPATH": str(AVX2_ONNX_RUNTIME)},
+            "avx_vnni": {"ONEDNN_MAX_CPU_ISA": "AVX2_VNNI", "CT2_FORCE_CPU_ISA": "AVX2"},
             "avx512_vnni": {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE_VNNI"}}
 
 

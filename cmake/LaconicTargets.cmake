@@ -48,7 +48,8 @@ function(laconic_add_test name)
 endfunction()
 
 # laconic_add_per_isa_test(NAME ...): as above, once for every kernel level, forced through LACONIC_FORCE_ISA.
-# A level that the CPU lacks makes the program exit with 77, which CTest reports as skipped; but AMX is emulated.
+# A level that the CPU lacks makes the program exit with 77, which CTest reports as skipped; but AMX is
+# emulated, and AVX-VNNI comes as AVX-512 where there is that.
 function(laconic_add_per_isa_test name)
   if(NOT LACONIC_BUILD_TESTS)
     return()
@@ -56,6 +57,9 @@ function(laconic_add_per_isa_test name)
   cmake_parse_arguments(arg "" "" "SOURCES;DEPENDS;LABELS" ${ARGN})
   add_executable(${name} ${arg_SOURCES} ${PROJECT_SOURCE_DIR}/src/kernels/per_isa_main.cpp)
   target_link_libraries(${name} PRIVATE laconic_flags ${arg_DEPENDS} GTest::gmock GTest::gtest)
+  if(TARGET laconic_avx_vnni_stand_in)
+    target_link_libraries(${name} PRIVATE laconic_avx_vnni_stand_in laconic_avx_vnni_vex laconic_avx_vnni_evex)
+  endif()
   if(TARGET laconic_amx_emulator)
     target_link_libraries(${name} PRIVATE laconic_amx_emulator)
   endif()
@@ -65,7 +69,7 @@ function(laconic_add_per_isa_test name)
       SKIP_RETURN_CODE 77)
   endforeach()
 endfunction()
-set(LACONIC_ISA_LEVELS scalar avx2 avx512_vnni avx512_bf16 amx_int8)
+set(LACONIC_ISA_LEVELS scalar avx2 avx_vnni avx512_vnni avx512_bf16 amx_int8)
 
 # laconic_add_fuzzer(NAME SOURCES... DEPENDS...): a libFuzzer target; built by the `fuzz` preset only.
 function(laconic_add_fuzzer name)

@@ -27,7 +27,7 @@ namespace {
 
 using namespace laconic::kernels;  // NOLINT(google-build-using-namespace): a program of one file
 
-constexpr Isa kLevels[] = {Isa::kScalar, Isa::kAvx2, Isa::kAvx512Vnni, Isa::kAvx512BF16, Isa::kAmxInt8};
+constexpr Isa kLevels[] = {Isa::kScalar, Isa::kAvx2, Isa::kAvxVnni, Isa::kAvx512Vnni, Isa::kAvx512BF16, Isa::kAmxInt8};
 
 struct Shape {
   std::int64_t k;

@@ -47,11 +47,13 @@ constexpr int kRuns = 60;  // the best counts: the machine may be shared
   "vpaddd %%ymm" #i ", %%ymm" #i ", %%ymm" #i "\n"
 #define LACONIC_FMA_ZMM(i) "vfmadd231ps %%zmm30, %%zmm31, %%zmm" #i "\n"
 #define LACONIC_BF16_ZMM(i) "vdpbf16ps %%zmm30, %%zmm31, %%zmm" #i "\n"
+#define LACONIC_VNNI_YMM(i) "%{vex%} vpdpbusd %%ymm" #i ", %%ymm" #i ", %%ymm" #i "\n"
 #define LACONIC_VNNI_ZMM(i) "vpdpbusd %%zmm30, %%zmm31, %%zmm" #i "\n"
 LACONIC_LOOP(FmaYmm, LACONIC_FMA_YMM)
 LACONIC_LOOP(MaddYmm, LACONIC_MADD_YMM)
 LACONIC_LOOP(FmaZmm, LACONIC_FMA_ZMM)
 LACONIC_LOOP(Bf16Zmm, LACONIC_BF16_ZMM)
+LACONIC_LOOP(VnniYmm, LACONIC_VNNI_YMM)
 LACONIC_LOOP(VnniZmm, LACONIC_VNNI_ZMM)
 
 // Eight full tiles, 0 to 3 for results; 4 to 7 filled with random bytes (small bf16 numbers as they come).
@@ -108,6 +110,7 @@ unsigned Leaf7(unsigned subleaf, int index) {
 
 bool Has(laconic::kernels::Isa isa) { return laconic::kernels::IsaSupported(isa); }
 bool HasAvx2() { return Has(laconic::kernels::Isa::kAvx2); }
+bool HasAvxVnni() { return Has(laconic::kernels::Isa::kAvxVnni); }
 bool HasVnni() { return Has(laconic::kernels::Isa::kAvx512Vnni); }
 bool HasAvx512Bf16() { return HasVnni() && (Leaf7(1, 0) >> 5 & 1) != 0; }
 bool HasAmxInt8() { return Has(laconic::kernels::Isa::kAmxInt8); }
@@ -118,6 +121,7 @@ constexpr Instruction kInstructions[] = {
     {"int8_avx2", HasAvx2, MaddYmm, 16 * 32 * 2},
     {"f32_avx512", HasVnni, FmaZmm, 16 * 16 * 2},
     {"bf16_avx512", HasAvx512Bf16, Bf16Zmm, 16 * 32 * 2},
+    {"int8_avx_vnni", HasAvxVnni, VnniYmm, 16 * 32 * 2},
     {"int8_avx512_vnni", HasVnni, VnniZmm, 16 * 64 * 2},
     {"int8_amx", HasAmxInt8, [](std::int64_t n) { Amx(n, false); }, 4 * 16 * 16 * 64 * 2},
     {"bf16_amx", HasAmxBf16, [](std::int64_t n) { Amx(n, true); }, 4 * 16 * 16 * 32 * 2},

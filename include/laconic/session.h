@@ -13,8 +13,8 @@
 namespace laconic {
 
 struct CompileOptions {
-  // "scalar", "avx2", "avx512_vnni", "avx512_bf16", "amx_int8"; empty: the best of this CPU, or what LACONIC_FORCE_ISA
-  // names.
+  // "scalar", "avx2", "avx_vnni", "avx512_vnni", "avx512_bf16", "amx_int8"; empty: the best of this CPU, or what
+  // LACONIC_FORCE_ISA names.
   std::string isa;
   // What the operands of products of floats are rounded to: "f32", nothing; "bf16", attention and the linear layers
   // that are not INT8, for which the level must be avx512_bf16 or above; "auto": bf16 where the level has it and it is

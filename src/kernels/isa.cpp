@@ -3,6 +3,7 @@
 #include <cstdlib>
 
 #include "kernels/amx.h"
+#include "kernels/avx_vnni.h"
 #include "laconic/error.h"
 
 #if LACONIC_HAVE_AVX2
@@ -19,6 +20,7 @@ struct IsaName {
 };
 constexpr IsaName kIsaNames[] = {{"scalar", Isa::kScalar},
                                  {"avx2", Isa::kAvx2},
+                                 {"avx_vnni", Isa::kAvxVnni},
                                  {"avx512_vnni", Isa::kAvx512Vnni},
                                  {"avx512_bf16", Isa::kAvx512BF16},
                                  {"amx_int8", Isa::kAmxInt8}};
@@ -33,6 +35,14 @@ bool HasAvx2() noexcept {
   __builtin_cpu_init();
   return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
          __get_cpuid(1, &eax, &ebx, &ecx, &edx) != 0 && (ecx & kF16C) != 0;
+#else
+  return false;
+#endif
+}
+
+bool HasAvxVnni() noexcept {
+#if LACONIC_HAVE_AVX_VNNI
+  return HasAvx2() && CpuHasAvxVnni();
 #else
   return false;
 #endif
@@ -96,6 +106,8 @@ bool IsaSupported(Isa isa) noexcept {
       return true;
     case Isa::kAvx2:
       return HasAvx2();
+    case Isa::kAvxVnni:
+      return HasAvxVnni();
     case Isa::kAvx512Vnni:
       return HasAvx512Vnni();
     case Isa::kAvx512BF16:
@@ -139,7 +151,7 @@ Isa ParseIsa(std::string_view name) {
     }
   }
   Fail(ErrorCode::kInvalidArgument, "unknown kernel level '", name,
-       "', expected scalar, avx2, avx512_vnni, avx512_bf16 or amx_int8");
+       "', expected scalar, avx2, avx_vnni, avx512_vnni, avx512_bf16 or amx_int8");
 }
 
 }  // namespace laconic::kernels

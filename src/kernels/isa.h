@@ -15,7 +15,7 @@ bool IsaSupported(Isa isa) noexcept;
 // Errors: kUnsupported naming the level and those that run here.
 void CheckIsaSupported(Isa isa);
 
-std::string_view ToString(Isa isa) noexcept;  // "scalar", "avx2", "avx512_vnni", "avx512_bf16", "amx_int8"
+std::string_view ToString(Isa isa) noexcept;  // "scalar", "avx2", "avx_vnni", "avx512_vnni", ...
 // Errors: kInvalidArgument naming the text and the known levels.
 Isa ParseIsa(std::string_view name);
 

@@ -11,7 +11,7 @@ namespace laconic::kernels {
 namespace {
 
 TEST(Isa, NamesRoundTrip) {
-  for (const Isa isa : {Isa::kScalar, Isa::kAvx2, Isa::kAvx512Vnni, Isa::kAvx512BF16, Isa::kAmxInt8}) {
+  for (const Isa isa : {Isa::kScalar, Isa::kAvx2, Isa::kAvxVnni, Isa::kAvx512Vnni, Isa::kAvx512BF16, Isa::kAmxInt8}) {
     EXPECT_EQ(ParseIsa(ToString(isa)), isa);
   }
 }
@@ -22,13 +22,15 @@ TEST(Isa, AnUnknownNameIsAnErrorThatListsTheKnownOnes) {
     FAIL();
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), ErrorCode::kInvalidArgument);
-    EXPECT_THAT(error.what(), testing::HasSubstr("'mmx', expected scalar, avx2, avx512_vnni, avx512_bf16 or amx_int8"));
+    EXPECT_THAT(error.what(),
+                testing::HasSubstr("'mmx', expected scalar, avx2, avx_vnni, avx512_vnni, avx512_bf16 or amx_int8"));
   }
 }
 
 TEST(Isa, ALevelIncludesThoseBeforeIt) {
   EXPECT_TRUE(IsaSupported(Isa::kScalar));
   EXPECT_TRUE(IsaSupported(ActiveIsa()));
+  EXPECT_LE(IsaSupported(Isa::kAvxVnni), IsaSupported(Isa::kAvx2));
   EXPECT_LE(IsaSupported(Isa::kAvx512Vnni), IsaSupported(Isa::kAvx2));
   EXPECT_LE(IsaSupported(Isa::kAvx512BF16), IsaSupported(Isa::kAvx512Vnni));
   EXPECT_LE(IsaSupported(Isa::kAmxInt8), IsaSupported(Isa::kAvx512BF16));

@@ -5,12 +5,13 @@
 
 namespace laconic::kernels {
 
-// The instruction set levels, in order: a level includes those before it. A family that has no file for a level uses
-// the level below.
+// The instruction set levels, in order: a level includes those before it, but avx_vnni, which is for CPUs without
+// AVX-512. A family that has no file for a level uses the level below.
 enum class Isa : std::uint8_t {
   kScalar,      // baseline x86-64 (or any other CPU): the readable definition
   kAvx2,        // avx2 + fma + f16c
-  kAvx512Vnni,  // avx512 f, bw, dq, vl, vnni
+  kAvxVnni,     // avx2 and vpdpbusd on 256 bits: Intel since Alder Lake, AMD since Zen 5
+  kAvx512Vnni,  // avx2 and avx512 f, bw, dq, vl, vnni
   kAvx512BF16,  // the above and avx512_bf16, of use to Precision::kBF16 alone
   kAmxInt8,     // the above and AMX INT8 tiles, which the system must grant too
 };

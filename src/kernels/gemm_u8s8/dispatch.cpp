@@ -32,6 +32,9 @@ const GemmU8S8Kernels& GetGemmU8S8(Isa isa) noexcept {
 #if LACONIC_HAVE_AVX2
     {Isa::kAvx2, &SixteenColumns, &PackedBytesAvx2, &PackAvx2, &GemmU8S8Avx2},
 #endif
+#if LACONIC_HAVE_AVX_VNNI
+    Level<SixteenColumns, 4, 4>(Isa::kAvxVnni, &GemmU8S8AvxVnni),
+#endif
 #if LACONIC_HAVE_AVX512_VNNI
     Level<WideColumns, 4, 4>(Isa::kAvx512Vnni, &GemmU8S8Avx512Vnni),
 #endif

@@ -63,6 +63,7 @@ const GemmU8S8Kernels& GetSaturatingGemmU8S8() noexcept;
 void GemmU8S8Scalar(const GemmU8S8Args& args) noexcept;
 void GemmU8S8Saturating(const GemmU8S8Args& args) noexcept;
 void GemmU8S8Avx2(const GemmU8S8Args& args) noexcept;
+void GemmU8S8AvxVnni(const GemmU8S8Args& args) noexcept;
 void GemmU8S8Avx512Vnni(const GemmU8S8Args& args) noexcept;
 void GemmU8S8AmxInt8(const GemmU8S8Args& args) noexcept;
 

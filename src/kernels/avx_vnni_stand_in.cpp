@@ -1,0 +1,37 @@
+// AVX-VNNI for tests on CPUs that have AVX-512 instead, whose form of vpdpbusd on 256 bits differs in its encoding alone:
+// the level's one kernel is compiled for each encoding, and the one that this CPU has runs. In a program that links this
+// file it replaces avx_vnni.cpp and the library's kernel. For test programs, never for the library.
+#include <cpuid.h>
+
+#include "kernels/avx_vnni.h"
+#include "kernels/gemm_u8s8/gemm_u8s8.h"
+
+namespace laconic::kernels {
+
+void GemmU8S8AvxVnni_vex(const GemmU8S8Args& args) noexcept;
+void GemmU8S8AvxVnni_evex(const GemmU8S8Args& args) noexcept;
+
+namespace {
+
+bool HasVex() noexcept {
+  constexpr unsigned kAvxVnni = 1U << 4;  // CPUID leaf 7, subleaf 1, EAX
+  unsigned eax = 0;
+  unsigned ebx = 0;
+  unsigned ecx = 0;
+  unsigned edx = 0;
+  return __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) != 0 && (eax & kAvxVnni) != 0;
+}
+
+}  // namespace
+
+bool CpuHasAvxVnni() noexcept {
+  __builtin_cpu_init();
+  return HasVex() || (__builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512vl"));
+}
+
+void GemmU8S8AvxVnni(const GemmU8S8Args& args) noexcept {
+  static const bool has_vex = HasVex();
+  (has_vex ? GemmU8S8AvxVnni_vex : GemmU8S8AvxVnni_evex)(args);
+}
+
+}  // namespace laconic::kernels
