@@ -43,9 +43,10 @@ nlohmann::json ToJson(const ComparedModel& model, const std::vector<std::string>
 }
 
 std::string AccuracyTable(const Comparison& comparison) {
-  Table table({"model", "method", "accuracy", "micro-F1", "macro-F1", "changed", "texts", "mean |d|", "max |d|"});
+  Table table(
+      {"model", "method", "precision", "accuracy", "micro-F1", "macro-F1", "changed", "texts", "mean |d|", "max |d|"});
   for (const ComparedModel& model : comparison.models) {
-    table.AddRow({model.path, model.method, Percent(model.metrics.accuracy),
+    table.AddRow({model.path, model.method, model.precision, Percent(model.metrics.accuracy),
                   fmt::format("{:.4f}", model.metrics.micro_f1), fmt::format("{:.4f}", model.metrics.macro_f1),
                   fmt::format("{} of {}", model.change.predictions_changed, model.change.predictions_total),
                   fmt::format("{}", model.change.texts_changed),
@@ -67,12 +68,11 @@ std::string SizeTable(const Comparison& comparison) {
 }
 
 std::string LatencyTable(const Comparison& comparison) {
-  Table table({"model", "precision", "mean ms", "std", "p50", "p95", "p99", "texts/s", "times faster"});
+  Table table({"model", "mean ms", "std", "p50", "p95", "p99", "texts/s", "times faster"});
   for (const ComparedModel& model : comparison.models) {
     const LatencySummary& latency = model.latency;
-    table.AddRow({model.path, model.precision, Milliseconds(latency.mean), Milliseconds(latency.std),
-                  Milliseconds(latency.p50), Milliseconds(latency.p95), Milliseconds(latency.p99),
-                  fmt::format("{:.1f}", latency.throughput_per_s),
+    table.AddRow({model.path, Milliseconds(latency.mean), Milliseconds(latency.std), Milliseconds(latency.p50),
+                  Milliseconds(latency.p95), Milliseconds(latency.p99), fmt::format("{:.1f}", latency.throughput_per_s),
                   fmt::format("{:.2f}", comparison.models[0].latency.p50 / latency.p50)});
   }
   return table.ToString();

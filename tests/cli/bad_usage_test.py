@@ -70,6 +70,16 @@ class Options(CliTest):
         if lacking == 0:
             self.skipTest("this CPU has every level")
 
+    def test_precision(self):
+        scalar = os.environ | {"LACONIC_FORCE_ISA": "scalar"}
+        for command in (("predict", TINY_BERT, "--text", "a"), ("eval", TINY_BERT, "--data", self.texts()), ("bench", TINY_BERT),
+                        ("compare", TINY_BERT, TINY_BERT, "--data", self.texts()), ("inspect", TINY_BERT, "--plan")):
+            self.fails(USAGE, *command, "--precision", "fp8", says="precision: expected f32, bf16 or auto, got 'fp8'")
+            self.fails(UNSUPPORTED, *command, "--precision", "bf16", env=scalar,
+                       says="precision bf16: expected the level avx512_bf16 or above, got scalar")
+            self.ok(*command, "--precision", "auto", env=scalar)
+        self.fails(USAGE, "inspect", TINY_BERT, "--precision", "auto", says="--plan")
+
     def test_numbers_out_of_range(self):
         texts = self.texts()
         for flag, value in (("--threads", 0), ("--threads", -1), ("--batch", 0), ("--batch", "x"), ("--max-length", 0)):

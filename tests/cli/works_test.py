@@ -419,6 +419,25 @@ class Reports(CliTest):
         per_text = report["latency_ms"]["mean"] * 7 / (2 * 8 + 4 + 2 * 8 + 4 + 8)  # 20 texts in batches of 8, from the first
         self.assertAlmostEqual(report["throughput_per_s"] * per_text / 1e3, 1, places=6)
 
+    def test_precision(self):
+        """Where the CPU has bfloat16, it changes the candidates' answers, by little; the base stays as it is."""
+        isa = json.loads(self.ok("bench", TINY_BERT, "--iterations", 1, "--json", "-"))["isa"]
+        if isa not in ("avx512_bf16", "amx_int8"):
+            self.skipTest(f"no bfloat16 at level {isa}")
+        self.assertNotIn("bf16", self.ok("inspect", TINY_BERT, "--plan").replace("[avx512_bf16]", ""))
+        self.assertIn("linear bf16", self.ok("inspect", TINY_BERT, "--plan", "--precision", "bf16"))
+        report = self.report("bench", TINY_BERT, "--iterations", 1, "--precision", "bf16")
+        self.assertEqual(report["precision"], "bf16")
+        base, candidate = self.report("compare", TINY_BERT, TINY_BERT, "--data", self.texts(60), "--precision", "bf16")["models"]
+        self.assertEqual((base["precision"], candidate["precision"]), ("f32", "bf16"))
+        self.assertTrue(0 < candidate["mean_abs_logit_difference"] < 0.1, candidate)  # of logits around 2
+        self.assertLess(candidate["memory_bytes"], base["memory_bytes"])
+        exact, rounded = (self.ok("predict", TINY_BERT, "--data", self.texts(60), "--precision", precision)
+                          for precision in ("f32", "bf16"))
+        self.assertEqual(len(exact.splitlines()), len(rounded.splitlines()))
+        self.assertNotEqual(exact, rounded)
+        self.ok("eval", TINY_BERT, "--data", self.texts(), "--precision", "bf16")
+
     def test_certify(self):
         """What is caught, that the exit status says so, and what each fix makes of it."""
         data = self.texts()
