@@ -120,11 +120,13 @@ struct Ints16 {
 };
 inline __m256i Load8Ints(const std::int32_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
 inline Ints16 LoadInts(const std::int32_t* p) { return {Load8Ints(p), Load8Ints(p + 8)}; }
-// f32(sum - zero * column_sum), the bracket in s32.
-inline Vec16 Bracket(const std::int32_t* sum, std::int32_t zero, Ints16 column_sum) {
-  const __m256i zeros = _mm256_set1_epi32(zero);
-  return {_mm256_cvtepi32_ps(_mm256_sub_epi32(Load8Ints(sum), _mm256_mullo_epi32(zeros, column_sum.lo))),
-          _mm256_cvtepi32_ps(_mm256_sub_epi32(Load8Ints(sum + 8), _mm256_mullo_epi32(zeros, column_sum.hi)))};
+inline Ints16 Multiply(Ints16 a, std::int32_t b) {
+  const __m256i factor = _mm256_set1_epi32(b);
+  return {_mm256_mullo_epi32(factor, a.lo), _mm256_mullo_epi32(factor, a.hi)};
+}
+// f32(a - b), the difference in s32.
+inline Vec16 Difference(Ints16 a, Ints16 b) {
+  return {_mm256_cvtepi32_ps(_mm256_sub_epi32(a.lo, b.lo)), _mm256_cvtepi32_ps(_mm256_sub_epi32(a.hi, b.hi))};
 }
 // table[i] in each lane, i the lowest four bits of the lane that the lookup was made of. table: 64-byte aligned.
 struct Lookup16 {

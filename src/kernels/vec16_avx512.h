@@ -78,11 +78,9 @@ struct Ints16 {
   __m512i v;
 };
 inline Ints16 LoadInts(const std::int32_t* p) { return {_mm512_loadu_si512(p)}; }
-// f32(sum - zero * column_sum), the bracket in s32.
-inline Vec16 Bracket(const std::int32_t* sum, std::int32_t zero, Ints16 column_sum) {
-  const __m512i correction = _mm512_mullo_epi32(_mm512_set1_epi32(zero), column_sum.v);
-  return {_mm512_cvtepi32_ps(_mm512_sub_epi32(_mm512_loadu_si512(sum), correction))};
-}
+inline Ints16 Multiply(Ints16 a, std::int32_t b) { return {_mm512_mullo_epi32(_mm512_set1_epi32(b), a.v)}; }
+// f32(a - b), the difference in s32.
+inline Vec16 Difference(Ints16 a, Ints16 b) { return {_mm512_cvtepi32_ps(_mm512_sub_epi32(a.v, b.v))}; }
 // table[i] in each lane, i the lowest four bits of the lane that the lookup was made of. table: 64-byte aligned.
 struct Lookup16 {
   __m512i index;

@@ -17,8 +17,9 @@ void DequantizeRowS8(std::span<const std::int8_t> q, float scale, std::span<floa
   }
 }
 
-float LinearU8S8(std::span<const std::uint8_t> a, RowParams a_params, std::span<const std::int8_t> w, float w_scale,
-                 float bias) {
+namespace {
+
+float Bracket(std::span<const std::uint8_t> a, std::int32_t zero_point, std::span<const std::int8_t> w) {
   if (a.size() > kMaxLinearTerms) {
     Fail(ErrorCode::kInvalidArgument, "a linear layer of ", a.size(), " inputs could overflow s32, expected at most ",
          kMaxLinearTerms);
@@ -29,8 +30,20 @@ float LinearU8S8(std::span<const std::uint8_t> a, RowParams a_params, std::span<
     sum += a[i] * w[i];
     weight_sum += w[i];
   }
-  const auto bracket = static_cast<float>(sum - a_params.zero_point * weight_sum);
-  const float scaled = bracket * a_params.scale * w_scale;
+  return static_cast<float>(sum - zero_point * weight_sum);
+}
+
+}  // namespace
+
+float LinearU8S8(std::span<const std::uint8_t> a, RowParams a_params, std::span<const std::int8_t> w, float w_scale,
+                 float bias) {
+  const float scaled = Bracket(a, a_params.zero_point, w) * a_params.scale * w_scale;
+  return scaled + bias;
+}
+
+float StaticLinearU8S8(std::span<const std::uint8_t> a, RowParams a_params, std::span<const std::int8_t> w,
+                       float w_scale, float bias) {
+  const float scaled = Bracket(a, a_params.zero_point, w) * (a_params.scale * w_scale);
   return scaled + bias;
 }
 

@@ -28,5 +28,8 @@ void DequantizeRowS8(std::span<const std::int8_t> q, float scale, std::span<floa
 // Precondition: a.size() == w.size(). Errors: kInvalidArgument for more than kMaxLinearTerms terms.
 float LinearU8S8(std::span<const std::uint8_t> a, RowParams a_params, std::span<const std::int8_t> w, float w_scale,
                  float bias);
+// The same where all rows have one scale: times (a_params.scale * w_scale), which is one constant.
+float StaticLinearU8S8(std::span<const std::uint8_t> a, RowParams a_params, std::span<const std::int8_t> w,
+                       float w_scale, float bias);
 
 }  // namespace laconic::quant

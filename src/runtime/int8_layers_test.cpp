@@ -247,7 +247,8 @@ TEST_P(Int8LayersTest, EqualTheDefinitionBitForBit) {
         std::vector<float> expected;
         for (std::size_t n = 0; n < weight.rows.size(); ++n) {
           const std::vector<std::int8_t> w(weight.rows[n].begin(), weight.rows[n].end());
-          expected.push_back(quant::LinearU8S8(code.q, code.params, w, weight.scale[n], bias[n]));
+          const auto definition = GetParam().is_static ? &quant::StaticLinearU8S8 : &quant::LinearU8S8;
+          expected.push_back(definition(code.q, code.params, w, weight.scale[n], bias[n]));
         }
         const std::vector<float>& got = gatherer.values[2 * i + 1].rows.at(row);
         ASSERT_EQ(got.size(), expected.size());

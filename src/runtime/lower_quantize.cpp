@@ -147,7 +147,9 @@ void LowerDequantize(const Node& node, PlanBuilder* builder) {
   if (params == builder->params.end() || ParamsOf(builder->graph(), node) != params->second) {
     Fail(ErrorCode::kUnsupported, "DequantizeLinear of other than what a QuantizeLinear with its parameters gives");
   }
-  builder->quantized[node.outputs[0]] = builder->quantized.at(node.inputs[0]);
+  QuantizedMatrix codes = builder->quantized.at(node.inputs[0]);
+  codes.fixed = StaticScaleOf(params->second);
+  builder->quantized[node.outputs[0]] = codes;
 }
 
 }  // namespace laconic::runtime

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -35,12 +36,19 @@ struct BFloat16Matrix {
   std::int64_t width = 0;
 };
 
+// One scale for all rows, known before.
+struct StaticScale {
+  float scale = 1;
+  std::int32_t zero_point = 0;  // of u8
+};
+
 // Rows of u8 codes with their scale (f32) and zero point (s32).
 struct QuantizedMatrix {
   BufferId codes = -1;
   BufferId scale = -1;
   BufferId zero_point = -1;
   std::int64_t width = 0;
+  std::optional<StaticScale> fixed;  // that of every row, but of those that are NaN
 };
 
 inline std::vector<BufferId> BuffersOf(const QuantizedMatrix& matrix) {

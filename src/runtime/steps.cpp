@@ -326,6 +326,11 @@ void LinearU8S8Step::Run(const Inputs&, const Memory& memory, const Work& work) 
                                 .activation = spec_.activation,
                                 .n_begin = columns.begin,
                                 .n_end = columns.end};
+  if (x_.fixed) {
+    args.a_is_static = true;
+    args.a_static_scale = x_.fixed->scale;
+    args.a_static_zero = x_.fixed->zero_point;
+  }
   if (spec_.codes) {
     args.q = memory.Row<std::uint8_t>(spec_.codes->out.codes, work.begin);
     args.q_stride = memory.RowBytes(spec_.codes->out.codes);

@@ -46,12 +46,6 @@ class EmbeddingStep final : public Step {
   Matrix out_;
 };
 
-// One scale for all rows, known before.
-struct StaticScale {
-  float scale = 1;
-  std::int32_t zero_point = 0;  // of u8
-};
-
 // The codes that a step also writes, or writes instead of its f32 rows: of the rows times a factor a column.
 struct CodesSpec {
   QuantizedMatrix out;

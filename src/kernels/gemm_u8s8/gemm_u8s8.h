@@ -14,6 +14,9 @@ inline constexpr std::int64_t kMaxGemmU8S8K = 65793;
 //
 // Shapes:   a [m, k] u8; w [k, n] s8, packed; out [m, n] f32, of which columns [n_begin, n_end) are written.
 //           Strides in elements. m, n, k may be 0; k <= kMaxGemmU8S8K. No byte outside a's rows is read.
+//           With a_is_static the rows have one scale and one zero point, a_static_scale and a_static_zero:
+//             out[i, j] = activation(f32(…) * (a_static_scale * w_scale[j]) + bias[j])
+//           but a row whose a_scale is NaN gives NaN.
 //           With q [m, n] u8: instead of out, which is not written, its codes with one scale for all.
 // Numerics: the bracket in s32, exactly; then convert, multiply, multiply, add, each rounded to f32, on every ISA: the
 //           value before the activation is the same bits everywhere. Activations: see elementwise.h.
@@ -28,9 +31,12 @@ struct GemmU8S8Args {
   std::int64_t a_stride = 0;
   const float* a_scale = nullptr;        // [m]
   const std::int32_t* a_zero = nullptr;  // [m]
-  const void* packed = nullptr;          // written by pack for the same k, n and level
-  const float* w_scale = nullptr;        // [n]
-  const float* bias = nullptr;           // [n], or null for none
+  bool a_is_static = false;
+  float a_static_scale = 1;
+  std::int32_t a_static_zero = 0;
+  const void* packed = nullptr;    // written by pack for the same k, n and level
+  const float* w_scale = nullptr;  // [n]
+  const float* bias = nullptr;     // [n], or null for none
   Activation activation = Activation::kNone;
   float* out = nullptr;
   std::int64_t out_stride = 0;

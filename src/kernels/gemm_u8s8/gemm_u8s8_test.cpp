@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <memory>
 
 #include <gtest/gtest.h>
@@ -228,6 +229,33 @@ TEST(GemmU8S8, WeightsOfAnyStrides) {
   GetGemmU8S8(ActiveIsa()).pack(k, n, transposed.data(), n + 2, 1, problem.packed.data());
   GetGemmU8S8(ActiveIsa()).run(problem.Args());
   problem.ExpectDefinition();
+}
+
+TEST(GemmU8S8, RowsOfOneScaleButThoseThatAreNaN) {
+  std::mt19937 rng(14);
+  for (const auto& [m, n, k] : {std::array{9, 50, 70}, std::array{16, 96, 130}, std::array{3, 33, 5}}) {
+    Problem problem(m, n, k, rng);
+    problem.Pack();
+    problem.a_scale[1] = NAN;
+    GemmU8S8Args args = problem.Args();
+    args.a_is_static = true;
+    args.a_static_scale = 0.037F;
+    args.a_static_zero = 131;
+    GetGemmU8S8(ActiveIsa()).run(args);
+    for (std::int64_t i = 0; i < m; ++i) {
+      const std::span<const std::uint8_t> row(problem.a.data() + i * problem.a_stride, static_cast<std::size_t>(k));
+      for (std::int64_t j = 0; j < n; ++j) {
+        const float got = problem.out[i * problem.out_stride + j];
+        if (i == 1) {
+          ASSERT_TRUE(std::isnan(got)) << j;
+          continue;
+        }
+        ASSERT_EQ(got, quant::StaticLinearU8S8(row, {0.037F, 131}, {problem.w.data() + j * k, row.size()},
+                                               problem.w_scale[j], problem.bias[j]))
+            << i << ", " << j;
+      }
+    }
+  }
 }
 
 TEST(GemmU8S8, WithoutBias) {

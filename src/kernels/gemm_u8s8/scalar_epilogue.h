@@ -1,6 +1,8 @@
 // What the scalar levels do with a finished sum.
 #pragma once
 
+#include <cmath>
+
 #include "kernels/elementwise/elementwise.h"
 #include "kernels/gemm_u8s8/gemm_u8s8.h"
 #include "kernels/quantize_static/quantize_static.h"
@@ -9,8 +11,10 @@ namespace laconic::kernels {
 
 inline void WriteSumScalar(const GemmU8S8Args& args, std::int64_t i, std::int64_t j, std::int32_t sum) noexcept {
   const std::int32_t column_sum = static_cast<const std::int32_t*>(args.packed)[j];
-  const auto bracket = static_cast<float>(sum - args.a_zero[i] * column_sum);
-  float value = bracket * args.a_scale[i] * args.w_scale[j];
+  const bool is_static = args.a_is_static && !std::isnan(args.a_scale[i]);
+  const auto bracket = static_cast<float>(sum - (is_static ? args.a_static_zero : args.a_zero[i]) * column_sum);
+  float value =
+      is_static ? bracket * (args.a_static_scale * args.w_scale[j]) : bracket * args.a_scale[i] * args.w_scale[j];
   value = args.bias == nullptr ? value : value + args.bias[j];
   ActivateScalar(args.activation, 1, &value, &value);
   if (args.q == nullptr) {
