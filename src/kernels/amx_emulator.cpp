@@ -32,8 +32,8 @@ static_assert(sizeof(Configuration) == 64);
 
 // Beyond a tile's rows and row_bytes its data is always zero.
 struct State {
-  Configuration configuration;
-  std::uint8_t data[kTiles][kMaxRows][kMaxRowBytes];
+  Configuration configuration = {};
+  std::uint8_t data[kTiles][kMaxRows][kMaxRowBytes] = {};
   AmxCounts counts;
 };
 constinit thread_local State state = {};
@@ -134,7 +134,7 @@ bool Decode(const gregset_t& registers, Instruction& in) {
 
 void LoadConfiguration(const Instruction& in) {
   constexpr const char* kName = "ldtilecfg";
-  Configuration next;
+  Configuration next = {};
   std::memcpy(&next, in.address + in.index, sizeof next);
   RequireProtection(next.palette <= 1, kName, "the palette is neither 0 nor 1");
   if (next.palette == 1) {
@@ -200,9 +200,9 @@ struct Operands {
   Tile c;
   Tile a;
   Tile b;
-  int m() const { return c.rows; }
-  int n() const { return c.row_bytes / 4; }
-  int k() const { return b.rows; }
+  std::int64_t m() const { return c.rows; }
+  std::int64_t n() const { return c.row_bytes / 4; }
+  std::int64_t k() const { return b.rows; }
 };
 
 Operands FindOperands(const Instruction& in, const char* name) {
@@ -218,20 +218,24 @@ Operands FindOperands(const Instruction& in, const char* name) {
   return operands;
 }
 
-// A and B: u8 or s8. The sums wrap around.
+// sums[n] += the four products of a and b[n]. A and B: u8 or s8. The sums wrap around.
+template <typename A, typename B>
+void AddProducts(const std::uint8_t* a, const std::uint8_t* b, std::int64_t count, std::uint32_t* sums) {
+  for (std::int64_t n = 0; n < count; ++n) {
+    for (int i = 0; i < 4; ++i) {
+      sums[n] += static_cast<std::uint32_t>(static_cast<A>(a[i]) * static_cast<B>(b[4 * n + i]));
+    }
+  }
+}
+
 template <typename A, typename B>
 void MultiplyBytes(const Instruction& in, const char* name) {
   const Operands operands = FindOperands(in, name);
-  for (int m = 0; m < operands.m(); ++m) {
+  for (std::int64_t m = 0; m < operands.m(); ++m) {
     std::uint32_t sums[kMaxRowBytes / 4];
     std::memcpy(sums, operands.c.data[m], sizeof sums);
-    for (int k = 0; k < operands.k(); ++k) {
-      for (int n = 0; n < operands.n(); ++n) {
-        for (int i = 0; i < 4; ++i) {
-          sums[n] += static_cast<std::uint32_t>(static_cast<A>(operands.a.data[m][4 * k + i]) *
-                                                static_cast<B>(operands.b.data[k][4 * n + i]));
-        }
-      }
+    for (std::int64_t k = 0; k < operands.k(); ++k) {
+      AddProducts<A, B>(operands.a.data[m] + 4 * k, operands.b.data[k], operands.n(), sums);
     }
     std::memcpy(operands.c.data[m], sums, sizeof sums);
   }
@@ -248,17 +252,18 @@ float ReadBF16(const std::uint8_t* at) {
 // Two chains over k, of the even and of the odd factors; their sum is added to what is there.
 void MultiplyBF16(const Instruction& in) {
   const Operands operands = FindOperands(in, "tdpbf16ps");
-  for (int m = 0; m < operands.m(); ++m) {
-    for (int n = 0; n < operands.n(); ++n) {
-      float chains[2] = {0, 0};
-      for (int k = 0; k < operands.k(); ++k) {
-        for (int i = 0; i < 2; ++i) {
-          const float a = ReadBF16(operands.a.data[m] + 4 * k + 2 * i);
-          chains[i] = Flush(std::fma(a, ReadBF16(operands.b.data[k] + 4 * n + 2 * i), chains[i]));
-        }
-      }
+  const auto chain = [&](std::int64_t m, std::int64_t n, std::int64_t odd) {
+    float sum = 0;
+    for (std::int64_t k = 0; k < operands.k(); ++k) {
+      const float a = ReadBF16(operands.a.data[m] + 4 * k + 2 * odd);
+      sum = Flush(std::fma(a, ReadBF16(operands.b.data[k] + 4 * n + 2 * odd), sum));
+    }
+    return sum;
+  };
+  for (std::int64_t m = 0; m < operands.m(); ++m) {
+    for (std::int64_t n = 0; n < operands.n(); ++n) {
       std::uint8_t* sum = operands.c.data[m] + 4 * n;
-      const float total = Flush(Flush(Read<float>(sum)) + Flush(chains[0] + chains[1]));
+      const float total = Flush(Flush(Read<float>(sum)) + Flush(chain(m, n, 0) + chain(m, n, 1)));
       std::memcpy(sum, &total, sizeof total);
     }
   }
@@ -368,7 +373,7 @@ AmxSource ProvideAmx() noexcept {
 }
 
 [[gnu::target("amx-tile")]] bool TilesConfigured() noexcept {
-  Configuration configuration;
+  Configuration configuration = {};
   asm volatile("sttilecfg %0" : "=m"(configuration));
   return configuration.palette != 0;
 }

@@ -140,110 +140,139 @@ TEST_F(AmxEmulator, DecodesAddressesOfConfigurations) {
   EXPECT_TRUE(Stored() == configurations[0]);
 }
 
-// c [m, n] += a [m, 4 k] b [k, n, 4], by one instruction.
+struct Shape {
+  int m;
+  int n;
+  int k;
+};
+constexpr Shape kShapes[] = {{1, 1, 1}, {16, 16, 16}, {7, 16, 3}, {16, 5, 1}, {1, 16, 16}, {16, 1, 7}, {7, 5, 16}};
+
+template <typename T, std::size_t N>
+void FillRandom(T (&values)[N], std::mt19937& rng) {
+  for (auto* at = reinterpret_cast<std::uint8_t*>(values); at != reinterpret_cast<std::uint8_t*>(values + N); ++at) {
+    *at = static_cast<std::uint8_t>(rng());
+  }
+}
+
+// c [m, n] += a [m, 4 k] b [k, n, 4], by one instruction; some of the sums wrap around.
 template <typename A, typename B, typename Multiply>
-void ExpectProduct(std::mt19937& rng, const Multiply& multiply) {
-  for (const int m : {1, 7, 16}) {
-    for (const int n : {1, 5, 16}) {
-      for (const int k : {1, 3, 16}) {
-        A a[16][64];
-        B b[16][16][4];
-        std::int32_t c[16][16];
-        std::int32_t want[16][16];
-        for (auto* at = reinterpret_cast<std::uint8_t*>(a); at != reinterpret_cast<std::uint8_t*>(a + 16); ++at) {
-          *at = static_cast<std::uint8_t>(rng());
-        }
-        for (auto* at = reinterpret_cast<std::uint8_t*>(b); at != reinterpret_cast<std::uint8_t*>(b + 16); ++at) {
-          *at = static_cast<std::uint8_t>(rng());
-        }
-        for (int i = 0; i < 256; ++i) {
-          c[i / 16][i % 16] = static_cast<std::int32_t>(rng());  // so that some sums wrap around
-        }
-        std::memcpy(want, c, sizeof c);
-        for (int i = 0; i < m; ++i) {
-          for (int j = 0; j < n; ++j) {
-            std::int64_t sum = c[i][j];
-            for (int p = 0; p < 4 * k; ++p) {
-              sum += std::int64_t{a[i][p]} * b[p / 4][j][p % 4];
-            }
-            want[i][j] = static_cast<std::int32_t>(sum);
-          }
-        }
-        Configuration configuration;
-        configuration.Set(0, m, 4 * n);
-        configuration.Set(1, m, 4 * k);
-        configuration.Set(2, k, 4 * n);
-        Load(configuration);
-        FinishStores();
-        _tile_loadd(0, c, 64);
-        _tile_loadd(1, a, 64);
-        _tile_loadd(2, b, 64);
-        multiply();
-        _tile_stored(0, c, 64);
-        EXPECT_EQ(std::memcmp(c, want, sizeof c), 0) << m << ' ' << n << ' ' << k;
+void ExpectProduct(Shape shape, std::mt19937& rng, const Multiply& multiply) {
+  A a[16][64];
+  B b[16][16][4];
+  std::int32_t c[16][16];
+  std::int32_t want[16][16];
+  FillRandom(a, rng);
+  FillRandom(b, rng);
+  FillRandom(c, rng);
+  std::memcpy(want, c, sizeof c);
+  for (int i = 0; i < shape.m; ++i) {
+    for (int j = 0; j < shape.n; ++j) {
+      std::int64_t sum = c[i][j];
+      for (int p = 0; p < 4 * shape.k; ++p) {
+        sum += std::int64_t{a[i][p]} * b[p / 4][j][p % 4];
       }
+      want[i][j] = static_cast<std::int32_t>(sum);
     }
   }
+  Configuration configuration;
+  configuration.Set(0, shape.m, 4 * shape.n);
+  configuration.Set(1, shape.m, 4 * shape.k);
+  configuration.Set(2, shape.k, 4 * shape.n);
+  Load(configuration);
+  FinishStores();
+  _tile_loadd(0, c, 64);
+  _tile_loadd(1, a, 64);
+  _tile_loadd(2, b, 64);
+  multiply();
+  _tile_stored(0, c, 64);
+  EXPECT_EQ(std::memcmp(c, want, sizeof c), 0) << shape.m << ' ' << shape.n << ' ' << shape.k;
 }
 
 TEST_F(AmxEmulator, MultipliesBytes) {
-  ExpectProduct<std::uint8_t, std::int8_t>(rng_, [] { _tile_dpbusd(0, 1, 2); });
-  ExpectProduct<std::int8_t, std::uint8_t>(rng_, [] { _tile_dpbsud(0, 1, 2); });
-  ExpectProduct<std::uint8_t, std::uint8_t>(rng_, [] { _tile_dpbuud(0, 1, 2); });
-  ExpectProduct<std::int8_t, std::int8_t>(rng_, [] { _tile_dpbssd(0, 1, 2); });
+  for (const Shape shape : kShapes) {
+    ExpectProduct<std::uint8_t, std::int8_t>(shape, rng_, [] { _tile_dpbusd(0, 1, 2); });
+    ExpectProduct<std::int8_t, std::uint8_t>(shape, rng_, [] { _tile_dpbsud(0, 1, 2); });
+    ExpectProduct<std::uint8_t, std::uint8_t>(shape, rng_, [] { _tile_dpbuud(0, 1, 2); });
+    ExpectProduct<std::int8_t, std::int8_t>(shape, rng_, [] { _tile_dpbssd(0, 1, 2); });
+  }
 }
 
-// Small integers, of which every order gives the same sum; 2^-100 squared, which is 0; infinity.
-TEST_F(AmxEmulator, MultipliesBF16) {
-  const auto bf16 = [](float value) {
-    std::uint32_t bits = 0;
-    std::memcpy(&bits, &value, sizeof bits);
-    return static_cast<std::uint16_t>(bits >> 16);
-  };
-  std::uint16_t a[3][32];
-  std::uint16_t b[16][5][2];
-  float c[3][5];
-  float want[3][5];
-  float a_values[3][32];
-  float b_values[32][5];
-  for (int p = 0; p < 32; ++p) {
-    for (int i = 0; i < 3; ++i) {
-      a_values[i][p] = i == 2 ? (p == 0 ? 0x1p-100F : 0) : static_cast<float>(static_cast<int>(rng_() % 255) - 127);
-      a[i][p] = bf16(a_values[i][p]);
-    }
-    for (int j = 0; j < 5; ++j) {
-      b_values[p][j] = j == 4 ? (p == 0 ? 0x1p-100F : 0) : static_cast<float>(static_cast<int>(rng_() % 255) - 127);
-      b[p / 2][j][p % 2] = bf16(b_values[p][j]);
-    }
-  }
-  for (int i = 0; i < 3; ++i) {
-    for (int j = 0; j < 5; ++j) {
-      double sum = i == 2 || j == 4 ? 0 : 3;
-      c[i][j] = static_cast<float>(sum);
-      for (int p = 0; p < 32; ++p) {
-        sum += static_cast<double>(a_values[i][p]) * b_values[p][j];
+std::uint16_t BF16(float value) {
+  std::uint32_t bits = 0;
+  std::memcpy(&bits, &value, sizeof bits);
+  return static_cast<std::uint16_t>(bits >> 16);
+}
+
+// c [3, 5] + a [3, 32] b [32, 5]
+struct ProductBF16 {
+  float c[3][5] = {};
+  float a[3][32] = {};
+  float b[32][5] = {};
+
+  void Run() {
+    std::uint16_t a_tile[3][32];
+    std::uint16_t b_tile[16][5][2];
+    for (int p = 0; p < 32; ++p) {
+      for (int i = 0; i < 3; ++i) {
+        a_tile[i][p] = BF16(a[i][p]);
       }
-      want[i][j] = static_cast<float>(sum);
+      for (int j = 0; j < 5; ++j) {
+        b_tile[p / 2][j][p % 2] = BF16(b[p][j]);
+      }
+    }
+    Configuration configuration;
+    configuration.Set(5, 3, 20);
+    configuration.Set(6, 3, 64);
+    configuration.Set(7, 16, 20);
+    Load(configuration);
+    FinishStores();
+    _tile_loadd(5, c, 20);
+    _tile_loadd(6, a_tile, 64);
+    _tile_loadd(7, b_tile, 20);
+    _tile_dpbf16ps(5, 6, 7);
+    _tile_stored(5, c, 20);
+  }
+};
+
+// Of small integers every order gives the same sum.
+TEST_F(AmxEmulator, MultipliesBF16) {
+  ProductBF16 product;
+  double want[3][5] = {};
+  for (int p = 0; p < 32; ++p) {
+    for (int i = 0; i < 15; ++i) {
+      product.a[i / 5][p] = static_cast<float>(static_cast<int>(rng_() % 255) - 127);
+      product.b[p][i % 5] = static_cast<float>(static_cast<int>(rng_() % 255) - 127);
+    }
+    for (int i = 0; i < 15; ++i) {
+      want[i / 5][i % 5] += static_cast<double>(product.a[i / 5][p]) * product.b[p][i % 5];
     }
   }
-  want[2][4] = 0;  // 2^-200
-  c[0][0] = want[0][0] = HUGE_VALF;
-  Configuration configuration;
-  configuration.Set(5, 3, 20);
-  configuration.Set(6, 3, 64);
-  configuration.Set(7, 16, 20);
-  Load(configuration);
-  FinishStores();
-  _tile_loadd(5, c, 20);
-  _tile_loadd(6, a, 64);
-  _tile_loadd(7, b, 20);
-  _tile_dpbf16ps(5, 6, 7);
-  _tile_stored(5, c, 20);
-  for (int i = 0; i < 3; ++i) {
-    for (int j = 0; j < 5; ++j) {
-      EXPECT_EQ(c[i][j], want[i][j]) << i << ' ' << j;
-    }
+  product.c[2][3] = 7;
+  want[2][3] += 7;
+  product.c[0][0] = HUGE_VALF;
+  want[0][0] = HUGE_VAL;
+  product.Run();
+  for (int i = 0; i < 15; ++i) {
+    EXPECT_EQ(product.c[i / 5][i % 5], want[i / 5][i % 5]) << i;
   }
+}
+
+// The even factors are summed apart from the odd ones, and what is denormal is 0.
+TEST_F(AmxEmulator, RoundsBF16AsTheCpuDoes) {
+  ProductBF16 product;
+  for (int p = 0; p < 4; ++p) {
+    product.a[0][p] = product.a[1][p] = product.a[2][p] = 1;
+  }
+  product.b[0][0] = 0x1p24F;  // 2^24 + 1 is 2^24, but here the 1s meet first
+  product.b[1][0] = product.b[3][0] = 1;
+  product.b[0][1] = 0x1p-127F;  // denormal
+  product.b[0][2] = 0x1p-126F;  // not
+  product.c[1][3] = 0x1p-127F;
+  product.Run();
+  EXPECT_EQ(product.c[0][0], 0x1p24F + 2);
+  EXPECT_EQ(product.c[0][1], 0);
+  EXPECT_EQ(product.c[0][2], 0x1p-126F);
+  EXPECT_EQ(product.c[1][3], 0);
 }
 
 TEST_F(AmxEmulator, LoadingAConfigurationClearsTheTiles) {

@@ -245,6 +245,17 @@ inline void AddDepth(const GemmU8S8Args& args, const Block& block, std::int64_t 
   }
 }
 
+// Tiles [begin, end) of `rows` rows each.
+inline Block MakeBlock(const GemmU8S8Args& args, std::int64_t rows, std::int64_t begin, std::int64_t end,
+                       std::int64_t column, std::int32_t* sums) {
+  Block block = {end - begin, rows, begin * rows, {}, column, sums};
+  for (std::int64_t i = 0; i < block.tiles; ++i) {
+    const std::int64_t row = (begin + i) * rows;
+    block.row[i] = row < args.m - rows ? row : args.m - rows;
+  }
+  return block;
+}
+
 // Tiles [begin, end) of `rows` rows each by all columns; `depth` of k at a time.
 inline void RunChunk(const GemmU8S8Args& args, std::int64_t rows, std::int64_t begin, std::int64_t end,
                      std::int64_t depth) {
@@ -257,14 +268,10 @@ inline void RunChunk(const GemmU8S8Args& args, std::int64_t rows, std::int64_t b
       const bool last = args.k - p <= depth;
       for (std::int64_t index = 0; index < count; ++index) {
         const std::int64_t tile = begin + (end - begin) * index / count;
+        const std::int64_t next = begin + (end - begin) * (index + 1) / count;
         // With k in one part, a block's sums are soon written: one place will do.
         std::int32_t* place = sums + (depth < args.k ? (tile - begin) * kPanelTileSums : 0);
-        const std::int64_t next = begin + (end - begin) * (index + 1) / count;
-        Block block = {next - tile, rows, tile * rows, {}, column, place};
-        for (int i = 0; i < kBlockTiles; ++i) {
-          const std::int64_t row = (tile + i) * rows;
-          block.row[i] = row < args.m - rows ? row : args.m - rows;
-        }
+        const Block block = MakeBlock(args, rows, tile, next, column, place);
         AddDepth(args, block, index, count, p, last ? args.k - p : depth, pending);
         if (last) {
           pending = {block, 0, block.tiles * kPiecesOfTile};
