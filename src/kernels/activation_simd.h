@@ -33,9 +33,6 @@ inline Vec16 ExpNonPositive(Vec16 x) {
   return ZeroWhereLess(x, Set1(kLeast), Mul(value, PowerOfTwo(n)));
 }
 
-// What, added to a number of less than 2^22, leaves the integer nearest to it in the lowest bits.
-inline constexpr float kRoundToBits = 12582912.0F;  // 1.5 * 2^23
-
 // 2^x for x <= 0, to 2 ulp; of x < -126, 2^-126. NaN stays NaN.
 inline Vec16 Exp2NonPositive(Vec16 x) {
   constexpr float kQuotient[] = {0.693147182F,   0.240226507F,   0.0555035695F,

@@ -17,8 +17,8 @@ struct F32Sums {
 
   const float* sums;
 
-  Column At(std::int64_t /*j*/, std::int64_t /*left*/) const { return {}; }
-  Vec16 Value(const Column& /*column*/, std::int64_t r, std::int64_t j, Vec16 bias) const {
+  [[gnu::always_inline]] Column At(std::int64_t /*j*/, std::int64_t /*left*/) const { return {}; }
+  [[gnu::always_inline]] Vec16 Value(const Column& /*column*/, std::int64_t r, std::int64_t j, Vec16 bias) const {
     return Add(Load(sums + r * kVecs * kLanes + j), bias);
   }
 };
@@ -30,26 +30,31 @@ struct F32Rows {
   float* out;
   std::int64_t out_stride;
 
-  Column At(std::int64_t /*j*/, std::int64_t /*left*/) const { return {}; }
-  void Put(const Column& /*column*/, std::int64_t r, std::int64_t j, std::int64_t left, Vec16 value) const {
+  [[gnu::always_inline]] Column At(std::int64_t /*j*/, std::int64_t /*left*/) const { return {}; }
+  [[gnu::always_inline]] void Put(const Column& /*column*/, std::int64_t r, std::int64_t j, std::int64_t left,
+                                  Vec16 value) const {
     StorePart(out + r * out_stride + j, value, left);
   }
 };
 
 // Or the codes of what F32Rows would hold, times a factor a column.
 struct StaticCodeRows {
-  using Column = StaticFactor;
+  struct Column {
+    Vec16 factor_quotient;
+  };
 
   StaticQuantizer quantizer;
   const float* multiplier;  // [columns], or null: 1
   std::uint8_t* q;
   std::int64_t q_stride;
 
-  Column At(std::int64_t j, std::int64_t left) const {
-    return MakeStaticFactor(quantizer, multiplier == nullptr ? Set1(1.0F) : LoadPart(multiplier + j, left));
+  [[gnu::always_inline]] Column At(std::int64_t j, std::int64_t left) const {
+    return {Mul(LoadFactor(multiplier, j, left), quantizer.inv_scale)};
   }
-  void Put(const Column& column, std::int64_t r, std::int64_t j, std::int64_t left, Vec16 value) const {
-    StorePartU8(q + r * q_stride + j, StaticCodes(quantizer, column, value), left);
+  [[gnu::always_inline]] void Put(const Column& column, std::int64_t r, std::int64_t j, std::int64_t left,
+                                  Vec16 value) const {
+    const auto product = [&] { return Mul(value, LoadFactor(multiplier, j, left)); };
+    StorePartLowBytes(q + r * q_stride + j, StaticCodes(quantizer, column.factor_quotient, value, product), left);
   }
 };
 

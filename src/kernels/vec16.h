@@ -16,6 +16,9 @@ namespace {
 
 inline constexpr std::int64_t kLanes = 16;
 
+// What, added to a number of less than 2^22, leaves the integer nearest to it in the lowest bits.
+inline constexpr float kRoundToBits = 12582912.0F;  // 1.5 * 2^23
+
 // The first n lanes (16 if n is more); the others 0. Reads nothing past them. No tail calls a function, as a loop that
 // g++ makes a memcpy would: in a loop around it every vector register would have to wait in memory.
 inline Vec16 LoadPart(const float* p, std::int64_t n) { return n >= kLanes ? Load(p) : LoadFirst(p, n); }
@@ -39,14 +42,14 @@ inline void StorePart(float* p, Vec16 x, std::int64_t n) {
     StoreFirst(p, x, n);
   }
 }
-// The same of integers 0..255, as bytes.
-inline void StorePartU8(std::uint8_t* p, Vec16 x, std::int64_t n) {
+template <typename StoreAll>
+inline void StorePartBytes(std::uint8_t* p, std::int64_t n, const StoreAll& store_all) {
   if (n >= kLanes) {
-    StoreU8(p, x);
+    store_all(p);
     return;
   }
   std::uint8_t lanes[kLanes];
-  StoreU8(lanes, x);
+  store_all(lanes);
   const std::uint8_t* from = lanes;
   const auto copy = [&]<typename Part>(Part part) {
     if ((n & static_cast<std::int64_t>(sizeof part)) != 0) {
@@ -60,6 +63,14 @@ inline void StorePartU8(std::uint8_t* p, Vec16 x, std::int64_t n) {
   copy(std::uint32_t{});
   copy(std::uint16_t{});
   copy(std::uint8_t{});
+}
+// The same of integers 0..255, as bytes.
+inline void StorePartU8(std::uint8_t* p, Vec16 x, std::int64_t n) {
+  StorePartBytes(p, n, [&](std::uint8_t* to) { StoreU8(to, x); });
+}
+// The same of the lowest byte of each lane.
+inline void StorePartLowBytes(std::uint8_t* p, Vec16 x, std::int64_t n) {
+  StorePartBytes(p, n, [&](std::uint8_t* to) { StoreLowBytes(to, x); });
 }
 
 // The order of the additions is part of the result: halves, quarters, eighths.

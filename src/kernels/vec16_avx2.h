@@ -60,12 +60,18 @@ inline Vec16 KeepFirst(Vec16 x, std::int64_t n) {
   const Lanes16 lanes = FirstLanes(n);
   return {_mm256_and_ps(x.lo, _mm256_castsi256_ps(lanes.lo)), _mm256_and_ps(x.hi, _mm256_castsi256_ps(lanes.hi))};
 }
-// x holds integers 0..255.
-inline void StoreU8(std::uint8_t* p, Vec16 x) {
-  const __m256i words = _mm256_packs_epi32(_mm256_cvtps_epi32(x.lo), _mm256_cvtps_epi32(x.hi));
+// 32-bit integers 0..255.
+inline void StoreBytes(std::uint8_t* p, __m256i lo, __m256i hi) {
+  const __m256i words = _mm256_packs_epi32(lo, hi);
   const __m256i ordered = _mm256_permute4x64_epi64(words, 0xD8);  // the pack works within 128-bit lanes
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p),
                    _mm_packus_epi16(_mm256_castsi256_si128(ordered), _mm256_extracti128_si256(ordered, 1)));
+}
+// x holds integers 0..255.
+inline void StoreU8(std::uint8_t* p, Vec16 x) { StoreBytes(p, _mm256_cvtps_epi32(x.lo), _mm256_cvtps_epi32(x.hi)); }
+inline void StoreLowBytes(std::uint8_t* p, Vec16 x) {
+  const __m256i low = _mm256_set1_epi32(0xFF);
+  StoreBytes(p, _mm256_and_si256(low, _mm256_castps_si256(x.lo)), _mm256_and_si256(low, _mm256_castps_si256(x.hi)));
 }
 
 inline Vec16 Set1(float x) { return {_mm256_set1_ps(x), _mm256_set1_ps(x)}; }

@@ -42,6 +42,9 @@ inline Vec16 KeepFirst(Vec16 x, std::int64_t n) { return {_mm512_maskz_mov_ps(Fi
 inline void StoreU8(std::uint8_t* p, Vec16 x) {
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(x.v)));
 }
+inline void StoreLowBytes(std::uint8_t* p, Vec16 x) {
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(_mm512_castps_si512(x.v)));
+}
 
 inline Vec16 Set1(float x) { return {_mm512_set1_ps(x)}; }
 inline Vec16 Add(Vec16 a, Vec16 b) { return {_mm512_add_ps(a.v, b.v)}; }

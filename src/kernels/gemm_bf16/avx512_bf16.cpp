@@ -79,8 +79,9 @@ struct RoundedRows {
   std::uint16_t* out;
   std::int64_t out_stride;
 
-  Column At(std::int64_t /*j*/, std::int64_t /*left*/) const { return {}; }
-  void Put(const Column& /*column*/, std::int64_t r, std::int64_t j, std::int64_t left, Vec16 value) const {
+  [[gnu::always_inline]] Column At(std::int64_t /*j*/, std::int64_t /*left*/) const { return {}; }
+  [[gnu::always_inline]] void Put(const Column& /*column*/, std::int64_t r, std::int64_t j, std::int64_t left,
+                                  Vec16 value) const {
     std::uint16_t* to = out + r * out_stride + j;
     if (left >= kLanes) {
       _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), Round(value.v));

@@ -22,10 +22,10 @@ struct S32Sums {
   const std::int32_t* column_sums;
   const float* w_scale;
 
-  Column At(std::int64_t j, std::int64_t left) const {
+  [[gnu::always_inline]] Column At(std::int64_t j, std::int64_t left) const {
     return {LoadInts(column_sums + j), LoadPart(w_scale + j, left)};
   }
-  Vec16 Value(const Column& column, std::int64_t r, std::int64_t j, Vec16 bias) const {
+  [[gnu::always_inline]] Vec16 Value(const Column& column, std::int64_t r, std::int64_t j, Vec16 bias) const {
     const Vec16 bracket = Difference(LoadInts(sums + r * kVecs * kLanes + j), Multiply(column.sum, a_zero[r]));
     return Add(Mul(Mul(bracket, Set1(a_scale[r])), column.scale), bias);
   }
@@ -45,10 +45,10 @@ struct StaticS32Sums {
   const std::int32_t* column_sums;
   const float* w_scale;
 
-  Column At(std::int64_t j, std::int64_t left) const {
+  [[gnu::always_inline]] Column At(std::int64_t j, std::int64_t left) const {
     return {Multiply(LoadInts(column_sums + j), a_zero), Mul(Set1(a_scale), LoadPart(w_scale + j, left))};
   }
-  Vec16 Value(const Column& column, std::int64_t r, std::int64_t j, Vec16 bias) const {
+  [[gnu::always_inline]] Vec16 Value(const Column& column, std::int64_t r, std::int64_t j, Vec16 bias) const {
     const Vec16 bracket = Difference(LoadInts(sums + r * kVecs * kLanes + j), column.correction);
     return Add(Mul(bracket, column.scale), bias);
   }

@@ -26,7 +26,10 @@ inline float SumOfVectors(std::int64_t cols, const Value& value) {
   return ReduceAdd(Add(Add(sums[0], sums[1]), Add(sums[2], sums[3])));
 }
 
-inline void LayerNormRow(const LayerNormArgs& args, const float* x, const float* residual, float* out) {
+// also(c, n, values) for each vector of the result.
+template <typename Also>
+inline void LayerNormRow(const LayerNormArgs& args, const float* x, const float* residual, float* out,
+                         const Also& also) {
   const std::int64_t cols = args.cols;
   const auto count = static_cast<float>(cols);
   const float sum = SumOfVectors(cols, [&](std::int64_t c, std::int64_t n) {
@@ -48,7 +51,9 @@ inline void LayerNormRow(const LayerNormArgs& args, const float* x, const float*
   for (std::int64_t c = 0; c < cols; c += kLanes) {
     const std::int64_t n = cols - c;
     const Vec16 normal = Mul(Sub(LoadPart(out + c, n), mean), inv_std);
-    StorePart(out + c, Fma(normal, LoadPart(args.gamma + c, n), LoadPart(args.beta + c, n)), n);
+    const Vec16 result = Fma(normal, LoadPart(args.gamma + c, n), LoadPart(args.beta + c, n));
+    StorePart(out + c, result, n);
+    also(c, n, result);
   }
 }
 
@@ -59,12 +64,15 @@ inline void LayerNorm(const LayerNormArgs& args) {
   for (std::int64_t row = 0; row < args.rows; ++row) {
     float* out = args.out + row * args.out_stride;
     const float* residual = args.residual == nullptr ? nullptr : args.residual + row * args.residual_stride;
-    LayerNormRow(args, args.x + row * args.x_stride, residual, out);
+    const float* x = args.x + row * args.x_stride;
     if (is_static) {
-      QuantizeStatic({1, args.cols, out, 0, args.q_multiplier, args.static_scale, args.static_zero,
-                      args.q + row * args.q_stride, 0, args.q_scale + row, args.q_zero + row},
-                     quantizer);
-    } else if (args.q != nullptr) {
+      StaticRow codes(quantizer, args.q_multiplier, args.q + row * args.q_stride);
+      LayerNormRow(args, x, residual, out, [&](std::int64_t c, std::int64_t n, Vec16 y) { codes.Put(c, n, y); });
+      codes.Finish(args.cols, args.static_scale, args.static_zero, args.q_scale + row, args.q_zero + row);
+      continue;
+    }
+    LayerNormRow(args, x, residual, out, [](std::int64_t, std::int64_t, Vec16) {});
+    if (args.q != nullptr) {
       QuantizeRow(out, args.q_multiplier, args.cols, args.q + row * args.q_stride, args.q_scale + row,
                   args.q_zero + row);
     }

@@ -2,8 +2,6 @@
 
 namespace laconic::kernels {
 
-void QuantizeStaticAvx2(const QuantizeStaticArgs& args) noexcept {
-  QuantizeStatic(args, MakeStaticQuantizer(args.scale, args.zero_point, args.multiplier, args.cols));
-}
+void QuantizeStaticAvx2(const QuantizeStaticArgs& args) noexcept { QuantizeStatic(args); }
 
 }  // namespace laconic::kernels

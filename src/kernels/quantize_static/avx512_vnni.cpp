@@ -2,8 +2,6 @@
 
 namespace laconic::kernels {
 
-void QuantizeStaticAvx512Vnni(const QuantizeStaticArgs& args) noexcept {
-  QuantizeStatic(args, MakeStaticQuantizer(args.scale, args.zero_point, args.multiplier, args.cols));
-}
+void QuantizeStaticAvx512Vnni(const QuantizeStaticArgs& args) noexcept { QuantizeStatic(args); }
 
 }  // namespace laconic::kernels

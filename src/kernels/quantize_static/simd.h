@@ -16,70 +16,94 @@ namespace {
 struct StaticQuantizer {
   Vec16 scale;
   Vec16 inv_scale;  // NaN if digits could be lost
-  Vec16 offset;
-};
-
-// What belongs to the columns of a vector.
-struct StaticFactor {
-  Vec16 factor;
-  Vec16 quotient;  // factor / scale
+  Vec16 lo, hi;     // of quotients: what lies outside has the code of the nearer one
+  Vec16 shift;      // added to a quotient, it leaves the code in the lowest byte
 };
 
 // `multiplier`: the factors of all columns that will be rounded, or null for 1.
-inline StaticQuantizer MakeStaticQuantizer(float scale, std::int32_t zero_point, const float* multiplier,
-                                           std::int64_t cols) {
+[[gnu::always_inline]] inline StaticQuantizer MakeStaticQuantizer(float scale, std::int32_t zero_point,
+                                                                  const float* multiplier, std::int64_t cols) {
   const auto is_normal = [](float x) { return __builtin_fabsf(x) > 0x1p-100F && __builtin_fabsf(x) < 0x1p100F; };
   const float inv_scale = 1.0F / scale;
   bool all_normal = is_normal(inv_scale);
-  for (std::int64_t c = 0; multiplier != nullptr && c < cols; ++c) {
-    all_normal &= is_normal(multiplier[c] * inv_scale);
+  std::int64_t c = multiplier == nullptr ? cols : 0;
+  for (; c + kLanes <= cols; c += kLanes) {
+    const Vec16 quotient = Abs(Mul(Load(multiplier + c), Set1(inv_scale)));
+    all_normal = all_normal && AllLess(Set1(0x1p-100F), quotient) && AllLess(quotient, Set1(0x1p100F));
   }
-  return {Set1(scale), Set1(all_normal ? inv_scale : __builtin_nanf("")), Set1(static_cast<float>(zero_point))};
-}
-
-inline StaticFactor MakeStaticFactor(const StaticQuantizer& quantizer, Vec16 factor) {
-  return {factor, Mul(factor, quantizer.inv_scale)};
-}
-
-inline Vec16 RoundedQuotient(const StaticQuantizer& quantizer, const StaticFactor& factor, Vec16 value) {
-  const Vec16 quotient = Mul(value, factor.quotient);
-  const Vec16 rounded = Round(quotient);
-  return AllLess(Abs(Sub(quotient, rounded)), Set1(0.5F - 0x1p-12F))
-             ? rounded
-             : Round(Div(Mul(value, factor.factor), quantizer.scale));
-}
-
-// Integers 0..255; of NaN any.
-inline Vec16 StaticCodes(const StaticQuantizer& quantizer, const StaticFactor& factor, Vec16 value) {
-  return Min(Set1(255.0F), Max(Set1(0.0F), Add(RoundedQuotient(quantizer, factor, value), quantizer.offset)));
-}
-
-// One row, and what stands for its scale and zero point.
-template <bool kScaled>
-inline void QuantizeRowStatic(const QuantizeStaticArgs& args, const StaticQuantizer& quantizer, std::int64_t row) {
-  constexpr float kLargest = 3.40282347e38F;
-  const float* x = args.x + row * args.x_stride;
-  std::uint8_t* q = args.q + row * args.q_stride;
-  Vec16 bad = Set1(0.0F);  // NaN from the first NaN on: infinities are cut to finite numbers before they are added
-  for (std::int64_t c = 0; c < args.cols; c += kLanes) {
-    const std::int64_t left = args.cols - c;
-    const Vec16 value = LoadPart(x + c, left);
-    const Vec16 factor = kScaled ? LoadPart(args.multiplier + c, left) : Set1(1.0F);
-    bad = Fma(Max(Set1(-kLargest), Min(Set1(kLargest), kScaled ? Mul(value, factor) : value)), Set1(0.0F), bad);
-    StorePartU8(q + c, StaticCodes(quantizer, MakeStaticFactor(quantizer, factor), value), left);
+  for (; c < cols; ++c) {
+    all_normal = all_normal && is_normal(multiplier[c] * inv_scale);
   }
-  const bool has_nan = ReduceAdd(bad) != 0;  // it is 0 or NaN
-  for (std::int64_t i = 0; has_nan && i < args.cols; ++i) {
-    q[i] = 0;
-  }
-  args.row_scale[row] = has_nan ? __builtin_nanf("") : args.scale;
-  args.row_zero[row] = has_nan ? 0 : args.zero_point;
+  const auto zero = static_cast<float>(zero_point);
+  return {Set1(scale), Set1(all_normal ? inv_scale : __builtin_nanf("")), Set1(-zero), Set1(255.0F - zero),
+          Set1(kRoundToBits + zero)};
 }
 
-inline void QuantizeStatic(const QuantizeStaticArgs& args, const StaticQuantizer& quantizer) {
+// The codes of value * factor, each in the lowest byte of its lane; of NaN any. factor_quotient: factor * inv_scale.
+// product() gives value * factor: it is called where a code is in doubt, or NaN.
+template <typename Product>
+[[gnu::always_inline]] inline Vec16 StaticCodes(const StaticQuantizer& quantizer, Vec16 factor_quotient, Vec16 value,
+                                                const Product& product) {
+  const Vec16 quotient = Min(quantizer.hi, Max(quantizer.lo, Mul(value, factor_quotient)));
+  const Vec16 shifted = Add(quotient, quantizer.shift);
+  const Vec16 rest = Sub(quotient, Sub(shifted, quantizer.shift));
+  if (AllLess(Abs(rest), Set1(0.5F - 0x1p-12F))) {
+    return shifted;
+  }
+  const Vec16 rounded = Round(Div(product(), quantizer.scale));
+  return Add(Min(quantizer.hi, Max(quantizer.lo, rounded)), quantizer.shift);
+}
+
+inline Vec16 LoadFactor(const float* multiplier, std::int64_t c, std::int64_t left) {
+  return multiplier == nullptr ? Set1(1.0F) : LoadPart(multiplier + c, left);
+}
+
+// One row, vector by vector.
+class StaticRow {
+ public:
+  // multiplier: [cols], or null for 1; q: [cols].
+  StaticRow(const StaticQuantizer& quantizer, const float* multiplier, std::uint8_t* q)
+      : quantizer_(quantizer), multiplier_(multiplier), q_(q) {}
+
+  // Columns from c on, of which `left` exist.
+  [[gnu::always_inline]] void Put(std::int64_t c, std::int64_t left, Vec16 value) {
+    const auto product = [&] {
+      constexpr float kLargest = 3.40282347e38F;
+      const Vec16 scaled = Mul(value, LoadFactor(multiplier_, c, left));
+      // Infinities are cut to finite numbers before they are added.
+      bad_ = Fma(Max(Set1(-kLargest), Min(Set1(kLargest), scaled)), Set1(0.0F), bad_);
+      return scaled;
+    };
+    const Vec16 factor_quotient = Mul(LoadFactor(multiplier_, c, left), quantizer_.inv_scale);
+    StorePartLowBytes(q_ + c, StaticCodes(quantizer_, factor_quotient, value, product), left);
+  }
+
+  // What stands for the row's scale and zero point.
+  void Finish(std::int64_t cols, float scale, std::int32_t zero_point, float* row_scale, std::int32_t* row_zero) {
+    const bool has_nan = ReduceAdd(bad_) != 0;  // it is 0 or NaN
+    for (std::int64_t i = 0; has_nan && i < cols; ++i) {
+      q_[i] = 0;
+    }
+    *row_scale = has_nan ? __builtin_nanf("") : scale;
+    *row_zero = has_nan ? 0 : zero_point;
+  }
+
+ private:
+  const StaticQuantizer& quantizer_;
+  const float* multiplier_;
+  std::uint8_t* q_;
+  Vec16 bad_ = Set1(0.0F);  // NaN from the first NaN on
+};
+
+inline void QuantizeStatic(const QuantizeStaticArgs& args) {
+  const StaticQuantizer quantizer = MakeStaticQuantizer(args.scale, args.zero_point, args.multiplier, args.cols);
   for (std::int64_t row = 0; row < args.rows; ++row) {
-    args.multiplier == nullptr ? QuantizeRowStatic<false>(args, quantizer, row)
-                               : QuantizeRowStatic<true>(args, quantizer, row);
+    const float* x = args.x + row * args.x_stride;
+    StaticRow codes(quantizer, args.multiplier, args.q + row * args.q_stride);
+    for (std::int64_t c = 0; c < args.cols; c += kLanes) {
+      codes.Put(c, args.cols - c, LoadPart(x + c, args.cols - c));
+    }
+    codes.Finish(args.cols, args.scale, args.zero_point, args.row_scale + row, args.row_zero + row);
   }
 }
 
