@@ -17,7 +17,7 @@ namespace laconic {
 struct QuantizeOptions {
   // "dynamic": INT8, activations quantized token by token as the model runs; with texts (static_quantization.h) the
   // better. "static": INT8 with scales known before; needs texts or a calibration table. "fp16", "bf16": weights of
-  // half the width, computed with in f32.
+  // half the width, computed with as CompileOptions::precision says.
   std::string method = "dynamic";
   // INT8: how; none: the preset "laconic".
   std::optional<QConfig> qconfig;
