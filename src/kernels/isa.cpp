@@ -18,12 +18,9 @@ struct IsaName {
   std::string_view name;
   Isa isa;
 };
-constexpr IsaName kIsaNames[] = {{"scalar", Isa::kScalar},
-                                 {"avx2", Isa::kAvx2},
-                                 {"avx_vnni", Isa::kAvxVnni},
-                                 {"avx512_vnni", Isa::kAvx512Vnni},
-                                 {"avx512_bf16", Isa::kAvx512BF16},
-                                 {"amx_int8", Isa::kAmxInt8}};
+constexpr IsaName kIsaNames[] = {{"scalar", Isa::kScalar},          {"avx2", Isa::kAvx2},
+                                 {"avx_vnni", Isa::kAvxVnni},       {"avx512_vnni", Isa::kAvx512Vnni},
+                                 {"avx512_bf16", Isa::kAvx512BF16}, {"amx_int8", Isa::kAmxInt8}};
 
 bool HasAvx2() noexcept {
 #if LACONIC_HAVE_AVX2
