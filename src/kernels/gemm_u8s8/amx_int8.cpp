@@ -245,7 +245,15 @@ inline void AddDepth(const GemmU8S8Args& args, const Block& block, std::int64_t 
   }
 }
 
-// Tiles [begin, end) of `rows` rows each.
+// Tiles [begin, end) of `rows` rows each, `depth` of k at a time.
+struct Chunk {
+  std::int64_t rows;
+  std::int64_t begin;
+  std::int64_t end;
+  std::int64_t depth;
+};
+
+// Tiles [begin, end) of a chunk.
 inline Block MakeBlock(const GemmU8S8Args& args, std::int64_t rows, std::int64_t begin, std::int64_t end,
                        std::int64_t column, std::int32_t* sums) {
   Block block = {end - begin, rows, begin * rows, {}, column, sums};
@@ -256,28 +264,33 @@ inline Block MakeBlock(const GemmU8S8Args& args, std::int64_t rows, std::int64_t
   return block;
 }
 
-// Tiles [begin, end) of `rows` rows each by all columns; `depth` of k at a time.
-inline void RunChunk(const GemmU8S8Args& args, std::int64_t rows, std::int64_t begin, std::int64_t end,
-                     std::int64_t depth) {
+// Codes [p, p + depth) of all rows of a chunk by the panel at `column`.
+inline void RunPanel(const GemmU8S8Args& args, const Chunk& chunk, std::int64_t column, std::int64_t p,
+                     std::int32_t* sums, Pending& pending) {
+  const std::int64_t tiles = chunk.end - chunk.begin;
+  const std::int64_t count = (tiles + kBlockTiles - 1) / kBlockTiles;
+  const bool last = args.k - p <= chunk.depth;
+  for (std::int64_t index = 0; index < count; ++index) {
+    const std::int64_t begin = tiles * index / count;
+    const std::int64_t end = tiles * (index + 1) / count;
+    // With k in one part, a block's sums are soon written: one place will do.
+    std::int32_t* place = sums + (chunk.depth < args.k ? begin * kPanelTileSums : 0);
+    const Block block = MakeBlock(args, chunk.rows, chunk.begin + begin, chunk.begin + end, column, place);
+    AddDepth(args, block, index, count, p, last ? args.k - p : chunk.depth, pending);
+    if (last) {
+      pending = {block, 0, block.tiles * kPiecesOfTile};
+    }
+  }
+}
+
+inline void RunChunk(const GemmU8S8Args& args, const Chunk& chunk) {
   alignas(64) std::int32_t sums[kChunkTiles * kPanelTileSums];
-  const std::int64_t count = (end - begin + kBlockTiles - 1) / kBlockTiles;
   Pending pending = {};
   for (std::int64_t column = args.n_begin; column < args.n_end; column += kPanel) {
     std::int64_t p = 0;
     do {  // once even if k is 0
-      const bool last = args.k - p <= depth;
-      for (std::int64_t index = 0; index < count; ++index) {
-        const std::int64_t tile = begin + (end - begin) * index / count;
-        const std::int64_t next = begin + (end - begin) * (index + 1) / count;
-        // With k in one part, a block's sums are soon written: one place will do.
-        std::int32_t* place = sums + (depth < args.k ? (tile - begin) * kPanelTileSums : 0);
-        const Block block = MakeBlock(args, rows, tile, next, column, place);
-        AddDepth(args, block, index, count, p, last ? args.k - p : depth, pending);
-        if (last) {
-          pending = {block, 0, block.tiles * kPiecesOfTile};
-        }
-      }
-      p += depth;
+      RunPanel(args, chunk, column, p, sums, pending);
+      p += chunk.depth;
     } while (p < args.k);
   }
   WritePieces(args, pending, pending.pieces);
@@ -296,7 +309,7 @@ void GemmU8S8AmxInt8(const GemmU8S8Args& args) noexcept {
   const std::int64_t chunks = (tiles + most - 1) / most;
   ConfigureTiles(rows);
   for (std::int64_t i = 0; i < chunks; ++i) {
-    RunChunk(args, rows, tiles * i / chunks, tiles * (i + 1) / chunks, whole ? args.k : kDepth);
+    RunChunk(args, {rows, tiles * i / chunks, tiles * (i + 1) / chunks, whole ? args.k : kDepth});
   }
   _tile_release();
 }
