@@ -170,8 +170,8 @@ TEST(LevelsTest, VectorLevelsGiveTheSameBits) {
     for (const Model& model : {original, Quantized(original)}) {
       const std::vector<Encoding> texts = RandomTexts(20, 90, 11);
       std::vector<float> first;
-      for (const kernels::Isa isa :
-           {kernels::Isa::kAvx2, kernels::Isa::kAvx512Vnni, kernels::Isa::kAvx512BF16, kernels::Isa::kAmxInt8}) {
+      for (const kernels::Isa isa : {kernels::Isa::kAvx2, kernels::Isa::kAvxVnni, kernels::Isa::kAvx512Vnni,
+                                     kernels::Isa::kAvx512BF16, kernels::Isa::kAmxInt8}) {
         if (!kernels::IsaSupported(isa)) {
           continue;
         }
@@ -253,8 +253,8 @@ TEST(CompileTest, TheLevelCanBeForcedAndAsked) {
 
 TEST(CompileTest, ALevelThatIsLackingIsNamed) {
   const Model model = Model::Load("tests/data/tiny_bert");
-  for (const kernels::Isa isa :
-       {kernels::Isa::kAvx2, kernels::Isa::kAvx512Vnni, kernels::Isa::kAvx512BF16, kernels::Isa::kAmxInt8}) {
+  for (const kernels::Isa isa : {kernels::Isa::kAvx2, kernels::Isa::kAvxVnni, kernels::Isa::kAvx512Vnni,
+                                 kernels::Isa::kAvx512BF16, kernels::Isa::kAmxInt8}) {
     const std::string level(kernels::ToString(isa));
     if (kernels::IsaSupported(isa)) {
       EXPECT_EQ(CompiledModel::Compile(model, {.isa = level})->isa(), level);
