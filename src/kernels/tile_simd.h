@@ -46,24 +46,15 @@ template <int kRows, int kVecs, typename T, Start kStart>
   }
 }
 
-template <typename T>
-using TileFn = void (*)(std::int64_t, const float*, std::int64_t, const T*, std::int64_t, float*, std::int64_t);
-
-// MultiplyTile for 1 <= rows <= MaxRows(kVecs).
-template <int kVecs, typename T, Start kStart>
-inline TileFn<T> TileOfRows(std::int64_t rows) {
-  if constexpr (MaxRows(kVecs) == 8) {
-    static constexpr TileFn<T> kTiles[] = {&MultiplyTile<1, kVecs, T, kStart>, &MultiplyTile<2, kVecs, T, kStart>,
-                                           &MultiplyTile<3, kVecs, T, kStart>, &MultiplyTile<4, kVecs, T, kStart>,
-                                           &MultiplyTile<5, kVecs, T, kStart>, &MultiplyTile<6, kVecs, T, kStart>,
-                                           &MultiplyTile<7, kVecs, T, kStart>, &MultiplyTile<8, kVecs, T, kStart>};
-    return kTiles[rows - 1];
-  } else {
-    static constexpr TileFn<T> kTiles[] = {&MultiplyTile<1, kVecs, T, kStart>, &MultiplyTile<2, kVecs, T, kStart>,
-                                           &MultiplyTile<3, kVecs, T, kStart>, &MultiplyTile<4, kVecs, T, kStart>,
-                                           &MultiplyTile<5, kVecs, T, kStart>, &MultiplyTile<6, kVecs, T, kStart>};
-    return kTiles[rows - 1];
+// body.template operator()<rows>(), for 1 <= rows <= kMaxRows: a tile's rows are known when it is compiled.
+template <int kMaxRows, typename Body>
+inline void WithRows(std::int64_t rows, const Body& body) {
+  if constexpr (kMaxRows > 1) {
+    if (rows < kMaxRows) {
+      return WithRows<kMaxRows - 1>(rows, body);
+    }
   }
+  body.template operator()<kMaxRows>();
 }
 
 // body(first row, rows): m rows in as few parts of at most max_rows as will do, as even as can be.

@@ -177,10 +177,7 @@ template <int kCount, int kVecs>
 
 template <int kVecs>
 inline void MultiplyRows(std::int64_t rows, const PairProduct& product) {
-  static constexpr void (*kTiles[])(const PairProduct&) = {&MultiplyPairs<1, kVecs>, &MultiplyPairs<2, kVecs>,
-                                                           &MultiplyPairs<3, kVecs>, &MultiplyPairs<4, kVecs>,
-                                                           &MultiplyPairs<5, kVecs>, &MultiplyPairs<6, kVecs>};
-  kTiles[rows - 1](product);
+  WithRows<kRows>(rows, [&]<int kCount>() { MultiplyPairs<kCount, kVecs>(product); });
 }
 
 // c = a b for at most kRows rows and any number of columns; b is padded to vectors.

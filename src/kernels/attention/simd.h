@@ -84,19 +84,21 @@ inline void PackValues(const AttentionArgs& args, const AttentionScratch& scratc
 // c = a b, for at most kQueryRows rows, b [depth, columns] with columns a multiple of 16, rows of b and c contiguous.
 inline void Multiply(std::int64_t rows, std::int64_t depth, const float* a, std::int64_t a_stride, const float* b,
                      std::int64_t columns, float* c) {
-  std::int64_t j = 0;
-  if constexpr (kMaxVecs == 4) {
-    for (; j + 4 * kLanes <= columns; j += 4 * kLanes) {
-      TileOfRows<4, float, Start::kZero>(rows)(depth, a, a_stride, b + j, columns, c + j, columns);
+  WithRows<kQueryRows>(rows, [&]<int kRows>() {
+    std::int64_t j = 0;
+    if constexpr (kMaxVecs == 4) {
+      for (; j + 4 * kLanes <= columns; j += 4 * kLanes) {
+        MultiplyTile<kRows, 4, float, Start::kZero>(depth, a, a_stride, b + j, columns, c + j, columns);
+      }
+      if (j + 2 * kLanes <= columns) {
+        MultiplyTile<kRows, 2, float, Start::kZero>(depth, a, a_stride, b + j, columns, c + j, columns);
+        j += 2 * kLanes;
+      }
     }
-    if (j + 2 * kLanes <= columns) {
-      TileOfRows<2, float, Start::kZero>(rows)(depth, a, a_stride, b + j, columns, c + j, columns);
-      j += 2 * kLanes;
+    for (; j < columns; j += kLanes) {
+      MultiplyTile<kRows, 1, float, Start::kZero>(depth, a, a_stride, b + j, columns, c + j, columns);
     }
-  }
-  for (; j < columns; j += kLanes) {
-    TileOfRows<1, float, Start::kZero>(rows)(depth, a, a_stride, b + j, columns, c + j, columns);
-  }
+  });
 }
 
 inline void ScaleQueries(const AttentionArgs& args, const AttentionScratch& scratch, std::int64_t first,

@@ -50,23 +50,6 @@ template <int kRows, int kVecs>
   }
 }
 
-using SumTileFn = void (*)(std::int64_t, const std::uint16_t*, std::int64_t, const std::uint16_t*, std::int64_t,
-                           float*);
-
-template <int kVecs>
-inline SumTileFn SumTileOfRows(std::int64_t rows) {
-  if constexpr (MaxRows(kVecs) == 8) {
-    static constexpr SumTileFn kTiles[] = {&SumTile<1, kVecs>, &SumTile<2, kVecs>, &SumTile<3, kVecs>,
-                                           &SumTile<4, kVecs>, &SumTile<5, kVecs>, &SumTile<6, kVecs>,
-                                           &SumTile<7, kVecs>, &SumTile<8, kVecs>};
-    return kTiles[rows - 1];
-  } else {
-    static constexpr SumTileFn kTiles[] = {&SumTile<1, kVecs>, &SumTile<2, kVecs>, &SumTile<3, kVecs>,
-                                           &SumTile<4, kVecs>, &SumTile<5, kVecs>, &SumTile<6, kVecs>};
-    return kTiles[rows - 1];
-  }
-}
-
 // FirstLanes for any n.
 inline __mmask16 Lanes(std::int64_t n) { return n >= kLanes ? static_cast<__mmask16>(0xFFFF) : FirstLanes(n); }
 
@@ -111,9 +94,11 @@ inline void RunTile(const GemmBF16Args& args, std::int64_t row, std::int64_t row
   const std::int64_t depth = RoundUp(args.k, 2);
   alignas(64) float sums[MaxRows(kVecs) * kPanel];
   // The first rows to use a panel fetch the next one.
-  SumTileOfRows<kVecs>(rows)(depth / 2, args.a + row * args.a_stride, args.a_stride,
-                             static_cast<const std::uint16_t*>(args.packed) + column * depth,
-                             row == 0 ? kPanel * depth : 0, sums);
+  const std::int64_t fetch = row == 0 ? kPanel * depth : 0;
+  const auto* panel = static_cast<const std::uint16_t*>(args.packed) + column * depth;
+  WithRows<MaxRows(kVecs)>(rows, [&]<int kRows>() {
+    SumTile<kRows, kVecs>(depth / 2, args.a + row * args.a_stride, args.a_stride, panel, fetch, sums);
+  });
   WithActivation(args.activation,
                  [&]<Activation kActivation>() { WriteSums<kVecs, kActivation>(args, row, rows, column, sums); });
 }

@@ -37,8 +37,10 @@ inline void RunPanel(const GemmF32Args& args, std::int64_t first, std::int64_t r
   for (std::int64_t p = 0; p < args.k; p += kDepth) {
     const std::int64_t depth = args.k - p < kDepth ? args.k - p : kDepth;
     ForEachRowTile(rows, MaxRows(kVecs), [&](std::int64_t row, std::int64_t count) {
-      TileOfRows<kVecs, T, Start::kGoOn>(count)(depth, a + row * args.a_stride + p, args.a_stride, panel + p * kPanel,
-                                                kPanel, sums + row * kPanel, kPanel);
+      WithRows<MaxRows(kVecs)>(count, [&]<int kRows>() {
+        MultiplyTile<kRows, kVecs, T, Start::kGoOn>(depth, a + row * args.a_stride + p, args.a_stride,
+                                                    panel + p * kPanel, kPanel, sums + row * kPanel, kPanel);
+      });
     });
   }
   WithActivation(args.activation,

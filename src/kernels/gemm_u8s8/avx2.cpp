@@ -105,9 +105,6 @@ template <int kRows>
   }
 }
 
-using SumTileFn = void (*)(const Rows&, const Avx2Panel&, std::int64_t, std::int32_t*);
-constexpr SumTileFn kSumTile[kMaxTileRows] = {&SumTile<1>, &SumTile<2>, &SumTile<3>, &SumTile<4>, &SumTile<5>};
-
 // All columns of `count` rows, which have room in kMaxCodes.
 inline void RunRows(const GemmU8S8Args& args, std::int64_t row, std::int64_t count, std::int64_t wide_stride) {
   alignas(32) std::int16_t wide[kMaxCodes];
@@ -118,8 +115,8 @@ inline void RunRows(const GemmU8S8Args& args, std::int64_t row, std::int64_t cou
     ForEachRowTile(count, kMaxTileRows, [&](std::int64_t first, std::int64_t rows) {
       alignas(32) std::int32_t sums[kMaxTileRows * kLanes];
       const std::int64_t fetch = first == 0 ? Avx2PanelBytes(args.k) : 0;  // the next panel, once
-      kSumTile[rows - 1]({codes + first * args.a_stride, args.a_stride, wide + first * wide_stride, wide_stride}, panel,
-                         fetch, sums);
+      const Rows tile = {codes + first * args.a_stride, args.a_stride, wide + first * wide_stride, wide_stride};
+      WithRows<kMaxTileRows>(rows, [&]<int kRows>() { SumTile<kRows>(tile, panel, fetch, sums); });
       WriteSums<1>(args, row + first, rows, column, sums);
     });
   }

@@ -98,23 +98,6 @@ template <int kRows, int kVecs>
   }
 }
 
-using SumTileFn = void (*)(std::int64_t, const std::uint8_t*, std::int64_t, const std::int8_t*, std::int64_t,
-                           std::int32_t*);
-
-template <int kVecs>
-inline SumTileFn SumTileOfRows(std::int64_t rows) {
-  if constexpr (MaxRows(kVecs) == 8) {
-    static constexpr SumTileFn kTiles[] = {&SumTile<1, kVecs>, &SumTile<2, kVecs>, &SumTile<3, kVecs>,
-                                           &SumTile<4, kVecs>, &SumTile<5, kVecs>, &SumTile<6, kVecs>,
-                                           &SumTile<7, kVecs>, &SumTile<8, kVecs>};
-    return kTiles[rows - 1];
-  } else {
-    static constexpr SumTileFn kTiles[] = {&SumTile<1, kVecs>, &SumTile<2, kVecs>, &SumTile<3, kVecs>,
-                                           &SumTile<4, kVecs>, &SumTile<5, kVecs>, &SumTile<6, kVecs>};
-    return kTiles[rows - 1];
-  }
-}
-
 template <int kVecs>
 inline void RunTile(const GemmU8S8Args& args, std::int64_t row, std::int64_t rows, std::int64_t column) {
   constexpr std::int64_t kPanel = kVecs * kLanes;
@@ -122,8 +105,10 @@ inline void RunTile(const GemmU8S8Args& args, std::int64_t row, std::int64_t row
   const std::int64_t depth = RoundUp(args.k, 4);
   alignas(64) std::int32_t sums[MaxRows(kVecs) * kPanel];
   // The first rows to use a panel fetch the next one.
-  SumTileOfRows<kVecs>(rows)(args.k, args.a + row * args.a_stride, args.a_stride, panels + column * depth,
-                             row == 0 ? kPanel * depth : 0, sums);
+  const std::int64_t fetch = row == 0 ? kPanel * depth : 0;
+  WithRows<MaxRows(kVecs)>(rows, [&]<int kRows>() {
+    SumTile<kRows, kVecs>(args.k, args.a + row * args.a_stride, args.a_stride, panels + column * depth, fetch, sums);
+  });
   WriteSums<kVecs>(args, row, rows, column, sums);
 }
 
