@@ -112,6 +112,9 @@ inline void RunRows(const GemmU8S8Args& args, std::int64_t row, std::int64_t cou
   WidenRows(count, args.k, codes, args.a_stride, wide, wide_stride);
   for (std::int64_t column = args.n_begin; column < args.n_end; column += kLanes) {
     const Avx2Panel panel = PanelAt(args.packed, args.k, args.n, column);
+    for (std::int64_t i = 0; i < panel.num_groups; i += 32) {  // the next panel's order, a line at a time
+      _mm_prefetch(reinterpret_cast<const char*>(panel.order + i) + Avx2PanelBytes(args.k), _MM_HINT_T1);
+    }
     ForEachRowTile(count, kMaxTileRows, [&](std::int64_t first, std::int64_t rows) {
       alignas(32) std::int32_t sums[kMaxTileRows * kLanes];
       const std::int64_t fetch = first == 0 ? Avx2PanelBytes(args.k) : 0;  // the next panel, once
@@ -126,8 +129,11 @@ inline void RunRows(const GemmU8S8Args& args, std::int64_t row, std::int64_t cou
 
 void GemmU8S8Avx2(const GemmU8S8Args& args) noexcept {
   const std::int64_t wide_stride = RoundUp(args.k, kLanes);
-  ForEachRowTile(args.m, kMaxCodes / (wide_stride + 1),  // k may be 0
-                 [&](std::int64_t row, std::int64_t count) { RunRows(args, row, count, wide_stride); });
+  const std::int64_t fit = kMaxCodes / (wide_stride + 1);  // k may be 0
+  const std::int64_t chunk = fit < kMaxTileRows ? fit : fit / kMaxTileRows * kMaxTileRows;
+  for (std::int64_t row = 0; row < args.m; row += chunk) {
+    RunRows(args, row, args.m - row < chunk ? args.m - row : chunk, wide_stride);
+  }
 }
 
 }  // namespace laconic::kernels
