@@ -186,7 +186,7 @@ def title(key):
 def show(section):
     """Prints a section: medians with the spread of the rounds (p10, p90), and what ours are compared with."""
     print(f"\n{section['model']}, {section['threads']} thread(s), {section['isa']}; ms")
-    for name, row in section["latency"].items():
+    for name, row in section.get("latency", {}).items():
         print(f"  {name}")
         for key, cell in row.items():
             line = f"    {title(key):28}{cell['median_ms']:10.2f} [{cell['p10_ms']:.2f}, {cell['p90_ms']:.2f}]"
