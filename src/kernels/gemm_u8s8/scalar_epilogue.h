@@ -12,7 +12,10 @@ namespace laconic::kernels {
 inline void WriteSumScalar(const GemmU8S8Args& args, std::int64_t i, std::int64_t j, std::int32_t sum) noexcept {
   const std::int32_t column_sum = static_cast<const std::int32_t*>(args.packed)[j];
   const bool is_static = args.a_is_static && !std::isnan(args.a_scale[i]);
-  const auto bracket = static_cast<float>(sum - (is_static ? args.a_static_zero : args.a_zero[i]) * column_sum);
+  // Sums from a file that was tampered with may be any: as the vector levels, modulo 2^32.
+  const auto zero_point = static_cast<std::uint32_t>(is_static ? args.a_static_zero : args.a_zero[i]);
+  const std::uint32_t correction = zero_point * static_cast<std::uint32_t>(column_sum);
+  const auto bracket = static_cast<float>(static_cast<std::int32_t>(static_cast<std::uint32_t>(sum) - correction));
   float value =
       is_static ? bracket * (args.a_static_scale * args.w_scale[j]) : bracket * args.a_scale[i] * args.w_scale[j];
   value = args.bias == nullptr ? value : value + args.bias[j];
