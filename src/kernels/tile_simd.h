@@ -1,6 +1,7 @@
 // The inner loop of every f32 matrix product, and how a product is cut into tiles.
 #pragma once
 
+#include "kernels/panels.h"
 #include "kernels/vec16.h"
 
 namespace laconic::kernels {
@@ -55,6 +56,23 @@ inline void WithRows(std::int64_t rows, const Body& body) {
     }
   }
   body.template operator()<kMaxRows>();
+}
+
+// body.template operator()<vectors>(), the width of a packed panel of a layer with n columns.
+template <typename Body>
+inline void WithPanelVecs(std::int64_t n, const Body& body) {
+  if constexpr (kMaxVecs == 1) {
+    body.template operator()<1>();
+  } else {
+    switch (WideColumns(n)) {
+      case 16:
+        return body.template operator()<1>();
+      case 48:
+        return body.template operator()<3>();
+      default:
+        return body.template operator()<4>();
+    }
+  }
 }
 
 // body(first row, rows): m rows in as few parts of at most max_rows as will do, as even as can be.

@@ -129,14 +129,7 @@ void RoundRowsAvx512BF16(const RoundRowsArgs& args) noexcept {
 }
 
 void GemmBF16Avx512BF16(const GemmBF16Args& args) noexcept {
-  switch (WideColumns(args.n)) {
-    case 16:
-      return RunPanels<1>(args);
-    case 48:
-      return RunPanels<3>(args);
-    default:
-      return RunPanels<4>(args);
-  }
+  WithPanelVecs(args.n, [&]<int kVecs>() { RunPanels<kVecs>(args); });
 }
 
 }  // namespace laconic::kernels

@@ -70,18 +70,7 @@ inline void RunType(const GemmF32Args& args) {
 }
 
 inline void RunGemmF32(const GemmF32Args& args) {
-  if constexpr (kMaxVecs == 1) {
-    return RunType<1>(args);
-  } else {
-    switch (WideColumns(args.n)) {
-      case 16:
-        return RunType<1>(args);
-      case 48:
-        return RunType<3>(args);
-      default:
-        return RunType<4>(args);
-    }
-  }
+  WithPanelVecs(args.n, [&]<int kVecs>() { RunType<kVecs>(args); });
 }
 
 }  // namespace
