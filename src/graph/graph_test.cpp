@@ -1,5 +1,7 @@
 #include "graph/graph.h"
 
+#include <cmath>
+
 #include <gtest/gtest.h>
 
 #include "laconic/error.h"
@@ -58,6 +60,48 @@ TEST(GraphTest, ChecksTheGranularity) {
   EXPECT_THROW(graph.AddNode("laconic.DynamicQuantize", "a", {x}, {{"granularity", std::string("column")}}), Error);
   const ValueId q = graph.AddNode("laconic.DynamicQuantize", "b", {x}, {{"granularity", std::string("tensor")}});
   EXPECT_EQ(ToString(graph.value(q).type), "f32[batch, 8]");
+}
+
+TEST(GraphTest, Int8AttentionSaysWhatDoesNotFit) {
+  Graph graph;
+  const ValueId query = graph.AddInput("query", {DType::kF32, {"batch", 2, 12}});
+  const ValueId key = graph.AddInput("key", {DType::kF32, {"batch", "keys", 12}});
+  const ValueId mask = graph.AddInput("mask", {DType::kBool, {"batch", 1, 1, "keys"}});
+  const Attributes attributes = {{"num_heads", std::int64_t{3}}, {"scale", .5F}};
+  const auto message = [&](const std::vector<ValueId>& inputs, const Attributes& given) {
+    try {
+      graph.AddNode("laconic.Int8Attention", "bad", inputs, given);
+    } catch (const Error& error) {
+      return std::string(error.what());
+    }
+    return std::string("no error");
+  };
+  const auto refuses = [&](const std::vector<ValueId>& inputs, const Attributes& given, const char* expected) {
+    const std::string got = message(inputs, given);
+    EXPECT_NE(got.find(expected), std::string::npos) << got;
+  };
+  const ValueId masked = graph.AddNode("laconic.Int8Attention", "masked", {query, key, key, mask}, attributes);
+  EXPECT_EQ(ToString(graph.value(masked).type), "f32[batch, 2, 12]");
+  EXPECT_EQ(message({query, key, key}, attributes), "no error");
+  const ValueId codes = graph.AddInput("codes", {DType::kS8, {"batch", "keys", 12}});
+  const ValueId flat = graph.AddInput("flat", {DType::kF32, {"batch", 12}});
+  const ValueId narrow = graph.AddInput("narrow", {DType::kF32, {"batch", "keys", 6}});
+  const ValueId short_key = graph.AddInput("short", {DType::kF32, {"batch", "others", 12}});
+  const ValueId full_mask = graph.AddInput("full", {DType::kBool, {"batch", 1, 2, "keys"}});
+  refuses({query, key, codes}, attributes, "value: expected f32, got s8[batch, keys, 12]");
+  refuses({flat, key, key}, attributes, "query: expected 3 dimensions, got f32[batch, 12]");
+  refuses({query, narrow, key}, attributes, "width of key: expected 12, got 6");
+  refuses({query, key, short_key}, attributes, "length of value: expected keys, got others");
+  refuses({query, key, key, full_mask}, attributes, "mask, dimension 2: expected 1, got 2");
+  refuses({query, key, key, key}, attributes, "mask: expected bool, got f32[batch, keys, 12]");
+  refuses({query, key}, attributes, "inputs");
+  refuses({query, key, key}, {{"scale", .5F}}, "num_heads");
+  refuses({query, key, key}, {{"num_heads", std::int64_t{3}}}, "scale");
+  refuses({query, key, key}, {{"num_heads", std::int64_t{5}}, {"scale", .5F}}, "a width that 5 heads divide, got f32[");
+  refuses({query, key, key}, {{"num_heads", std::int64_t{0}}, {"scale", .5F}},
+          "'num_heads': expected at least 1, got 0");
+  refuses({query, key, key}, {{"num_heads", std::int64_t{3}}, {"scale", -.5F}}, "above 0, got -0.5");
+  refuses({query, key, key}, {{"num_heads", std::int64_t{3}}, {"scale", NAN}}, "above 0, got nan");
 }
 
 TEST(GraphTest, ADefaultAttributeIsTheSameAsNone) {

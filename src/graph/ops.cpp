@@ -1,6 +1,9 @@
 #include "graph/ops.h"
 
 #include <algorithm>
+#include <array>
+#include <cmath>
+#include <string>
 
 #include "graph/infer.h"
 #include "laconic/error.h"
@@ -115,6 +118,46 @@ ValueType InferAttention(Inputs in, const Attributes& attributes, int output) {
   return out;
 }
 
+// Query [B, Q, heads * width], key and value [B, S, heads * width], mask of the keys bool [B, 1, 1, S].
+ValueType InferInt8Attention(Inputs in, const Attributes& attributes, int) {
+  const std::int64_t heads = std::get<std::int64_t>(attributes.at("num_heads"));
+  const float scale = std::get<float>(attributes.at("scale"));
+  if (heads < 1) {
+    Fail(ErrorCode::kInvalidFile, "'num_heads': expected at least 1, got ", heads);
+  }
+  if (!(scale > 0) || !std::isfinite(scale)) {
+    Fail(ErrorCode::kInvalidFile, "'scale': expected a finite number above 0, got ", scale);
+  }
+  constexpr std::array kNames = {"query", "key", "value"};
+  for (std::size_t i = 0; i < kNames.size(); ++i) {
+    ExpectDType(*in[i], DType::kF32, kNames[i]);
+    ExpectRank(*in[i], 3, kNames[i]);
+  }
+  const bool has_mask = in.size() > 3 && in[3] != nullptr;
+  if (has_mask) {
+    ExpectDType(*in[3], DType::kBool, "mask");
+    ExpectRank(*in[3], 4, "mask");
+  }
+  if (!std::ranges::all_of(in, [](const ValueType* type) { return type == nullptr || type->has_shape; })) {
+    return ValueType::Unshaped(DType::kF32);
+  }
+  const std::vector<Dim>& query = in[0]->shape;
+  const std::vector<Dim>& key = in[1]->shape;
+  if (query[2].is_fixed() && (query[2].size < 1 || query[2].size % heads != 0)) {
+    Fail(ErrorCode::kInvalidFile, "query: expected a width that ", heads, " heads divide, got ", ToString(*in[0]));
+  }
+  for (std::size_t i = 1; i < kNames.size(); ++i) {
+    ExpectSame(query[0], in[i]->shape[0], std::string("batch of ") + kNames[i]);
+    ExpectSame(key[1], in[i]->shape[1], std::string("length of ") + kNames[i]);
+    ExpectSame(query[2], in[i]->shape[2], std::string("width of ") + kNames[i]);
+  }
+  const std::array<Dim, 4> mask = {query[0], Dim(1), Dim(1), key[1]};
+  for (std::size_t i = 0; has_mask && i < mask.size(); ++i) {
+    ExpectSame(mask[i], in[3]->shape[i], "mask, dimension " + std::to_string(i));
+  }
+  return *in[0];
+}
+
 ValueType InferCast(Inputs in, const Attributes& attributes, int) {
   return {ParseDType(std::get<std::string>(attributes.at("to"))), in[0]->shape, in[0]->has_shape};
 }
@@ -224,6 +267,11 @@ const std::vector<OpSchema>& Schemas() {
       {"Relu", 1, 1, {}, InferSame},
       {"Tanh", 1, 1, {}, InferSame},
       {"laconic.DynamicQuantize", 1, 1, {{kGranularity, std::string(kPerToken)}}, InferDynamicQuantize},
+      {"laconic.Int8Attention",
+       3,
+       4,
+       {{"num_heads", std::int64_t{0}, true}, {"scale", 0.0F, true}},
+       InferInt8Attention},
       {"laconic.KeyMask", 1, 1, {}, InferKeyMask},
       {"laconic.Linear", 2, 3, {}, InferLinear},
       {"laconic.MeanPool", 2, 2, {}, InferMeanPool},

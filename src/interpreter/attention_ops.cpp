@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "interpreter/op.h"
+#include "quant/int8_attention.h"
 
 namespace laconic::interpreter {
 namespace {
@@ -235,6 +236,43 @@ Tensors RunAttention(const OpCall& call) {
   return results;
 }
 
+// The rows of text `b` that `is_seen` (null: all) shows, of one head: [rows, width].
+std::vector<float> HeadRows(const Tensor& x, std::int64_t b, std::int64_t head, std::int64_t width,
+                            const bool* is_seen = nullptr) {
+  const std::int64_t length = x.shape()[1];
+  std::vector<float> rows;
+  for (std::int64_t s = 0; s < length; ++s) {
+    if (is_seen == nullptr || is_seen[s]) {
+      const float* row = x.data_as<float>() + (b * length + s) * x.shape()[2] + head * width;
+      rows.insert(rows.end(), row, row + width);
+    }
+  }
+  return rows;
+}
+
+// Inputs: query, key, value, mask?
+Tensors RunInt8Attention(const OpCall& call) {
+  const Shape& shape = call[0].shape();
+  const std::int64_t heads = call.Int("num_heads");
+  const std::int64_t width = shape[2] / heads;
+  const std::int64_t keys = call[1].shape()[1];
+  return {call.Make<float>(shape, [&](float* out) {
+    for (std::int64_t b = 0; b < shape[0]; ++b, out += shape[1] * shape[2]) {
+      const bool* is_seen = call.has(3) ? call[3].data_as<bool>() + b * keys : nullptr;
+      for (std::int64_t head = 0; head < heads; ++head) {
+        const std::vector<float> query = HeadRows(call[0], b, head, width);
+        std::vector<float> result(query.size());
+        quant::Int8Attention(query, HeadRows(call[1], b, head, width, is_seen),
+                             HeadRows(call[2], b, head, width, is_seen), static_cast<std::size_t>(width),
+                             call.Float("scale"), result);
+        for (std::int64_t i = 0; i < shape[1]; ++i) {
+          std::copy_n(result.begin() + i * width, width, out + i * shape[2] + head * width);
+        }
+      }
+    }
+  })};
+}
+
 Tensors RunKeyMask(const OpCall& call) {
   const Shape& shape = call[0].shape();
   return {Convert(call, call[0], DType::kBool).Reshaped({shape[0], 1, 1, shape[1]})};
@@ -275,10 +313,8 @@ Tensors RunMeanPool(const OpCall& call) {
 
 std::span<const OpEntry> AttentionOps() {
   static const OpEntry ops[] = {
-      {"Attention", RunAttention},
-      {"laconic.KeyMask", RunKeyMask},
-      {"laconic.MeanPool", RunMeanPool},
-      {"laconic.Positions", RunPositions},
+      {"Attention", RunAttention},       {"laconic.Int8Attention", RunInt8Attention}, {"laconic.KeyMask", RunKeyMask},
+      {"laconic.MeanPool", RunMeanPool}, {"laconic.Positions", RunPositions},
   };
   return ops;
 }

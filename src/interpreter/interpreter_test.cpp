@@ -9,6 +9,7 @@
 #include "interpreter/op.h"
 #include "laconic/error.h"
 #include "quant/dynamic.h"
+#include "quant/int8_attention.h"
 #include "quant/weights.h"
 
 namespace laconic {
@@ -104,6 +105,51 @@ TEST(InterpreterTest, NamesTheNodeOfABadValue) {
   graph.AddOutput(graph.AddNode("Gather", "row", {table, ids}));
   EXPECT_EQ(MessageOf(graph, {{ids, S64({1}, {2})}}, {}),
             "invalid argument: index 2 is outside 2 elements\n  in node 'row' (Gather)");
+}
+
+// Two texts and two heads: each head of each text is quant::Int8Attention of the keys that the mask shows.
+TEST(InterpreterTest, Int8AttentionTakesEachHeadOfEachTextAlone) {
+  constexpr std::int64_t kQueries = 2;
+  constexpr std::int64_t kKeys = 5;
+  constexpr std::int64_t kWidth = 4;
+  std::mt19937 random(2);
+  std::normal_distribution<float> normal;
+  const auto make = [&](std::int64_t length) {
+    std::vector<float> values(static_cast<std::size_t>(2 * length * 2 * kWidth));
+    std::ranges::generate(values, [&] { return normal(random); });
+    return F32({2, length, 2 * kWidth}, values);
+  };
+  const std::vector<Tensor> inputs = {make(kQueries), make(kKeys), make(kKeys)};
+  const std::vector<std::int64_t> seen = {1, 0, 1, 1, 0, 0, 0, 0, 0, 0};
+  Graph graph;
+  std::map<ValueId, Tensor> values;
+  std::vector<ValueId> ids;
+  for (const Tensor& tensor : inputs) {
+    ids.push_back(
+        graph.AddInput(std::to_string(ids.size()), {DType::kF32, {tensor.shape().begin(), tensor.shape().end()}}));
+    values[ids.back()] = tensor;
+  }
+  const ValueId mask = graph.AddInput("mask", {DType::kS64, {2, kKeys}});
+  values[mask] = S64({2, kKeys}, seen);
+  ids.push_back(graph.AddNode("laconic.KeyMask", "key_mask", {mask}));
+  graph.AddOutput(graph.AddNode("laconic.Int8Attention", "y", ids, {{"num_heads", std::int64_t{2}}, {"scale", .7F}}));
+  const std::vector<float> y = Values(Interpret(graph, values)[0]);
+
+  for (std::int64_t head = 0; head < 2; ++head) {
+    const auto rows = [&](const Tensor& x, const std::vector<std::int64_t>& which) {
+      std::vector<float> result;
+      for (const std::int64_t row : which) {
+        const float* from = x.data_as<float>() + row * 2 * kWidth + head * kWidth;
+        result.insert(result.end(), from, from + kWidth);
+      }
+      return result;
+    };
+    std::vector<float> expected(kQueries * kWidth);
+    quant::Int8Attention(rows(inputs[0], {0, 1}), rows(inputs[1], {0, 2, 3}), rows(inputs[2], {0, 2, 3}), kWidth, .7F,
+                         expected);
+    EXPECT_EQ(rows(F32({2, kQueries, 2 * kWidth}, y), {0, 1}), expected) << head;
+    EXPECT_EQ(rows(F32({2, kQueries, 2 * kWidth}, y), {2, 3}), std::vector<float>(kQueries * kWidth)) << "no keys";
+  }
 }
 
 // The linear layer's integers, against quant/, which the kernels of the runtime equal too.
