@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "kernels/attention/attention.h"
+#include "kernels/attention_int8/attention_int8.h"
 #include "kernels/elementwise/elementwise.h"
 #include "kernels/gemm_bf16/gemm_bf16.h"
 #include "kernels/gemm_f32/gemm_f32.h"
@@ -179,8 +180,7 @@ void BenchGemms(Isa isa, const char* title, const std::function<void(std::int64_
   std::printf("\n");
 }
 
-void BenchAttention(Isa isa) {
-  const AttentionKernels& kernels = GetAttention(isa, Precision::kBF16);
+void BenchAttention(Isa isa, const char* name, const AttentionKernels& kernels) {
   for (const Shape& shape : {Shape{16, 64}, Shape{128, 32}, Shape{128, 64}, Shape{512, 64}}) {
     const std::int64_t length = shape.k;
     const std::int64_t stride = 3 * 12 * shape.n;
@@ -195,7 +195,7 @@ void BenchAttention(Isa isa) {
                           out.data(),    shape.n,
                           scratch.data()};
     const double seconds = BestSeconds([&] { kernels.run(args); });
-    std::printf("attention %s length %d head %d: %.0f Gop/s, %.1f us\n", std::string(ToString(isa)).c_str(),
+    std::printf("%s %s length %d head %d: %.0f Gop/s, %.1f us\n", name, std::string(ToString(isa)).c_str(),
                 static_cast<int>(length), static_cast<int>(shape.n),
                 4e-9 * static_cast<double>(length * length * shape.n) / seconds, 1e6 * seconds);
   }
@@ -267,7 +267,10 @@ int main(int argc, char** argv) {
       BenchGemms(isa, "gemm_bf16", [&](std::int64_t m, Shape shape) { BenchGemmBF16(isa, m, shape); });
     }
     if (wanted("attention") && isa != Isa::kAmxInt8) {
-      BenchAttention(isa);
+      BenchAttention(isa, "attention", GetAttention(isa, Precision::kBF16));
+    }
+    if (wanted("attention_int8") && (isa == Isa::kScalar || GetAttentionInt8(isa).isa == isa)) {
+      BenchAttention(isa, "attention_int8", GetAttentionInt8(isa));
     }
     if (wanted("rows") && (has_own || isa == Isa::kScalar)) {
       BenchRows(isa);

@@ -85,6 +85,11 @@ inline Vec16 Fma(Vec16 a, Vec16 b, Vec16 c) {
 // b where either is NaN.
 inline Vec16 Min(Vec16 a, Vec16 b) { return {_mm256_min_ps(a.lo, b.lo), _mm256_min_ps(a.hi, b.hi)}; }
 inline Vec16 Max(Vec16 a, Vec16 b) { return {_mm256_max_ps(a.lo, b.lo), _mm256_max_ps(a.hi, b.hi)}; }
+// Of numbers >= 0; NaN is the largest, then infinity.
+inline __m256 MaxBits(__m256 a, __m256 b) {
+  return _mm256_castsi256_ps(_mm256_max_epu32(_mm256_castps_si256(a), _mm256_castps_si256(b)));
+}
+inline Vec16 MaxBits(Vec16 a, Vec16 b) { return {MaxBits(a.lo, b.lo), MaxBits(a.hi, b.hi)}; }
 inline Vec16 Abs(Vec16 x) {
   const __m256 sign = _mm256_set1_ps(-0.0F);
   return {_mm256_andnot_ps(sign, x.lo), _mm256_andnot_ps(sign, x.hi)};
@@ -126,6 +131,22 @@ struct Ints16 {
 };
 inline __m256i Load8Ints(const std::int32_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
 inline Ints16 LoadInts(const std::int32_t* p) { return {Load8Ints(p), Load8Ints(p + 8)}; }
+inline void StoreInts(std::int32_t* p, Ints16 x) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), x.lo);
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p + 8), x.hi);
+}
+inline Ints16 SetInts(std::int32_t x) { return {_mm256_set1_epi32(x), _mm256_set1_epi32(x)}; }
+inline Ints16 Add(Ints16 a, Ints16 b) {
+  return {_mm256_add_epi32(a.lo, b.lo), _mm256_add_epi32(a.hi, b.hi)};
+}
+inline Ints16 And(Ints16 a, Ints16 b) { return {_mm256_and_si256(a.lo, b.lo), _mm256_and_si256(a.hi, b.hi)}; }
+inline Ints16 Or(Ints16 a, Ints16 b) { return {_mm256_or_si256(a.lo, b.lo), _mm256_or_si256(a.hi, b.hi)}; }
+inline Ints16 ShiftLeft(Ints16 x, int bits) {
+  return {_mm256_slli_epi32(x.lo, bits), _mm256_slli_epi32(x.hi, bits)};
+}
+// To the nearest, half to even.
+inline Ints16 ToInts(Vec16 x) { return {_mm256_cvtps_epi32(x.lo), _mm256_cvtps_epi32(x.hi)}; }
+inline Vec16 ToFloats(Ints16 x) { return {_mm256_cvtepi32_ps(x.lo), _mm256_cvtepi32_ps(x.hi)}; }
 inline Ints16 Multiply(Ints16 a, std::int32_t b) {
   const __m256i factor = _mm256_set1_epi32(b);
   return {_mm256_mullo_epi32(factor, a.lo), _mm256_mullo_epi32(factor, a.hi)};

@@ -55,6 +55,13 @@ inline Vec16 Fma(Vec16 a, Vec16 b, Vec16 c) { return {_mm512_fmadd_ps(a.v, b.v, 
 // b where either is NaN.
 inline Vec16 Min(Vec16 a, Vec16 b) { return {_mm512_min_ps(a.v, b.v)}; }
 inline Vec16 Max(Vec16 a, Vec16 b) { return {_mm512_max_ps(a.v, b.v)}; }
+// Of numbers >= 0; NaN is the largest, then infinity.
+inline __m256 MaxBits(__m256 a, __m256 b) {
+  return _mm256_castsi256_ps(_mm256_max_epu32(_mm256_castps_si256(a), _mm256_castps_si256(b)));
+}
+inline Vec16 MaxBits(Vec16 a, Vec16 b) {
+  return {_mm512_castsi512_ps(_mm512_max_epu32(_mm512_castps_si512(a.v), _mm512_castps_si512(b.v)))};
+}
 inline Vec16 Abs(Vec16 x) { return {_mm512_abs_ps(x.v)}; }
 inline Vec16 CopySign(Vec16 magnitude, Vec16 sign) {
   return {_mm512_or_ps(magnitude.v, _mm512_and_ps(sign.v, _mm512_set1_ps(-0.0F)))};
@@ -81,6 +88,15 @@ struct Ints16 {
   __m512i v;
 };
 inline Ints16 LoadInts(const std::int32_t* p) { return {_mm512_loadu_si512(p)}; }
+inline void StoreInts(std::int32_t* p, Ints16 x) { _mm512_storeu_si512(p, x.v); }
+inline Ints16 SetInts(std::int32_t x) { return {_mm512_set1_epi32(x)}; }
+inline Ints16 Add(Ints16 a, Ints16 b) { return {_mm512_add_epi32(a.v, b.v)}; }
+inline Ints16 And(Ints16 a, Ints16 b) { return {_mm512_and_si512(a.v, b.v)}; }
+inline Ints16 Or(Ints16 a, Ints16 b) { return {_mm512_or_si512(a.v, b.v)}; }
+inline Ints16 ShiftLeft(Ints16 x, int bits) { return {_mm512_slli_epi32(x.v, static_cast<unsigned>(bits))}; }
+// To the nearest, half to even.
+inline Ints16 ToInts(Vec16 x) { return {_mm512_cvtps_epi32(x.v)}; }
+inline Vec16 ToFloats(Ints16 x) { return {_mm512_cvtepi32_ps(x.v)}; }
 inline Ints16 Multiply(Ints16 a, std::int32_t b) { return {_mm512_mullo_epi32(_mm512_set1_epi32(b), a.v)}; }
 // f32(a - b), the difference in s32.
 inline Vec16 Difference(Ints16 a, Ints16 b) { return {_mm512_cvtepi32_ps(_mm512_sub_epi32(a.v, b.v))}; }

@@ -1,3 +1,4 @@
+#include "kernels/attention_int8/attention_int8.h"
 #include "laconic/error.h"
 #include "models/encoder.h"
 #include "runtime/lowering.h"
@@ -22,22 +23,16 @@ void CheckMask(const Graph& graph, const Node& node) {
   }
 }
 
-}  // namespace
-
-void LowerAttention(const Node& node, PlanBuilder* builder) {
-  if (!IsFullAttention(node)) {
-    Fail(ErrorCode::kUnsupported, "Attention with a past, a window, a soft cap, or without heads or scale");
-  }
+// Rows a step attends with, and where it writes. Inputs: query, key, value, mask.
+AttentionSpec SpecOf(const Node& node, std::int64_t num_heads, float scale, PlanBuilder* builder) {
   AttentionSpec spec;
   spec.name = builder->graph().name(node);
-  spec.num_heads = IntAttribute(node, "q_num_heads");
-  spec.scale = FloatAttribute(node, "scale");
-  spec.precision = builder->options().precision;
+  spec.num_heads = num_heads;
+  spec.scale = scale;
   spec.q = builder->Place(node.inputs[0]);
   spec.k = builder->Place(node.inputs[1]);
   spec.v = builder->Place(node.inputs[2]);
-  if (IntAttribute(node, "kv_num_heads") != spec.num_heads || spec.q.width != spec.v.width ||
-      spec.q.width != spec.k.width || spec.q.width / spec.num_heads > kernels::kMaxHeadDim) {
+  if (spec.q.width != spec.v.width || spec.q.width != spec.k.width || spec.q.width / num_heads > kernels::kMaxHeadDim) {
     Fail(ErrorCode::kUnsupported, "Attention with unlike heads, or heads wider than ", kernels::kMaxHeadDim);
   }
   CheckMask(builder->graph(), node);
@@ -46,7 +41,30 @@ void LowerAttention(const Node& node, PlanBuilder* builder) {
   }
   spec.queries = builder->RowsOf(node.inputs[0]);
   spec.out = builder->NewPlace(node.outputs[0]);
-  builder->Emit<AttentionStep>(builder->isa(), std::move(spec));
+  return spec;
+}
+
+}  // namespace
+
+void LowerAttention(const Node& node, PlanBuilder* builder) {
+  if (!IsFullAttention(node)) {
+    Fail(ErrorCode::kUnsupported, "Attention with a past, a window, a soft cap, or without heads or scale");
+  }
+  const std::int64_t num_heads = IntAttribute(node, "q_num_heads");
+  if (IntAttribute(node, "kv_num_heads") != num_heads) {
+    Fail(ErrorCode::kUnsupported, "Attention with unlike heads");
+  }
+  AttentionSpec spec = SpecOf(node, num_heads, FloatAttribute(node, "scale"), builder);
+  const kernels::Precision precision = builder->options().precision;
+  spec.operands = precision == kernels::Precision::kBF16 ? "bf16" : "";
+  builder->Emit<AttentionStep>(kernels::GetAttention(builder->isa(), precision), std::move(spec));
+}
+
+void LowerInt8Attention(const Node& node, PlanBuilder* builder) {
+  AttentionSpec spec = SpecOf(node, IntAttribute(node, "num_heads"), FloatAttribute(node, "scale"), builder);
+  spec.operands = "INT8";
+  builder->plan().LimitPositions(kernels::kMaxInt8Keys);
+  builder->Emit<AttentionStep>(kernels::GetAttentionInt8(builder->isa()), std::move(spec));
 }
 
 }  // namespace laconic::runtime

@@ -43,7 +43,7 @@ void NoteLimit(const Table& table, Plan* plan) {
       plan->num_types = rows;
       break;
     case IdSource::kPositions:
-      plan->max_positions = rows;
+      plan->LimitPositions(rows);
       break;
     case IdSource::kZeros:
       break;

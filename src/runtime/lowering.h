@@ -46,5 +46,6 @@ void LowerActivation(const Node& node, PlanBuilder* builder);
 
 // lower_attention.cpp
 void LowerAttention(const Node& node, PlanBuilder* builder);
+void LowerInt8Attention(const Node& node, PlanBuilder* builder);
 
 }  // namespace laconic::runtime

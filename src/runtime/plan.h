@@ -1,6 +1,7 @@
 // What the planner makes of a graph: steps over buffers. A text's tokens lie one after another without padding.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -143,12 +144,14 @@ struct Plan {
   std::vector<std::unique_ptr<const Step>> steps;
   Matrix output;
   Rows output_rows = Rows::kTexts;
-  std::int64_t max_positions = 0;  // rows of the position table from its offset on; 0: no limit
+  std::int64_t max_positions = 0;  // tokens of a text that its position table and steps allow; 0: any
   std::int64_t num_ids = 0;        // rows of the word table; 0: none
   std::int64_t num_types = 0;      // rows of the token type table; 0: none
   std::int64_t memory_bytes = 0;   // weights as held
   std::int64_t linear_bytes = 0;   // of these the linear layers', which are read from end to end
   TapSink* tap_sink = nullptr;     // is told of batches; null: no taps
+
+  void LimitPositions(std::int64_t most) { max_positions = max_positions == 0 ? most : std::min(max_positions, most); }
 
   // Made by FinishPlan:
   std::vector<Segment> segments;

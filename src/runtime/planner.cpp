@@ -37,6 +37,7 @@ void Lower(const Node& node, PlanBuilder* builder) {
       {"Relu", LowerActivation},
       {"Tanh", LowerActivation},
       {"laconic.DynamicQuantize", LowerDynamicQuantize},
+      {"laconic.Int8Attention", LowerInt8Attention},
       {"laconic.KeyMask", LowerNothing},
       {"laconic.Linear", LowerLinear},
       {"laconic.MeanPool", LowerMeanPool},

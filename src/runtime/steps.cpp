@@ -475,12 +475,8 @@ void AddStep::Run(const Inputs&, const Memory& memory, const Work& work) const {
 
 std::string AddStep::Describe() const { return fmt::format("add [{}]", kernels::ToString(kernels_.isa)); }
 
-AttentionStep::AttentionStep(kernels::Isa isa, AttentionSpec spec)
-    : kernels_(kernels::GetAttention(isa, spec.precision)), spec_(std::move(spec)) {}
-
 std::string AttentionStep::Describe() const {
-  return fmt::format("attention{}{} {} heads of {} {} [{}]",
-                     spec_.precision == kernels::Precision::kBF16 ? " bf16" : "",
+  return fmt::format("attention{}{}{} {} heads of {} {} [{}]", spec_.operands.empty() ? "" : " ", spec_.operands,
                      spec_.queries == Rows::kTexts ? " of first tokens," : "", spec_.num_heads,
                      spec_.q.width / spec_.num_heads, spec_.name, kernels::ToString(kernels_.isa));
 }

@@ -296,14 +296,15 @@ struct AttentionSpec {
   Rows queries = Rows::kTokens;  // a row of q and out: each token, or each text's first
   std::int64_t num_heads = 0;
   float scale = 0;
-  kernels::Precision precision = kernels::Precision::kF32;
+  std::string_view operands;  // of its products, where they are not f32: "bf16", "INT8"
   Matrix out;
 };
 
 // A task is one head of one text.
 class AttentionStep final : public Step {
  public:
-  AttentionStep(kernels::Isa isa, AttentionSpec spec);
+  AttentionStep(const kernels::AttentionKernels& kernels, AttentionSpec spec)
+      : kernels_(kernels), spec_(std::move(spec)) {}
   void Run(const Inputs&, const Memory&, const Work&) const override {}
   std::string Describe() const override;
   std::vector<BufferId> Reads() const override { return {spec_.q.buffer, spec_.k.buffer, spec_.v.buffer}; }

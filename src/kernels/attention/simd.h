@@ -5,6 +5,7 @@
 #include "kernels/attention/attention.h"
 #include "kernels/panels.h"
 #include "kernels/tile_simd.h"
+#include "kernels/transpose_simd.h"
 
 namespace laconic::kernels {
 namespace {
@@ -31,31 +32,6 @@ inline AttentionScratch SplitScratch(const AttentionArgs& args) {
   scratch.scores = scratch.v + args.keys * scratch.dim_padded;
   scratch.rows = scratch.scores + kQueryRows * scratch.keys_padded;
   return scratch;
-}
-
-// out[c, r] = in[r, c] for 8 rows and 8 columns.
-inline void Transpose8x8(const float* in, std::int64_t in_stride, float* out, std::int64_t out_stride) {
-  __m256 pairs[8];
-  __m256 quads[8];
-#pragma GCC unroll 4
-  for (int i = 0; i < 8; i += 2) {
-    const __m256 a = _mm256_loadu_ps(in + i * in_stride);
-    const __m256 b = _mm256_loadu_ps(in + (i + 1) * in_stride);
-    pairs[i] = _mm256_unpacklo_ps(a, b);
-    pairs[i + 1] = _mm256_unpackhi_ps(a, b);
-  }
-#pragma GCC unroll 2
-  for (int i = 0; i < 8; i += 4) {
-    quads[i] = _mm256_shuffle_ps(pairs[i], pairs[i + 2], 0x44);
-    quads[i + 1] = _mm256_shuffle_ps(pairs[i], pairs[i + 2], 0xEE);
-    quads[i + 2] = _mm256_shuffle_ps(pairs[i + 1], pairs[i + 3], 0x44);
-    quads[i + 3] = _mm256_shuffle_ps(pairs[i + 1], pairs[i + 3], 0xEE);
-  }
-#pragma GCC unroll 4
-  for (int i = 0; i < 4; ++i) {
-    _mm256_storeu_ps(out + i * out_stride, _mm256_permute2f128_ps(quads[i], quads[i + 4], 0x20));
-    _mm256_storeu_ps(out + (i + 4) * out_stride, _mm256_permute2f128_ps(quads[i], quads[i + 4], 0x31));
-  }
 }
 
 inline void PackKeys(const AttentionArgs& args, const AttentionScratch& scratch) {
@@ -125,7 +101,7 @@ inline float SoftmaxRow(float* scores, std::int64_t keys, std::int64_t keys_padd
   largest = Set1(ReduceMax(largest));
   Vec16 sum = Set1(0.0F);
   for (std::int64_t j = 0; j < keys_padded; j += kLanes) {
-    const Vec16 weight = Exp2NonPositive(Sub(Load(scores + j), largest));
+    const Vec16 weight = Exp2(Sub(Load(scores + j), largest));
     Store(scores + j, weight);
     sum = Add(sum, weight);
   }

@@ -1,0 +1,352 @@
+// attention_int8 for every vector level. Neighbours along a sum lie side by side in words of 32 bits: four bytes for
+// vpdpbusd, two 16-bit codes for vpmaddwd, both exact.
+#pragma once
+
+#include "kernels/activation_simd.h"
+#include "kernels/attention_int8/attention_int8.h"
+#include "kernels/panels.h"
+#include "kernels/tile_simd.h"
+#include "kernels/transpose_simd.h"
+
+namespace laconic::kernels {
+namespace {
+
+// The left operand of a product is unsigned, the right one signed.
+#ifdef __AVX512VNNI__
+using Code = std::uint8_t;
+
+// sum += the products in each word. One instruction in asm, so that g++ 12 keeps `sum` in its register.
+inline void DotProduct(Ints16& sum, Ints16 left, Ints16 right) {
+  asm("vpdpbusd %2, %1, %0" : "+v"(sum.v) : "v"(left.v), "v"(right.v));
+}
+// 16 integers, which one code can hold.
+inline void StoreCodes(Code* p, Ints16 x) {
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(x.v));
+}
+#else
+using Code = std::int16_t;
+
+inline void DotProduct(Ints16& sum, Ints16 left, Ints16 right) {
+  sum.lo = _mm256_add_epi32(sum.lo, _mm256_madd_epi16(left.lo, right.lo));
+  sum.hi = _mm256_add_epi32(sum.hi, _mm256_madd_epi16(left.hi, right.hi));
+}
+inline void StoreCodes(Code* p, Ints16 x) {
+  const __m256i codes = _mm256_packs_epi32(x.lo, x.hi);  // within 128-bit lanes
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm256_permute4x64_epi64(codes, 0xD8));
+}
+#endif
+
+constexpr int kGroup = 4 / sizeof(Code);                    // codes in a word
+constexpr std::int64_t kRowsAtOnce = 8;                     // that find their steps together
+constexpr std::int64_t kQueryRows = kMaxVecs == 4 ? 6 : 4;  // by 4 vectors, or by 1 of two registers
+constexpr std::int32_t kQueryOffset = 128;                  // makes a query's codes unsigned
+
+constexpr std::int64_t Words(std::int64_t codes) { return RoundUp(codes, kGroup) / kGroup; }
+
+// The parts of the caller's scratch. Past keys and head_dim codes are 0, steps anything.
+struct Scratch {
+  std::int64_t keys_padded;  // to 16
+  std::int64_t dim_padded;   // to 16
+  std::int32_t* k;           // transposed: [words of head_dim, to 8][keys_padded]
+  std::int32_t* k_start;     // [keys_padded]: what takes kQueryOffset out of a sum
+  float* k_step;             // [keys_padded]
+  float* k_bias;             // [keys_padded]: 0, past keys -inf
+  float k_poison;            // 0, or NaN if a step of a key is
+  std::int32_t* v;           // [words of keys][dim_padded]
+  float* v_step;             // [dim_padded]
+  float* scores;             // [kQueryRows][keys_padded]
+  Code* weights;             // [kQueryRows][keys_padded]
+  Code* q;                   // [kRowsAtOnce][dim_padded to 8 words]
+  std::int64_t q_stride;
+};
+
+template <typename T>
+inline T* Take(std::int64_t count, char** next) {
+  T* taken = reinterpret_cast<T*>(*next);
+  *next += count * static_cast<std::int64_t>(sizeof(T));
+  return taken;
+}
+
+inline Scratch SplitScratch(const AttentionArgs& args) {
+  auto* next = static_cast<char*>(args.scratch);
+  Scratch scratch = {};
+  scratch.keys_padded = RoundUp(args.keys, kLanes);
+  scratch.dim_padded = RoundUp(args.head_dim, kLanes);
+  scratch.q_stride = RoundUp(scratch.dim_padded, 8 * kGroup);
+  scratch.k = Take<std::int32_t>(scratch.q_stride / kGroup * scratch.keys_padded, &next);
+  scratch.k_start = Take<std::int32_t>(scratch.keys_padded, &next);
+  scratch.k_step = Take<float>(scratch.keys_padded, &next);
+  scratch.k_bias = Take<float>(scratch.keys_padded, &next);
+  scratch.v = Take<std::int32_t>(Words(args.keys) * scratch.dim_padded, &next);
+  scratch.v_step = Take<float>(scratch.dim_padded, &next);
+  scratch.scores = Take<float>(kQueryRows * scratch.keys_padded, &next);
+  scratch.weights = Take<Code>(kQueryRows * scratch.keys_padded, &next);
+  scratch.q = Take<Code>(kRowsAtOnce * scratch.q_stride, &next);
+  return scratch;
+}
+
+// Of numbers whose largest magnitude is `largest`; NaN if that is NaN or infinity.
+inline Vec16 StepOf(Vec16 largest) {
+  const Vec16 step = Max(Div(largest, Set1(127.0F)), Set1(kMinCodeStep));
+  return Add(step, Sub(largest, largest));
+}
+
+// Codes plus `offset` of at most 8 rows of n numbers, [rows][stride], those of 0 past n; kRowsAtOnce steps.
+inline void EncodeRows(std::int64_t rows, std::int64_t n, const float* x, std::int64_t x_stride, std::int32_t offset,
+                       std::int64_t stride, Code* codes, float* steps) {
+  alignas(64) float largest[kRowsAtOnce * 8] = {};
+  for (std::int64_t r = 0; r < rows; ++r) {
+    Vec16 row = Set1(0.0F);
+    for (std::int64_t c = 0; c < n; c += kLanes) {
+      row = MaxBits(row, Abs(LoadPart(x + r * x_stride + c, n - c)));
+    }
+    _mm256_store_ps(largest + r * 8, MaxBits(LowHalf(row), HighHalf(row)));
+  }
+  alignas(64) float by_lane[8 * kRowsAtOnce];
+  Transpose8x8(largest, 8, by_lane, kRowsAtOnce);
+  Vec16 both = MaxBits(MaxBits(Load(by_lane), Load(by_lane + 16)), MaxBits(Load(by_lane + 32), Load(by_lane + 48)));
+  const __m256 row_largest = MaxBits(LowHalf(both), HighHalf(both));
+  alignas(64) float padded[kLanes] = {};
+  _mm256_store_ps(padded, row_largest);
+  const Vec16 step = StepOf(Load(padded));
+  _mm256_storeu_ps(steps, LowHalf(step));
+  alignas(64) float inv_steps[kLanes];
+  Store(inv_steps, Div(Set1(1.0F), step));
+  const Ints16 offsets = SetInts(offset);
+  for (std::int64_t r = 0; r < rows; ++r) {
+    const Vec16 inv_step = Set1(inv_steps[r]);
+    for (std::int64_t c = 0; c < stride; c += kLanes) {
+      const Vec16 value = LoadPart(x + r * x_stride + c, n - c);
+      StoreCodes(codes + r * stride + c, Add(ToInts(Mul(value, inv_step)), offsets));
+    }
+  }
+}
+
+inline void EncodeKeys(const AttentionArgs& args, Scratch& scratch) {
+  for (std::int64_t j = 0; j < scratch.keys_padded; j += kRowsAtOnce) {
+    alignas(64) Code codes[kRowsAtOnce * kMaxHeadDim];
+    const std::int64_t left = args.keys - j;
+    const std::int64_t rows = left < 0 ? 0 : (left < kRowsAtOnce ? left : kRowsAtOnce);
+    for (Code* zero = codes + rows * scratch.q_stride; zero < codes + kRowsAtOnce * scratch.q_stride; zero += kLanes) {
+      StoreCodes(zero, SetInts(0));
+    }
+    EncodeRows(rows, args.head_dim, args.k + j * args.k_stride, args.k_stride, 0, scratch.q_stride, codes,
+               scratch.k_step + j);
+    for (std::int64_t w = 0; w < scratch.q_stride / kGroup; w += 8) {
+      Transpose8x8(reinterpret_cast<const float*>(codes) + w, scratch.q_stride / kGroup,
+                   reinterpret_cast<float*>(scratch.k) + w * scratch.keys_padded + j, scratch.keys_padded);
+    }
+  }
+  Vec16 poison = Set1(0.0F);
+  const Ints16 ones = SetInts(kGroup == 4 ? 0x01010101 : 0x00010001);
+  for (std::int64_t j = 0; j < scratch.keys_padded; j += kLanes) {
+    Ints16 sum = SetInts(0);
+    for (std::int64_t w = 0; w < Words(args.head_dim); ++w) {
+      DotProduct(sum, ones, LoadInts(scratch.k + w * scratch.keys_padded + j));
+    }
+    StoreInts(scratch.k_start + j, Multiply(sum, -kQueryOffset));
+    Store(scratch.k_bias + j, Set1(0.0F));
+    poison = Fma(Load(scratch.k_step + j), Set1(0.0F), poison);
+  }
+  scratch.k_poison = ReduceAdd(poison);
+  for (std::int64_t j = args.keys; j < scratch.keys_padded; ++j) {
+    scratch.k_bias[j] = -__builtin_inff();
+  }
+}
+
+inline void EncodeValues(const AttentionArgs& args, const Scratch& scratch) {
+  constexpr int kBits = 32 / kGroup;
+  const Ints16 mask = SetInts(static_cast<std::int32_t>((std::int64_t{1} << kBits) - 1));
+  for (std::int64_t d = 0; d < scratch.dim_padded; d += kLanes) {
+    const auto load = [&](std::int64_t j) { return LoadPart(args.v + j * args.v_stride + d, args.head_dim - d); };
+    Vec16 largest = Set1(0.0F);
+    for (std::int64_t j = 0; j < args.keys; ++j) {
+      largest = MaxBits(largest, Abs(load(j)));
+    }
+    const Vec16 step = StepOf(largest);
+    Store(scratch.v_step + d, step);
+    const Vec16 inv_step = Div(Set1(1.0F), step);
+    for (std::int64_t j = 0; j < args.keys; j += kGroup) {
+      Ints16 word = SetInts(0);
+#pragma GCC unroll 4
+      for (int i = 0; i < kGroup; ++i) {
+        if (j + i < args.keys) {
+          word = Or(word, ShiftLeft(And(ToInts(Mul(load(j + i), inv_step)), mask), i * kBits));
+        }
+      }
+      StoreInts(scratch.v + j / kGroup * scratch.dim_padded + d, word);
+    }
+  }
+}
+
+// A product's operands: left [rows][words] of codes, right [words][columns].
+struct Product {
+  std::int64_t words;
+  const Code* left;
+  std::int64_t left_stride;
+  const std::int32_t* right;
+  std::int64_t right_stride;
+};
+
+// finish(row, its sums) for kRows rows and 16 * kVecs columns, the sums starting from start(vector).
+template <int kRows, int kVecs, typename StartAt, typename Finish>
+inline void SumTile(const Product& product, const StartAt& start, const Finish& finish) {
+  Ints16 sums[kRows][kVecs];
+#pragma GCC unroll 4
+  for (int v = 0; v < kVecs; ++v) {
+    const Ints16 first = start(v);
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r) {
+      sums[r][v] = first;
+    }
+  }
+  const Code* left = product.left;
+  const std::int32_t* right = product.right;
+  for (std::int64_t w = 0; w < product.words; ++w) {
+    Ints16 columns[kVecs];
+#pragma GCC unroll 4
+    for (int v = 0; v < kVecs; ++v) {
+      columns[v] = LoadInts(right + v * kLanes);
+    }
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r) {
+      std::int32_t word = 0;
+      __builtin_memcpy(&word, left + r * product.left_stride, sizeof word);
+      const Ints16 codes = SetInts(word);
+#pragma GCC unroll 4
+      for (int v = 0; v < kVecs; ++v) {
+        DotProduct(sums[r][v], codes, columns[v]);
+      }
+    }
+    left += kGroup;
+    right += product.right_stride;
+  }
+#pragma GCC unroll 8
+  for (int r = 0; r < kRows; ++r) {
+    finish(r, sums[r]);
+  }
+}
+
+// body.template operator()<rows, vectors>(first column), for `columns`, a multiple of 16.
+template <typename Body>
+inline void ForEachColumnTile(std::int64_t rows, std::int64_t columns, const Body& body) {
+  WithRows<kQueryRows>(rows, [&]<int kRows>() {
+    std::int64_t j = 0;
+    if constexpr (kMaxVecs == 4) {
+      for (; j + 4 * kLanes <= columns; j += 4 * kLanes) {
+        body.template operator()<kRows, 4>(j);
+      }
+      if (j + 2 * kLanes <= columns) {
+        body.template operator()<kRows, 2>(j);
+        j += 2 * kLanes;
+      }
+    }
+    for (; j < columns; j += kLanes) {
+      body.template operator()<kRows, 1>(j);
+    }
+  });
+}
+
+// Where a tile of scores goes, its first column there.
+struct ScoreTile {
+  const Scratch* scratch;
+  const float* factors;  // a row
+  Vec16* largest;        // a row
+  std::int64_t column;
+};
+
+template <int kRows, int kVecs>
+[[gnu::noinline]] void ScoreColumns(const Product& product, const ScoreTile& tile) {
+  const Scratch& scratch = *tile.scratch;
+  SumTile<kRows, kVecs>(
+      product, [&](int v) { return LoadInts(scratch.k_start + tile.column + v * kLanes); },
+      [&](int r, const Ints16(&sums)[kVecs]) __attribute__((always_inline)) {
+        const Vec16 factor = Set1(tile.factors[r]);
+        Vec16 largest = tile.largest[r];
+#pragma GCC unroll 4
+        for (int v = 0; v < kVecs; ++v) {
+          const std::int64_t j = tile.column + v * kLanes;
+          // Adding 0 in the same step changes nothing.
+          const Vec16 score = Fma(Mul(ToFloats(sums[v]), factor), Load(scratch.k_step + j), Load(scratch.k_bias + j));
+          largest = Max(score, largest);
+          Store(scratch.scores + r * scratch.keys_padded + j, score);
+        }
+        tile.largest[r] = largest;
+      });
+}
+
+// Scores of all keys. largest: a row's, NaN if one of the row's scores is not finite.
+inline void ScoreRows(const AttentionArgs& args, const Scratch& scratch, std::int64_t first, std::int64_t rows,
+                      float* largest) {
+  constexpr float kLog2E = 1.44269504F;
+  float factors[kRowsAtOnce];
+  EncodeRows(rows, args.head_dim, args.q + first * args.q_stride, args.q_stride, kQueryOffset, scratch.q_stride,
+             scratch.q, factors);
+  Vec16 by_lane[kQueryRows];
+  for (std::int64_t r = 0; r < rows; ++r) {
+    factors[r] *= args.scale * kLog2E;
+    by_lane[r] = Set1(-__builtin_inff());
+  }
+  ForEachColumnTile(rows, scratch.keys_padded, [&]<int kRows, int kVecs>(std::int64_t j) {
+    ScoreColumns<kRows, kVecs>({Words(args.head_dim), scratch.q, scratch.q_stride, scratch.k + j, scratch.keys_padded},
+                               {&scratch, factors, by_lane, j});
+  });
+  for (std::int64_t r = 0; r < rows; ++r) {
+    largest[r] = ReduceMax(by_lane[r]) + (scratch.k_poison + 0.0F * factors[r]);
+  }
+}
+
+// The weights of a row of scores; returns 1 / their sum, NaN if `largest` is not finite.
+inline float WeighRow(const float* scores, std::int64_t keys_padded, float largest, Code* weights) {
+  constexpr float kLog2Of255 = 7.99435344F;
+  constexpr float kQuotient[] = {0.693136752F, 0.2402253F, 0.0558382832F, 0.00965671055F};  // 2^r to 7e-6
+  const Vec16 origin = Set1(largest - kLog2Of255);
+  Ints16 sum = SetInts(0);
+  for (std::int64_t j = 0; j < keys_padded; j += kLanes) {
+    const Ints16 weight = ToInts(Exp2(kQuotient, Sub(Load(scores + j), origin)));
+    sum = Add(sum, weight);
+    StoreCodes(weights + j, weight);
+  }
+  return 1.0F / ReduceAdd(ToFloats(sum)) + 0.0F * largest;
+}
+
+template <int kRows, int kVecs>
+[[gnu::noinline]] void SumValues(const Product& product, const float* inv_sums, const float* steps, float* out,
+                                 std::int64_t out_stride, std::int64_t columns) {
+  SumTile<kRows, kVecs>(
+      product, [](int) { return SetInts(0); },
+      [&](int r, const Ints16(&sums)[kVecs]) __attribute__((always_inline)) {
+        const Vec16 inv_sum = Set1(inv_sums[r]);
+#pragma GCC unroll 4
+        for (int v = 0; v < kVecs; ++v) {
+          const std::int64_t d = v * kLanes;
+          StorePart(out + r * out_stride + d, Mul(Mul(ToFloats(sums[v]), inv_sum), Load(steps + d)), columns - d);
+        }
+      });
+}
+
+inline void AttendRows(const AttentionArgs& args, const Scratch& scratch, std::int64_t first, std::int64_t rows) {
+  float largest[kQueryRows];
+  ScoreRows(args, scratch, first, rows, largest);
+  float inv_sums[kQueryRows] = {};
+  for (std::int64_t r = 0; r < rows && args.keys > 0; ++r) {
+    inv_sums[r] = WeighRow(scratch.scores + r * scratch.keys_padded, scratch.keys_padded, largest[r],
+                           scratch.weights + r * scratch.keys_padded);
+  }
+  ForEachColumnTile(rows, scratch.dim_padded, [&]<int kRows, int kVecs>(std::int64_t d) {
+    SumValues<kRows, kVecs>({Words(args.keys), scratch.weights, scratch.keys_padded, scratch.v + d, scratch.dim_padded},
+                            inv_sums, scratch.v_step + d, args.out + first * args.out_stride + d, args.out_stride,
+                            args.head_dim - d);
+  });
+}
+
+inline void Attend(const AttentionArgs& args) {
+  Scratch scratch = SplitScratch(args);
+  EncodeKeys(args, scratch);
+  EncodeValues(args, scratch);
+  ForEachRowTile(args.queries, kQueryRows,
+                 [&](std::int64_t first, std::int64_t rows) { AttendRows(args, scratch, first, rows); });
+}
+
+}  // namespace
+}  // namespace laconic::kernels
