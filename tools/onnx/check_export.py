@@ -5,6 +5,7 @@ EXAMPLES_PROGRAM (laconic_export_examples) writes small models into DIRECTORY, a
 weights. Here NumPy computes every node of the text once more, from the inputs that ONNX Runtime gave that node:
  - float values agree within 1e-5 (f32 rounding of sums of 24 products; largest value about 10),
  - codes of a quantization, and linears on them, agree exactly: integer sums, then single f32 operations,
+ - attention on INT8 codes too, but for queries with a weight on a tie, where the last bits of exp decide,
  - with token_type_ids left out the answers are those of zeros,
  - with ONNX Runtime's optimizations, which fuse and reorder float operations, logits stay within the bounds below,
  - a text that is masked throughout gives finite numbers.
@@ -89,6 +90,28 @@ def attention(q, k, v, mask, heads, scale):
     return context.transpose(0, 2, 1, 3).reshape(q.shape)
 
 
+def symmetric(x, axis):
+    """docs/numerics.md, "INT8 attention": codes and steps of the vectors along an axis."""
+    step = np.maximum(np.abs(x).max(axis, keepdims=True) / F32(127), F32(1e-12))
+    return np.rint(x * (F32(1) / step)).astype(np.int32), step
+
+
+def int8_attention(q, k, v, mask, heads, scale):
+    """docs/numerics.md, operation by operation. NaN where a weight is so close to a tie that exp's last bits decide."""
+    def split(x):
+        return x.reshape(*x.shape[:2], heads, -1).transpose(0, 2, 1, 3)
+    (q_codes, q_step), (k_codes, k_step) = symmetric(split(q), -1), symmetric(split(k), -1)
+    v_codes, v_step = symmetric(np.where(mask.swapaxes(2, 3), split(v), F32(0)), -2)
+    scores = (q_codes @ k_codes.swapaxes(2, 3)).astype(F32) * (q_step * F32(scale)) * k_step.swapaxes(2, 3)
+    scores = np.where(mask, scores, np.finfo(F32).min)
+    shares = np.exp(scores - scores.max(-1, keepdims=True)) * F32(255)
+    weights = np.rint(shares).astype(np.int32)
+    inv_sum = F32(1) / weights.sum(-1, keepdims=True).astype(F32)
+    context = (weights @ v_codes).astype(F32) * inv_sum * v_step
+    context[(np.abs(shares % 1 - 0.5) < 1e-4).any(-1)] = np.nan
+    return context.transpose(0, 2, 1, 3).reshape(q.shape)
+
+
 def linear(x, w, bias):
     """x: floats, or what quantize() gives; w: floats, or (codes, scales)."""
     if not isinstance(x, tuple):
@@ -135,6 +158,8 @@ def compute(op, args, attributes):
         return d * args[1] + args[2]
     if op == "Attention":
         return attention(*args, int(attributes["q_num_heads"]), float(attributes["scale"]))
+    if op == "laconic.Int8Attention":
+        return int8_attention(*args, int(attributes["num_heads"]), float(attributes["scale"]))
     if op == "laconic.Linear":
         return linear(x, args[1], args[2] if len(args) > 2 else None)
     if op == "laconic.DynamicQuantize":
@@ -178,6 +203,8 @@ def check_nodes(graph, path, feeds):
             values[name] = wanted
         elif op == "laconic.DynamicQuantize":
             values[name], wanted = wanted, wanted[0]
+        elif op == "laconic.Int8Attention":
+            exact, wanted = True, np.where(np.isnan(wanted), got, wanted)
         elif op == "laconic.Linear":
             exact = isinstance(values[inputs[0]], tuple)
         elif op == "DequantizeLinear" and got is not None:

@@ -18,13 +18,26 @@ Ref Unsqueeze(Pattern* p, Ref x, Integers axes) {
   return p->Node("Unsqueeze", {x, p->Integers({axes.begin(), axes.end()})});
 }
 
-// ReduceMean, ReduceMin, ReduceMax over the last axis, which stays with size 1. Opset 18 made the axes an input.
-Ref ReduceLast(Pattern* p, int opset, const char* op, Ref x) {
+// ReduceMean, ReduceMin, ReduceMax over an axis, the last by default, which stays with size 1. Opset 18 made the axes
+// an input.
+Ref Reduce(Pattern* p, int opset, const char* op, Ref x, std::int64_t axis = -1) {
   const std::int64_t keep = 1;
   if (opset < 18) {
-    return p->Node(op, {x}, {{"axes", Integers{-1}}, {"keepdims", keep}});
+    return p->Node(op, {x}, {{"axes", Integers{axis}}, {"keepdims", keep}});
   }
-  return p->Node(op, {x, p->Integers({-1})}, {{"keepdims", keep}});
+  return p->Node(op, {x, p->Integers({axis})}, {{"keepdims", keep}});
+}
+
+// [B, S, heads * width] -> [B, heads, S, width] by `order` {0, 2, 1, 3}, or [B, heads, width, S] by {0, 2, 3, 1}
+Ref SplitHeads(Pattern* p, Ref x, const char* num_heads, Integers order) {
+  const Ref heads = p->Node("Reshape", {x, p->Integers({0, 0, Parameter{num_heads}, -1})});
+  return p->Node("Transpose", {heads}, {{"perm", std::move(order)}});
+}
+
+// [B, heads, S, width] -> [B, S, heads * width]
+Ref JoinHeads(Pattern* p, Ref x) {
+  const Ref rows = p->Node("Transpose", {x}, {{"perm", Integers{0, 2, 1, 3}}});
+  return p->Node("Reshape", {rows, p->Integers({0, 0, -1})});
 }
 
 Pattern Linear(bool has_bias) {
@@ -85,8 +98,8 @@ Pattern DynamicQuantize(int opset) {
   Pattern p("laconic.DynamicQuantize");
   const Ref x = p.Input();
   const Ref zero = p.Scalar(0.0F);
-  const Ref low = p.Node("Min", {ReduceLast(&p, opset, "ReduceMin", x), zero});
-  const Ref high = p.Node("Max", {ReduceLast(&p, opset, "ReduceMax", x), zero});
+  const Ref low = p.Node("Min", {Reduce(&p, opset, "ReduceMin", x), zero});
+  const Ref high = p.Node("Max", {Reduce(&p, opset, "ReduceMax", x), zero});
   const Ref step = p.Node("Div", {p.Node("Sub", {high, low}), p.Scalar(255.0F)});
   const Ref scale = p.Node("Max", {step, p.Scalar(1e-12F)});
   const Ref zero_point = p.Node("Round", {p.Node("Div", {p.Node("Sub", {zero, low}), scale})});
@@ -122,8 +135,8 @@ Pattern LayerNormalization(int opset) {
   const Ref x = p.Input();
   const Ref gamma = p.Input();
   const Ref beta = p.Input();
-  const Ref centred = p.Node("Sub", {x, ReduceLast(&p, opset, "ReduceMean", x)});
-  const Ref variance = ReduceLast(&p, opset, "ReduceMean", p.Node("Pow", {centred, p.Scalar(2.0F)}));
+  const Ref centred = p.Node("Sub", {x, Reduce(&p, opset, "ReduceMean", x)});
+  const Ref variance = Reduce(&p, opset, "ReduceMean", p.Node("Pow", {centred, p.Scalar(2.0F)}));
   const Ref deviation = p.Node("Sqrt", {p.Node("Add", {variance, p.Scalar(Parameter{"epsilon"})})});
   p.Node("Add", {p.Node("Mul", {p.Node("Div", {centred, deviation}), gamma}), beta});
   return p;
@@ -157,14 +170,9 @@ Pattern Attention(bool has_mask) {
   const Ref query = p.Input();
   const Ref key = p.Input();
   const Ref value = p.Input();
-  // [B, S, heads * size] -> [B, heads, S, size]; the key's [B, heads, size, S]
-  const auto split = [&p](Ref x, const char* num_heads, Integers order) {
-    const Ref heads = p.Node("Reshape", {x, p.Integers({0, 0, Parameter{num_heads}, -1})});
-    return p.Node("Transpose", {heads}, {{"perm", std::move(order)}});
-  };
-  const Ref q = split(query, "q_num_heads", {0, 2, 1, 3});
-  const Ref k = split(key, "kv_num_heads", {0, 2, 3, 1});
-  const Ref v = split(value, "kv_num_heads", {0, 2, 1, 3});
+  const Ref q = SplitHeads(&p, query, "q_num_heads", {0, 2, 1, 3});
+  const Ref k = SplitHeads(&p, key, "kv_num_heads", {0, 2, 3, 1});
+  const Ref v = SplitHeads(&p, value, "kv_num_heads", {0, 2, 1, 3});
   p.RequireEqual("q_num_heads", "kv_num_heads");
   Ref scores = p.Node("Mul", {p.Node("MatMul", {q, k}), p.Scalar(Parameter{"scale"})});
   if (has_mask) {
@@ -173,8 +181,54 @@ Pattern Attention(bool has_mask) {
     scores = p.Node("Add", {scores, p.Node("Where", {p.Input(), p.Scalar(0.0F), lowest})});
   }
   const Ref weights = p.Node("Softmax", {scores}, {{"axis", std::int64_t{-1}}});
-  const Ref context = p.Node("Transpose", {p.Node("MatMul", {weights, v})}, {{"perm", Integers{0, 2, 1, 3}}});
-  p.Node("Reshape", {context, p.Integers({0, 0, -1})});
+  JoinHeads(&p, p.Node("MatMul", {weights, v}));
+  return p;
+}
+
+// Symmetric codes of vectors along an axis. As u8 with zero point 128, since on CPUs without VNNI products of u8 and s8
+// saturate in other runtimes: these codes reach 255 and 127.
+struct Vectors {
+  Ref codes = kAbsent;
+  Ref steps = kAbsent;
+};
+
+constexpr std::int64_t kCodeZero = 128;
+
+Vectors QuantizeVectors(Pattern* p, int opset, Ref x, std::int64_t axis) {
+  const Ref largest = Reduce(p, opset, "ReduceMax", p->Node("Abs", {x}), axis);
+  const Ref steps = p->Node("Max", {p->Node("Div", {largest, p->Scalar(127.0F)}), p->Scalar(1e-12F)});
+  const Ref inv_steps = p->Node("Div", {p->Scalar(1.0F), steps});
+  const Ref codes = p->Node("Round", {p->Node("Mul", {x, inv_steps})});
+  return {Cast(p, p->Node("Add", {codes, p->Scalar(float{kCodeZero})}), DType::kU8), steps};
+}
+
+Pattern Int8Attention(int opset, bool has_mask) {
+  Pattern p("laconic.Int8Attention");
+  const Ref query = p.Input();
+  const Ref key = p.Input();
+  const Ref value = p.Input();
+  const Ref mask = has_mask ? p.Input() : kAbsent;
+  const Ref zero = p.Byte(kCodeZero);
+  const Vectors q = QuantizeVectors(&p, opset, SplitHeads(&p, query, "num_heads", {0, 2, 1, 3}), -1);
+  const Vectors k = QuantizeVectors(&p, opset, SplitHeads(&p, key, "num_heads", {0, 2, 3, 1}), -2);
+  const Ref products = Cast(&p, p.Node("MatMulInteger", {q.codes, k.codes, zero, zero}), DType::kF32);
+  const Ref q_factors = p.Node("Mul", {q.steps, p.Scalar(Parameter{"scale"})});
+  Ref scores = p.Node("Mul", {p.Node("Mul", {products, q_factors}), k.steps});
+  Ref values = SplitHeads(&p, value, "num_heads", {0, 2, 1, 3});
+  if (has_mask) {
+    // Of a text without a key all weights are alike then, and all values 0.
+    scores = p.Node("Where", {mask, scores, p.Scalar(std::numeric_limits<float>::lowest())});
+    const Ref rows = p.Node("Transpose", {mask}, {{"perm", Integers{0, 1, 3, 2}}});
+    values = p.Node("Where", {rows, values, p.Scalar(0.0F)});
+  }
+  const Vectors v = QuantizeVectors(&p, opset, values, -2);
+  const Ref shares = p.Node("Exp", {p.Node("Sub", {scores, Reduce(&p, opset, "ReduceMax", scores)})});
+  const Ref weights = p.Node("Round", {p.Node("Mul", {shares, p.Scalar(255.0F)})});
+  const Ref sums = p.Node("ReduceSum", {weights, p.Integers({-1})}, {{"keepdims", std::int64_t{1}}});
+  const Ref inv_sums = p.Node("Div", {p.Scalar(1.0F), sums});
+  const Ref weighed = p.Node("MatMulInteger", {Cast(&p, weights, DType::kU8), v.codes, kAbsent, zero});
+  const Ref context = p.Node("Mul", {Cast(&p, weighed, DType::kF32), inv_sums});
+  JoinHeads(&p, p.Node("Mul", {context, v.steps}));
   return p;
 }
 
@@ -217,9 +271,9 @@ std::vector<Pattern> MakePatterns(int opset) {
       patterns.push_back(ScalarLinear(has_bias, has_zero_points));
     }
   }
-  for (Pattern pattern :
-       {Linear(true), Linear(false), DynamicQuantize(opset), DynamicQuantizeTensor(), IntegerGather(), BlockGather(),
-        Attention(true), Attention(false), Positions(false), Positions(true), KeyMask(), MeanPool()}) {
+  for (Pattern pattern : {Linear(true), Linear(false), DynamicQuantize(opset), DynamicQuantizeTensor(), IntegerGather(),
+                          BlockGather(), Attention(true), Attention(false), Int8Attention(opset, true),
+                          Int8Attention(opset, false), Positions(false), Positions(true), KeyMask(), MeanPool()}) {
     patterns.push_back(std::move(pattern));
   }
   if (!IsPlainOp("LayerNormalization", opset)) {

@@ -82,6 +82,20 @@ Graph Attention(bool has_mask) {
   return graph;
 }
 
+Graph Int8Attention(bool has_mask) {
+  Graph graph;
+  std::vector<ValueId> inputs;
+  for (const char* name : {"q", "k", "v"}) {
+    inputs.push_back(graph.AddInput(name, Hidden()));
+  }
+  if (has_mask) {
+    inputs.push_back(graph.AddInput("mask", {DType::kBool, {"batch", 1, 1, "sequence"}}));
+  }
+  graph.AddOutput(
+      graph.AddNode("laconic.Int8Attention", "y", inputs, {{"num_heads", std::int64_t{2}}, {"scale", 0.25F}}));
+  return graph;
+}
+
 Graph LayerNorm() {
   Graph graph;
   const ValueId x = graph.AddInput("x", Hidden());
@@ -143,6 +157,8 @@ std::map<std::string, Graph> SingleNodes() {
       {"linear without bias", Linear(false)},
       {"attention", Attention(true)},
       {"attention without mask", Attention(false)},
+      {"int8 attention", Int8Attention(true)},
+      {"int8 attention without mask", Int8Attention(false)},
       {"gelu", Unary("Gelu", Hidden())},
       {"tanh gelu", Unary("Gelu", Hidden(), {{"approximate", std::string("tanh")}})},
       {"positions", Unary("laconic.Positions", Ids())},
@@ -170,7 +186,7 @@ TEST(LoweringTest, EachOperatorComesBackAtEachOpset) {
 }
 
 TEST(LoweringTest, WritesOnlyOperatorsOfTheOpset) {
-  const Graph graph = MakeTestGraph({.weights = Weights::kDynamic});
+  const Graph graph = MakeTestGraph({.weights = Weights::kDynamic, .has_int8_attention = true});
   for (int opset = kMinOnnxOpset; opset <= kMaxOnnxOpset; ++opset) {
     SCOPED_TRACE(opset);
     const std::vector<std::string> ops = OpsOf(Lower(graph, opset));
@@ -273,6 +289,9 @@ TEST(RecogniseTest, TakesNothingElseForAPattern) {
     SCOPED_TRACE(opset);
     ExpectChangesToShow(MakeTestGraph({.weights = Weights::kDynamic, .num_layers = 1}), opset);
     ExpectChangesToShow(GatherOfBlocks(), opset);
+    ExpectChangesToShow(MakeTestGraph({.weights = Weights::kDynamic, .num_layers = 1, .has_int8_attention = true}),
+                        opset);
+    ExpectChangesToShow(Int8Attention(false), opset);
     ExpectChangesToShow(
         MakeTestGraph({.weights = Weights::kStatic, .num_layers = 1, .codes_dtype = DType::kU8, .is_smoothed = true}),
         opset);

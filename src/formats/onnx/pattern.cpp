@@ -5,6 +5,10 @@
 namespace laconic::onnx_file {
 namespace {
 
+// What an element of type T is in a pattern and among attributes.
+template <typename T>
+using Held = std::conditional_t<std::is_integral_v<T>, std::int64_t, T>;
+
 template <typename T>
 T Resolve(const Element& element, const Attributes& parameters) {
   if (const auto* parameter = std::get_if<Parameter>(&element)) {
@@ -17,7 +21,7 @@ template <typename T>
 Tensor MakeTyped(const PatternConstant& constant, const Attributes& parameters) {
   std::vector<T> values;
   for (const Element& element : constant.elements) {
-    values.push_back(Resolve<T>(element, parameters));
+    values.push_back(static_cast<T>(Resolve<Held<T>>(element, parameters)));
   }
   return Tensor::FromValues<T>(constant.shape, values);
 }
@@ -27,9 +31,9 @@ bool MatchTyped(const PatternConstant& constant, const Tensor& tensor, Attribute
   const std::span<const T> values = tensor.values<T>();
   for (std::size_t i = 0; i < values.size(); ++i) {
     if (const auto* parameter = std::get_if<Parameter>(&constant.elements[i])) {
-      parameters->emplace(parameter->attribute, values[i]);
+      parameters->emplace(parameter->attribute, Held<T>{values[i]});
     }
-    if (Resolve<T>(constant.elements[i], *parameters) != values[i]) {
+    if (Resolve<Held<T>>(constant.elements[i], *parameters) != Held<T>{values[i]}) {
       return false;
     }
   }
@@ -122,6 +126,8 @@ Ref Pattern::Integer(std::variant<std::int64_t, Parameter> value) {
   return AddConstant({DType::kS64, {}, {std::visit([](auto v) { return Element(std::move(v)); }, std::move(value))}});
 }
 
+Ref Pattern::Byte(std::int64_t value) { return AddConstant({DType::kU8, {}, {value}}); }
+
 Ref Pattern::Node(std::string op, std::vector<Ref> inputs, Attributes attributes) {
   nodes_.push_back({std::move(op), std::move(inputs), std::move(attributes)});
   output_ = AddValue(Computed{static_cast<int>(nodes_.size()) - 1});
@@ -167,16 +173,28 @@ bool AreCodes(const PatternInput& wanted, std::span<const Tensor* const> constan
 }
 
 Tensor MakeConstant(const PatternConstant& constant, const Attributes& parameters) {
-  return constant.dtype == DType::kF32 ? MakeTyped<float>(constant, parameters)
-                                       : MakeTyped<std::int64_t>(constant, parameters);
+  switch (constant.dtype) {
+    case DType::kF32:
+      return MakeTyped<float>(constant, parameters);
+    case DType::kU8:
+      return MakeTyped<std::uint8_t>(constant, parameters);
+    default:
+      return MakeTyped<std::int64_t>(constant, parameters);
+  }
 }
 
 bool MatchConstant(const PatternConstant& constant, const Tensor& tensor, Attributes* parameters) {
   if (tensor.dtype() != constant.dtype || tensor.shape() != constant.shape) {
     return false;
   }
-  return constant.dtype == DType::kF32 ? MatchTyped<float>(constant, tensor, parameters)
-                                       : MatchTyped<std::int64_t>(constant, tensor, parameters);
+  switch (constant.dtype) {
+    case DType::kF32:
+      return MatchTyped<float>(constant, tensor, parameters);
+    case DType::kU8:
+      return MatchTyped<std::uint8_t>(constant, tensor, parameters);
+    default:
+      return MatchTyped<std::int64_t>(constant, tensor, parameters);
+  }
 }
 
 Tensor MakeColumnSums(const Tensor& matrix, const Tensor* zero_points) {

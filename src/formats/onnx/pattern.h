@@ -87,6 +87,7 @@ class Pattern {
   Ref Scalar(std::variant<float, Parameter> value);
   Ref Integers(std::vector<std::variant<std::int64_t, Parameter>> values);
   Ref Integer(std::variant<std::int64_t, Parameter> value);
+  Ref Byte(std::int64_t value);  // u8
   Ref Node(std::string op, std::vector<Ref> inputs, Attributes attributes = {});
   std::vector<Ref> NodeWithOutputs(std::string op, std::vector<Ref> inputs, int num_outputs);
 

@@ -225,9 +225,13 @@ class Builder {
     const ValueId query = linear(".query", x, kWidth, true);
     const ValueId key = linear(".key", x, kWidth, false);
     const ValueId value = linear(".value", x, kWidth, true);
-    const ValueId context =
-        graph_.AddNode("Attention", name + ".attention", {query, key, value, mask},
-                       {{"q_num_heads", std::int64_t{2}}, {"kv_num_heads", std::int64_t{2}}, {"scale", 0.35355338F}});
+    const std::int64_t heads = 2;
+    const float scale = 0.35355338F;
+    const Attributes attributes = options_.has_int8_attention
+                                      ? Attributes{{"num_heads", heads}, {"scale", scale}}
+                                      : Attributes{{"q_num_heads", heads}, {"kv_num_heads", heads}, {"scale", scale}};
+    const ValueId context = graph_.AddNode(options_.has_int8_attention ? "laconic.Int8Attention" : "Attention",
+                                           name + ".attention", {query, key, value, mask}, attributes);
     const ValueId mixed = linear(".output", context, kWidth, true);
     const ValueId attended =
         Norm(name + ".norm", weights + ".norm", graph_.AddNode("Add", name + ".residual", {mixed, x}));

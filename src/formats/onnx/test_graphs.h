@@ -16,6 +16,7 @@ struct TestGraphOptions {
   std::string head_activation = "Gelu";  // between two linears of the head; or Relu
   std::string approximate = "none";      // of the layers' Gelu
   int num_layers = 2;
+  bool has_int8_attention = false;
   std::int64_t embedding_block = 0;  // kDynamic: columns of a table that share a scale; 0: a row
   std::int64_t position_offset = 0;  // RoBERTa's positions begin behind that of the padding token
   bool has_type_row = false;         // one row for all tokens in place of token types

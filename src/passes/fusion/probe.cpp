@@ -22,9 +22,9 @@ constexpr std::int64_t kMaxFloats = 64;                       // a longer row of
 constexpr double kMasked = -1e4;
 
 bool HasWeights(std::string_view op) {
-  constexpr std::array<std::string_view, 11> kOps = {
-      "Attention",     "Gelu",          "Gemm",    "LayerNormalization", "LogSoftmax",      "MatMul",
-      "MatMulInteger", "QLinearMatMul", "Softmax", "laconic.Linear",     "laconic.MeanPool"};
+  constexpr std::array<std::string_view, 12> kOps = {
+      "Attention",     "Gelu",          "Gemm",    "LayerNormalization",    "LogSoftmax",     "MatMul",
+      "MatMulInteger", "QLinearMatMul", "Softmax", "laconic.Int8Attention", "laconic.Linear", "laconic.MeanPool"};
   return std::ranges::find(kOps, op) != kOps.end();
 }
 

@@ -584,6 +584,7 @@ const std::unordered_map<std::string_view, Rule>& Rules() {
         {"Transpose", Transpose},
         {"Unsqueeze", Unsqueeze},
         {"Where", Where},
+        {"laconic.Int8Attention", Same},
         {"laconic.KeyMask", KeyMask},
         {"laconic.Linear", Linear},
         {"laconic.MeanPool", MeanPool},
