@@ -16,7 +16,7 @@ template <std::int64_t kGroup>
   const std::int64_t row_words = RoundUp(dim_padded, 8 * kGroup) / kGroup;
   const std::int64_t value_words = RoundUp(keys, kGroup) / kGroup;
   return 4 * ((row_words + 3 + kMaxQueryRows) * keys_padded + (value_words + 1) * dim_padded +
-              kMaxQueryRows * (keys_padded / kGroup + row_words));
+              kMaxQueryRows * (keys_padded / kGroup + 2 * row_words));
 }
 
 }  // namespace

@@ -37,9 +37,10 @@ inline void StoreCodes(Code* p, Ints16 x) {
 #endif
 
 constexpr int kGroup = 4 / sizeof(Code);                    // codes in a word
-constexpr std::int64_t kRowsAtOnce = 8;                     // that find their steps together
-constexpr std::int64_t kQueryRows = kMaxVecs == 4 ? 6 : 4;  // by 4 vectors, or by 1 of two registers
-constexpr std::int32_t kQueryOffset = 128;                  // makes a query's codes unsigned
+constexpr std::int64_t kQueryRows = kMaxVecs == 4 ? 6 : 4;  // of a tile: by 4 vectors, or by 1 of two registers
+constexpr std::int64_t kQueryBlock = 2 * kQueryRows;        // that find their steps together
+static_assert(kQueryRows <= kMaxQueryRows && kQueryBlock <= kLanes);
+constexpr std::int32_t kQueryOffset = 128;  // makes a query's codes unsigned
 
 constexpr std::int64_t Words(std::int64_t codes) { return RoundUp(codes, kGroup) / kGroup; }
 
@@ -56,7 +57,7 @@ struct Scratch {
   float* v_step;             // [dim_padded]
   float* scores;             // [kQueryRows][keys_padded]
   Code* weights;             // [kQueryRows][keys_padded]
-  Code* q;                   // [kRowsAtOnce][dim_padded to 8 words]
+  Code* q;                   // [kQueryBlock][dim_padded to 8 words]
   std::int64_t q_stride;
 };
 
@@ -81,7 +82,7 @@ inline Scratch SplitScratch(const AttentionArgs& args) {
   scratch.v_step = Take<float>(scratch.dim_padded, &next);
   scratch.scores = Take<float>(kQueryRows * scratch.keys_padded, &next);
   scratch.weights = Take<Code>(kQueryRows * scratch.keys_padded, &next);
-  scratch.q = Take<Code>(kRowsAtOnce * scratch.q_stride, &next);
+  scratch.q = Take<Code>(kQueryBlock * scratch.q_stride, &next);
   return scratch;
 }
 
@@ -91,25 +92,32 @@ inline Vec16 StepOf(Vec16 largest) {
   return Add(step, Sub(largest, largest));
 }
 
-// Codes plus `offset` of at most 8 rows of n numbers, [rows][stride], those of 0 past n; kRowsAtOnce steps.
-inline void EncodeRows(std::int64_t rows, std::int64_t n, const float* x, std::int64_t x_stride, std::int32_t offset,
-                       std::int64_t stride, Code* codes, float* steps) {
-  alignas(64) float largest[kRowsAtOnce * 8] = {};
+// Of at most 16 rows of n numbers, a lane each; 0 past them.
+inline Vec16 LargestOfRows(std::int64_t rows, std::int64_t n, const float* x, std::int64_t x_stride) {
+  alignas(64) float halves[kLanes * 8] = {};  // [rows][8]
   for (std::int64_t r = 0; r < rows; ++r) {
-    Vec16 row = Set1(0.0F);
-    for (std::int64_t c = 0; c < n; c += kLanes) {
+    Vec16 row = Abs(LoadPart(x + r * x_stride, n));
+    for (std::int64_t c = kLanes; c < n; c += kLanes) {
       row = MaxBits(row, Abs(LoadPart(x + r * x_stride + c, n - c)));
     }
-    _mm256_store_ps(largest + r * 8, MaxBits(LowHalf(row), HighHalf(row)));
+    _mm256_store_ps(halves + r * 8, MaxBits(LowHalf(row), HighHalf(row)));
   }
-  alignas(64) float by_lane[8 * kRowsAtOnce];
-  Transpose8x8(largest, 8, by_lane, kRowsAtOnce);
-  Vec16 both = MaxBits(MaxBits(Load(by_lane), Load(by_lane + 16)), MaxBits(Load(by_lane + 32), Load(by_lane + 48)));
-  const __m256 row_largest = MaxBits(LowHalf(both), HighHalf(both));
-  alignas(64) float padded[kLanes] = {};
-  _mm256_store_ps(padded, row_largest);
-  const Vec16 step = StepOf(Load(padded));
-  _mm256_storeu_ps(steps, LowHalf(step));
+  alignas(64) float columns[8 * kLanes];  // [8][rows]
+  Transpose8x8(halves, 8, columns, kLanes);
+  Transpose8x8(halves + 64, 8, columns + 8, kLanes);
+  Vec16 largest = Load(columns);
+#pragma GCC unroll 7
+  for (int i = 1; i < 8; ++i) {
+    largest = MaxBits(largest, Load(columns + i * kLanes));
+  }
+  return largest;
+}
+
+// Codes plus `offset` of at most 16 rows of n numbers, [rows][stride], those of 0 past n. steps: 16.
+inline void EncodeRows(std::int64_t rows, std::int64_t n, const float* x, std::int64_t x_stride, std::int32_t offset,
+                       std::int64_t stride, Code* codes, float* steps) {
+  const Vec16 step = StepOf(LargestOfRows(rows, n, x, x_stride));
+  Store(steps, step);
   alignas(64) float inv_steps[kLanes];
   Store(inv_steps, Div(Set1(1.0F), step));
   const Ints16 offsets = SetInts(offset);
@@ -123,18 +131,20 @@ inline void EncodeRows(std::int64_t rows, std::int64_t n, const float* x, std::i
 }
 
 inline void EncodeKeys(const AttentionArgs& args, Scratch& scratch) {
-  for (std::int64_t j = 0; j < scratch.keys_padded; j += kRowsAtOnce) {
-    alignas(64) Code codes[kRowsAtOnce * kMaxHeadDim];
-    const std::int64_t left = args.keys - j;
-    const std::int64_t rows = left < 0 ? 0 : (left < kRowsAtOnce ? left : kRowsAtOnce);
-    for (Code* zero = codes + rows * scratch.q_stride; zero < codes + kRowsAtOnce * scratch.q_stride; zero += kLanes) {
+  const std::int64_t words = scratch.q_stride / kGroup;
+  for (std::int64_t j = 0; j < scratch.keys_padded; j += kLanes) {
+    alignas(64) Code codes[kLanes * kMaxHeadDim];
+    const std::int64_t rows = args.keys - j < kLanes ? args.keys - j : kLanes;
+    for (Code* zero = codes + rows * scratch.q_stride; zero < codes + kLanes * scratch.q_stride; zero += kLanes) {
       StoreCodes(zero, SetInts(0));
     }
     EncodeRows(rows, args.head_dim, args.k + j * args.k_stride, args.k_stride, 0, scratch.q_stride, codes,
                scratch.k_step + j);
-    for (std::int64_t w = 0; w < scratch.q_stride / kGroup; w += 8) {
-      Transpose8x8(reinterpret_cast<const float*>(codes) + w, scratch.q_stride / kGroup,
-                   reinterpret_cast<float*>(scratch.k) + w * scratch.keys_padded + j, scratch.keys_padded);
+    for (std::int64_t w = 0; w < words; w += 8) {
+      for (std::int64_t r = 0; r < kLanes; r += 8) {
+        Transpose8x8(reinterpret_cast<const float*>(codes) + r * words + w, words,
+                     reinterpret_cast<float*>(scratch.k) + w * scratch.keys_padded + j + r, scratch.keys_padded);
+      }
     }
   }
   Vec16 poison = Set1(0.0F);
@@ -275,24 +285,26 @@ template <int kRows, int kVecs>
       });
 }
 
+// Queries of a tile: codes, and what turns sums into powers of 2.
+struct Queries {
+  std::int64_t rows;
+  const Code* codes;
+  const float* factors;
+};
+
 // Scores of all keys. largest: a row's, NaN if one of the row's scores is not finite.
-inline void ScoreRows(const AttentionArgs& args, const Scratch& scratch, std::int64_t first, std::int64_t rows,
-                      float* largest) {
-  constexpr float kLog2E = 1.44269504F;
-  float factors[kRowsAtOnce];
-  EncodeRows(rows, args.head_dim, args.q + first * args.q_stride, args.q_stride, kQueryOffset, scratch.q_stride,
-             scratch.q, factors);
+inline void ScoreRows(const AttentionArgs& args, const Scratch& scratch, const Queries& queries, float* largest) {
   Vec16 by_lane[kQueryRows];
-  for (std::int64_t r = 0; r < rows; ++r) {
-    factors[r] *= args.scale * kLog2E;
-    by_lane[r] = Set1(-__builtin_inff());
+  for (Vec16& lanes : by_lane) {
+    lanes = Set1(-__builtin_inff());
   }
-  ForEachColumnTile(rows, scratch.keys_padded, [&]<int kRows, int kVecs>(std::int64_t j) {
-    ScoreColumns<kRows, kVecs>({Words(args.head_dim), scratch.q, scratch.q_stride, scratch.k + j, scratch.keys_padded},
-                               {&scratch, factors, by_lane, j});
+  ForEachColumnTile(queries.rows, scratch.keys_padded, [&]<int kRows, int kVecs>(std::int64_t j) {
+    ScoreColumns<kRows, kVecs>(
+        {Words(args.head_dim), queries.codes, scratch.q_stride, scratch.k + j, scratch.keys_padded},
+        {&scratch, queries.factors, by_lane, j});
   });
-  for (std::int64_t r = 0; r < rows; ++r) {
-    largest[r] = ReduceMax(by_lane[r]) + (scratch.k_poison + 0.0F * factors[r]);
+  for (std::int64_t r = 0; r < queries.rows; ++r) {
+    largest[r] = ReduceMax(by_lane[r]) + (scratch.k_poison + 0.0F * queries.factors[r]);
   }
 }
 
@@ -325,18 +337,29 @@ template <int kRows, int kVecs>
       });
 }
 
-inline void AttendRows(const AttentionArgs& args, const Scratch& scratch, std::int64_t first, std::int64_t rows) {
+inline void AttendRows(const AttentionArgs& args, const Scratch& scratch, const Queries& queries, float* out) {
   float largest[kQueryRows];
-  ScoreRows(args, scratch, first, rows, largest);
+  ScoreRows(args, scratch, queries, largest);
   float inv_sums[kQueryRows] = {};
-  for (std::int64_t r = 0; r < rows && args.keys > 0; ++r) {
+  for (std::int64_t r = 0; r < queries.rows && args.keys > 0; ++r) {
     inv_sums[r] = WeighRow(scratch.scores + r * scratch.keys_padded, scratch.keys_padded, largest[r],
                            scratch.weights + r * scratch.keys_padded);
   }
-  ForEachColumnTile(rows, scratch.dim_padded, [&]<int kRows, int kVecs>(std::int64_t d) {
+  ForEachColumnTile(queries.rows, scratch.dim_padded, [&]<int kRows, int kVecs>(std::int64_t d) {
     SumValues<kRows, kVecs>({Words(args.keys), scratch.weights, scratch.keys_padded, scratch.v + d, scratch.dim_padded},
-                            inv_sums, scratch.v_step + d, args.out + first * args.out_stride + d, args.out_stride,
-                            args.head_dim - d);
+                            inv_sums, scratch.v_step + d, out + d, args.out_stride, args.head_dim - d);
+  });
+}
+
+inline void AttendBlock(const AttentionArgs& args, const Scratch& scratch, std::int64_t first, std::int64_t rows) {
+  constexpr float kLog2E = 1.44269504F;
+  alignas(64) float factors[kLanes];
+  EncodeRows(rows, args.head_dim, args.q + first * args.q_stride, args.q_stride, kQueryOffset, scratch.q_stride,
+             scratch.q, factors);
+  Store(factors, Mul(Load(factors), Set1(args.scale * kLog2E)));
+  ForEachRowTile(rows, kQueryRows, [&](std::int64_t row, std::int64_t count) {
+    AttendRows(args, scratch, {count, scratch.q + row * scratch.q_stride, factors + row},
+               args.out + (first + row) * args.out_stride);
   });
 }
 
@@ -344,8 +367,8 @@ inline void Attend(const AttentionArgs& args) {
   Scratch scratch = SplitScratch(args);
   EncodeKeys(args, scratch);
   EncodeValues(args, scratch);
-  ForEachRowTile(args.queries, kQueryRows,
-                 [&](std::int64_t first, std::int64_t rows) { AttendRows(args, scratch, first, rows); });
+  ForEachRowTile(args.queries, kQueryBlock,
+                 [&](std::int64_t first, std::int64_t rows) { AttendBlock(args, scratch, first, rows); });
 }
 
 }  // namespace
