@@ -67,6 +67,31 @@ bool IsLocal(const std::vector<Segment>& segments, const std::vector<std::unique
   });
 }
 
+void FindTextSegments(const std::vector<Lifetime>& lifetimes, Plan* plan) {
+  std::size_t segment = plan->segments.size();
+  const auto takes_texts = [&](const Segment& candidate) {
+    const Step& step = *plan->steps[candidate.first];
+    return step.is_row_wise() && step.rows() == Rows::kTexts;
+  };
+  while (segment > 0 && takes_texts(plan->segments[segment - 1])) {
+    --segment;
+  }
+  plan->text_segments = segment;
+  const std::size_t step = segment < plan->segments.size() ? plan->segments[segment].first : plan->steps.size();
+  for (std::size_t i = 0; i < lifetimes.size(); ++i) {
+    if (lifetimes[i].first < step && step <= lifetimes[i].last) {
+      plan->handed_on.push_back(static_cast<BufferId>(i));
+    }
+  }
+  const auto is_of_texts = [&](BufferId id) {
+    return plan->buffers[static_cast<std::size_t>(id)].rows == Rows::kTexts;
+  };
+  if (!std::ranges::all_of(plan->handed_on, is_of_texts)) {  // pooling reads rows of tokens
+    plan->text_segments = plan->segments.size();
+    plan->handed_on = {plan->output.buffer};
+  }
+}
+
 }  // namespace
 
 std::int64_t Inputs::longest_text() const noexcept {
@@ -116,6 +141,7 @@ void Inputs::Append(const Inputs& from, std::int64_t text) {
 void FinishPlan(Plan* plan) {
   plan->segments = FindSegments(*plan);
   const std::vector<Lifetime> lifetimes = FindLifetimes(*plan);
+  FindTextSegments(lifetimes, plan);
   std::vector<std::size_t> free_after;  // of each slot: the last step that uses it
   std::vector<std::size_t> order(plan->buffers.size());
   for (std::size_t i = 0; i < order.size(); ++i) {

@@ -155,6 +155,9 @@ struct Plan {
 
   // Made by FinishPlan:
   std::vector<Segment> segments;
+  // From this segment on all take rows of texts alone, and read of those before them `handed_on`, rows of texts too.
+  std::size_t text_segments = 0;
+  std::vector<BufferId> handed_on;
   std::vector<bool> is_local;      // of each buffer: used within one segment only, so that a chunk of rows is enough
   std::vector<std::int32_t> slot;  // of each buffer: buffers that are never alive together share one
   std::vector<Buffer> slots;

@@ -1,6 +1,7 @@
 #include "runtime/plan_runner.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "runtime/text_groups.h"
 
@@ -60,8 +61,27 @@ void PlanRunner::Reserve(std::int64_t num_tokens, std::int64_t num_texts, std::i
 }
 
 void PlanRunner::Run(const Inputs& inputs) {
-  for (const Segment& segment : plan_.segments) {
-    RunSegment(inputs, segment);
+  RunUpToTexts(inputs);
+  RunTexts(inputs);
+}
+
+void PlanRunner::RunUpToTexts(const Inputs& inputs) {
+  for (std::size_t i = 0; i < plan_.text_segments; ++i) {
+    RunSegment(inputs, plan_.segments[i]);
+  }
+}
+
+void PlanRunner::TakeText(std::int64_t text, const PlanRunner& from, std::int64_t its_text) {
+  for (const BufferId buffer : plan_.handed_on) {
+    const Memory& memory = memory_[0];  // as any thread's: such buffers are whole
+    std::memcpy(memory.Row<std::byte>(buffer, text), from.memory_[0].Row<std::byte>(buffer, its_text),
+                static_cast<std::size_t>(memory.RowBytes(buffer)));
+  }
+}
+
+void PlanRunner::RunTexts(const Inputs& inputs) {
+  for (std::size_t i = plan_.text_segments; i < plan_.segments.size(); ++i) {
+    RunSegment(inputs, plan_.segments[i]);
   }
 }
 

@@ -20,6 +20,11 @@ class PlanRunner {
   void Reserve(std::int64_t num_tokens, std::int64_t num_texts, std::int64_t longest);
   // Allocates nothing. Precondition: Reserve() for what `inputs` holds.
   void Run(const Inputs& inputs);
+  // The same in two parts: what has a row a token, then what has a row a text alone, perhaps for the texts of several
+  // runners. Threads may take different texts at the same time.
+  void RunUpToTexts(const Inputs& inputs);
+  void TakeText(std::int64_t text, const PlanRunner& from, std::int64_t its_text);
+  void RunTexts(const Inputs& inputs);
   // The result of a text of the last Run.
   const float* Output(std::int64_t text) { return WholeMemory().Row(plan_.output, text); }
 

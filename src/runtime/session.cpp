@@ -188,6 +188,7 @@ struct Session::Impl {
   void SetInputs(std::span<const Encoding> batch);
   void RunTogether(float* out);
   void RunGroups(float* out);
+  void CopyOutputs(float* out);
 
   std::shared_ptr<const CompiledModel> model;
   const Plan& plan;
@@ -215,6 +216,10 @@ void Session::Impl::RunTogether(float* out) {
   if (plan.tap_sink != nullptr) {
     plan.tap_sink->EndBatch();
   }
+  CopyOutputs(out);
+}
+
+void Session::Impl::CopyOutputs(float* out) {
   for (std::int64_t text = 0; text < inputs.num_texts(); ++text) {
     std::copy_n(together.Output(text), plan.output.width, out + text * plan.output.width);
   }
@@ -225,18 +230,21 @@ void Session::Impl::RunGroups(float* out) {
     lane->runner.Reserve(groups.max_tokens(), groups.max_texts(), inputs.longest_text());
     lane->inputs.Reserve(groups.max_tokens(), groups.max_texts());
   }
+  together.Reserve(0, inputs.num_texts(), 0);
   pool.Run(groups.size(), [&](std::int64_t group, int thread) {
     Lane& lane = *lanes[static_cast<std::size_t>(thread)];
     lane.inputs.Clear();
     for (const std::int64_t text : groups[group]) {
       lane.inputs.Append(inputs, text);
     }
-    lane.runner.Run(lane.inputs);
+    lane.runner.RunUpToTexts(lane.inputs);
     std::int64_t place = 0;
     for (const std::int64_t text : groups[group]) {
-      std::copy_n(lane.runner.Output(place++), plan.output.width, out + text * plan.output.width);
+      together.TakeText(text, lane.runner, place++);
     }
   });
+  together.RunTexts(inputs);
+  CopyOutputs(out);
 }
 
 void Session::Impl::Run(std::span<const Encoding> batch, std::span<float> out) {
