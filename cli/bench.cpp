@@ -107,10 +107,10 @@ void AddBench(CLI::App& app) {
   command->add_option("--length", flags->length, "Tokens a text, or a range to spread a batch over (8-128)")
       ->capture_default_str();
   command->add_option("--iterations", flags->iterations, "Runs (default: a second's worth; each batch of --data once)")
-      ->check(CLI::PositiveNumber);
+      ->check(Positive());
   command->add_option("--warm-ups", flags->warm_ups, "Runs that go first, unmeasured")
       ->capture_default_str()
-      ->check(CLI::NonNegativeNumber);
+      ->check(NonNegative());
   command->add_option("--seed", flags->seed, "Of the random token ids")->capture_default_str();
   flags->data.Add(command, false);
   command->add_flag("--tokenizing", flags->tokenizing, "Measure from texts to logits")->needs("--data");

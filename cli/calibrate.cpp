@@ -104,7 +104,7 @@ void AddCalibrate(CLI::App& app) {
       ->delimiter(',');
   command->add_option("--shard", flags->shard, "i/n: only texts i, i + n, i + 2n, ... (i from 0)");
   command->add_option("--calibration-batches", flags->batches, "Use the first N batches of texts only (0: all)")
-      ->check(CLI::NonNegativeNumber);
+      ->check(NonNegative());
   flags->run.Add(command, 32);
   flags->output.AddJson(command);
   flags->output.AddForce(command);

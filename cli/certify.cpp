@@ -140,7 +140,7 @@ void AddCertify(CLI::App& app) {
   command->add_option("MODEL", flags->model, "Quantized model: an artifact or an ONNX file")->required();
   flags->data.Add(command, false);
   command->add_option("--limit", flags->limit, "Read no more than the first N texts")
-      ->check(CLI::PositiveNumber)
+      ->check(Positive())
       ->type_name("N");
   command->add_flag("--strict", flags->strict,
                     "Exit with status 8 unless no sum saturates: on the data if given, else whatever the activations");

@@ -13,6 +13,27 @@
 #include "laconic/error.h"
 
 namespace laconic::cli {
+namespace {
+
+CLI::Validator Number(const std::string& what, const std::string& type_name, bool (*is_fine)(double)) {
+  return CLI::Validator(
+      [what, is_fine](const std::string& text) {
+        double value = 0;
+        const bool is_number = CLI::detail::lexical_cast(text, value);
+        return is_number && is_fine(value) ? std::string() : "expected " + what + ", got '" + text + "'";
+      },
+      type_name);
+}
+
+}  // namespace
+
+CLI::Validator Positive() {
+  return Number("a number over 0", "POSITIVE", [](double value) { return value > 0; });
+}
+
+CLI::Validator NonNegative() {
+  return Number("a number of at least 0", "NONNEGATIVE", [](double value) { return value >= 0; });
+}
 
 void DataFlags::Add(CLI::App* app, bool required, const std::string& flag) {
   CLI::Option* data = app->add_option(flag, paths,
@@ -52,11 +73,10 @@ NextRowFn DataFlags::Rows(std::int64_t limit) const {
 
 void RunFlags::Add(CLI::App* app, std::int64_t default_batch) {
   batch = default_batch;
-  app->add_option("--batch", batch, "Texts run together")->capture_default_str()->check(CLI::PositiveNumber);
-  app->add_option("--threads", threads, "Threads (default: as many as this process may use)")
-      ->check(CLI::PositiveNumber);
+  app->add_option("--batch", batch, "Texts run together")->capture_default_str()->check(Positive());
+  app->add_option("--threads", threads, "Threads (default: as many as this process may use)")->check(Positive());
   app->add_option("--max-length", max_length, "Tokens a text is cut to (default: what the model allows)")
-      ->check(CLI::PositiveNumber);
+      ->check(Positive());
 }
 
 void RunFlags::AddPackCache(CLI::App* app) {
@@ -146,6 +166,10 @@ nlohmann::json ToJson(const LatencySummary& latency) {
 QConfig ReadQConfig(const std::string& name, QConfigUse use, const nlohmann::ordered_json& edits) {
   const std::vector<std::string_view> presets = KnownPresets();
   const bool is_preset = std::ranges::find(presets, name) != presets.end();
+  if (!is_preset && !Exists(name)) {
+    Fail(ErrorCode::kNotFound, "no file '", name,
+         "', and no preset of that name; presets: ", fmt::format("{}", fmt::join(presets, ", ")));
+  }
   constexpr std::int64_t kMaxBytes = std::int64_t{16} << 20;
   const auto read = [&] {
     nlohmann::ordered_json json = is_preset ? nlohmann::ordered_json{{"preset", name}}

@@ -31,6 +31,10 @@ void AddQuantize(CLI::App& app);
 // The exit status of a command that found what it was told to look for; main's footer lists all.
 inline constexpr int kLimitExceeded = 8;
 
+// Numbers over 0, and from 0: CLI11's own refuse others by naming the largest double in full.
+CLI::Validator Positive();
+CLI::Validator NonNegative();
+
 // Where texts and labels are.
 struct DataFlags {
   std::vector<std::string> paths;

@@ -193,15 +193,15 @@ void AddDiff(CLI::App& app) {
   command->add_option("B", flags->b, "What is compared with it; one of both brings the tokenizer")->required();
   flags->data.Add(command, true);
   command->add_option("--limit", flags->limit, "Read no more than the first N texts")
-      ->check(CLI::PositiveNumber)
+      ->check(Positive())
       ->type_name("N");
   command
       ->add_option("--threshold", flags->options.threshold,
                    "A tensor diverges when its relative error, sqrt(sum (b - a)^2 / sum a^2), is over this")
       ->capture_default_str()
-      ->check(CLI::NonNegativeNumber);
+      ->check(NonNegative());
   command->add_option("--fail-over", flags->fail_over, "Exit with status 8 if the worst relative error is over this")
-      ->check(CLI::NonNegativeNumber);
+      ->check(NonNegative());
   flags->run.Add(command, 32);
   flags->output.AddJson(command);
   command->footer(R"(Examples:

@@ -13,6 +13,7 @@
 #include "laconic/qconfig.h"
 #include "passes/fusion/pipeline.h"
 #include "passes/layer_selection.h"
+#include "passes/quantized_layers.h"
 
 namespace laconic::cli {
 namespace {
@@ -31,13 +32,21 @@ std::string_view ProblemName(ProblemType problem) {
   return problem == ProblemType::kMultiLabel ? "multi-label" : "single-label";
 }
 
+// An ONNX file does not say how it came about, its layers do.
+std::string Method(const Model& model) {
+  const std::size_t num_int8 = passes::FindQuantizedLinears(model.graph()).size();
+  return model.info().method == "float" && num_int8 > 0 ? fmt::format("not stated; {} linear layers in INT8", num_int8)
+                                                        : model.info().method;
+}
+
 std::string Summary(const Model& model, const TensorBytes& bytes) {
   const ModelInfo& info = model.info();
   std::string text = fmt::format("model type      {}\n", info.model_type.empty() ? "ONNX" : info.model_type);
-  text += fmt::format("method          {}\n", info.method);
+  text += fmt::format("method          {}\n", Method(model));
   text += fmt::format("problem         {}{}\n", ProblemName(info.problem), info.problem_is_stated ? "" : " (default)");
   text += fmt::format("labels          {}: {}\n", info.labels.size(), fmt::join(info.labels, ", "));
-  text += fmt::format("maximum length  {} tokens\n", info.max_length);
+  text += info.max_length > 0 ? fmt::format("maximum length  {} tokens\n", info.max_length)
+                              : "maximum length  not stated: no tokenizer\n";
   text += fmt::format("parameters      {} before compression\n", info.base_parameters);
   text += fmt::format("tensors         {} linear, {} embedding, {} other\n", Bytes(bytes.linear),
                       Bytes(bytes.embedding), Bytes(bytes.other));

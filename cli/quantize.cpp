@@ -195,7 +195,7 @@ void AddQuantize(CLI::App& app) {
   flags->calibration.Add(command, false, "--calibration");
   flags->run.Add(command, 32);
   command->add_option("--calibration-batches", flags->calibration_batches, "Use the first N batches only (0: all)")
-      ->check(CLI::NonNegativeNumber);
+      ->check(NonNegative());
   command->add_option("--calibration-table", flags->table,
                       "Static: a table by calibrate, which gives the ranges; with --calibration too, its texts only "
                       "choose smoothing and rounding");

@@ -42,10 +42,10 @@ class RecordStream {
       Fail(ErrorCode::kInvalidArgument, "no data file given");
     }
     for (const fs::path& path : paths_) {
-      formats_.push_back(FormatOf(path, format));
       if (path != "-") {
         OpenRegularFile(path);  // a name that is wrong is told before hours of work on the files ahead of it
       }
+      formats_.push_back(FormatOf(path, format));
     }
   }
 

@@ -71,7 +71,9 @@ std::set<std::string> SelectedLayers(const Model& model, const QuantizeOptions& 
   }
   const std::vector<std::string> names = passes::SelectLayers(model.graph(), selection);
   if (names.empty()) {
-    Fail(ErrorCode::kInvalidArgument, "the kinds and patterns given select no layer");
+    Fail(ErrorCode::kInvalidArgument, passes::SelectLayers(model.graph(), {}).empty()
+                                          ? "the model has no layer that is not quantized already"
+                                          : "the kinds and patterns given select no layer");
   }
   return {names.begin(), names.end()};
 }

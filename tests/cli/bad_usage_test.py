@@ -85,7 +85,11 @@ class Options(CliTest):
         texts = self.texts()
         for flag, value in (("--threads", 0), ("--threads", -1), ("--batch", 0), ("--batch", "x"), ("--max-length", 0)):
             for command in ("predict", "eval", "bench"):
-                self.fails(USAGE, command, TINY_BERT, "--data", texts, flag, value, says=flag)
+                self.fails(USAGE, command, TINY_BERT, "--data", texts, flag, value,
+                           says=f"{flag}: expected a number over 0, got '{value}'")
+        for value in (-1, "nan", "x"):
+            self.fails(USAGE, "diff", TINY_BERT, TINY_BERT, "--data", texts, "--threshold", value,
+                       says=f"--threshold: expected a number of at least 0, got '{value}'")
         self.fails(USAGE, "predict", TINY_BERT, "--data", texts, "--threads", 5000, says="1024")
         for command in ("predict", "eval"):
             self.fails(USAGE, command, TINY_BERT, "--data", texts, "--max-length", 129,
@@ -200,11 +204,14 @@ class Data(CliTest):
     def test_files_that_are_not_there_or_not_files(self):
         os.mkfifo(self.folder / "fifo.csv")
         os.symlink("/dev/zero", self.folder / "zero.csv")
-        (self.folder / "folder.csv").mkdir()
+        for name in ("folder.csv", "folder"):
+            (self.folder / name).mkdir()
         for name, status, says in (("gone.csv", NOT_FOUND, "No such file"),
                                    ("fifo.csv", USAGE, "expected a regular file, got a FIFO"),
                                    ("zero.csv", USAGE, "expected a regular file, got a device"),
                                    ("folder.csv", USAGE, "expected a regular file, got a directory"),
+                                   ("folder", USAGE, "expected a regular file, got a directory"),
+                                   ("gone", NOT_FOUND, "No such file"),
                                    ("texts", USAGE, "does not say its format")):
             (self.folder / "texts").touch()
             for command in ("predict", "eval", "bench"):
@@ -337,12 +344,12 @@ class Interruption(CliTest):
         support.edit_json(model / "config.json", vocab_size=words)
         return model
 
-    def test_while_a_directory_is_written(self):
+    def test_while_it_writes(self):
         model = self.wide_model()
-        for sent in (signal.SIGINT, signal.SIGTERM):
+        for sent, command in ((signal.SIGINT, "quantize"), (signal.SIGTERM, "quantize"), (signal.SIGINT, "export")):
             for attempt in range(20):
                 before = listing(self.folder)
-                process = self.start("quantize", model, "-o", self.folder / f"out{sent}{attempt}")
+                process = self.start(command, model, "-o", self.folder / f"out{command}{sent}{attempt}")
                 while not any(path.name.startswith(".out") for path in self.folder.iterdir()):
                     self.assertIsNone(process.poll() or None, "it failed")
                     if process.poll() is not None:
@@ -397,7 +404,7 @@ class Calibration(CliTest):
                 (USAGE, (*made, "--shard", "0/2", "--qconfig", "fbgemm"), "cannot be sharded"),
                 (USAGE, (*made, "--include", "*lstm*"), "no layer matches '*lstm*'"),
                 (MALFORMED, (TINY_BERT, "--data", empty), "empty.jsonl"),
-                (NOT_FOUND, (*made, "--qconfig", "tflite"), "tflite"),
+                (NOT_FOUND, (*made, "--qconfig", "tflite"), "no file 'tflite', and no preset of that name; presets: laconic, "),
                 (MALFORMED, (*made, "--qconfig", self.folder / "bad.json"), "expected one of minmax, percentile"),
                 (MALFORMED, ("--merge", self.folder / "table"), "schema_version")):
             self.fails(status, "calibrate", *arguments, *out, says=says)

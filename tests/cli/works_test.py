@@ -296,6 +296,11 @@ class Artifacts(CliTest):
         self.assertTrue((self.folder / "float.onnx.data").exists())
         self.ok("quantize", float_file, "-o", quantized)
         self.ok("export", quantized, "-o", self.folder / "quantized.onnx")
+        self.fails(USAGE, "quantize", self.folder / "quantized.onnx", "-o", self.folder / "again",
+                   says="no layer that is not quantized already")
+        summary = self.ok("inspect", self.folder / "quantized.onnx")
+        self.assertIn("method          not stated; 14 linear layers in INT8\n", summary)
+        self.assertIn("maximum length  not stated: no tokenizer\n", summary)
 
     def test_artifact_needs_nothing_of_its_origin(self):
         model = self.copy_model()

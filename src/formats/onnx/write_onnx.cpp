@@ -4,6 +4,7 @@
 #include <google/protobuf/io/coded_stream.h>
 #include <google/protobuf/io/zero_copy_stream_impl_lite.h>
 
+#include "base/cancel.h"
 #include "base/file.h"
 #include "formats/onnx/lower.h"
 #include "formats/onnx/onnx.h"
@@ -117,6 +118,7 @@ void SetPort(const PlainGraph& graph, const PlainPort& port, ::onnx::ValueInfoPr
 
 // The elements in row-major order, to `file`; a copy, if one is needed, lives only so long.
 void WriteElements(const Tensor& tensor, AtomicFile* file) {
+  ThrowIfCancelled();
   const Tensor flat = tensor.Contiguous();
   file->Write({flat.data(), static_cast<std::size_t>(flat.size_bytes())});
   tensor.ReleasePages();
