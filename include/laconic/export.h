@@ -9,9 +9,9 @@
 namespace laconic {
 
 struct ExportOptions {
-  // "float", "dynamic" (a float model is quantized on the way, with the defaults of QuantizeModel); of a model quantized
-  // statically, "qdq" (QuantizeLinear, DequantizeLinear and MatMul of real numbers, which a runtime turns into integers)
-  // or "qoperator" (MatMulInteger). Empty: as the model is; static ones as "qdq".
+  // "float", "dynamic" (a float model is quantized on the way, with the defaults of QuantizeModel); of a model
+  // quantized statically, "qdq" (QuantizeLinear, DequantizeLinear and MatMul of real numbers, which a runtime turns
+  // into integers) or "qoperator" (MatMulInteger). Empty: as the model is; static ones as "qdq".
   std::string format;
   int opset = 17;
   bool external_data = false;  // tensors go to `<file>.data` beside the file, which may then be over 2 GB together

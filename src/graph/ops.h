@@ -11,8 +11,9 @@
 //                                                     of a text's tokens, whatever padding follows them
 //   laconic.KeyMask(mask [B, S])                      bool [B, 1, 1, S]: mask != 0, for Attention
 //   laconic.Int8Attention(query [B, Q, H], key [B, S, H], value [B, S, H], mask? bool [B, 1, 1, S]) {num_heads, scale}
-//                                                     [B, Q, H]: Attention whose products are of 8-bit codes found as the
-//                                                     model runs (docs/numerics.md); scale > 0. A text without keys: 0
+//                                                     [B, Q, H]: Attention whose products are of 8-bit codes found as
+//                                                     the model runs (docs/numerics.md); scale > 0. A text without
+//                                                     keys: 0
 //   laconic.MeanPool(x [B, S, H], mask [B, S])        [B, H]: the mean of x over the positions where mask != 0
 #pragma once
 

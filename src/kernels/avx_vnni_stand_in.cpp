@@ -1,6 +1,6 @@
-// AVX-VNNI for tests on CPUs that have AVX-512 instead, whose form of vpdpbusd on 256 bits differs in its encoding alone:
-// the level's one kernel is compiled for each encoding, and the one that this CPU has runs. In a program that links this
-// file it replaces avx_vnni.cpp and the library's kernel. For test programs, never for the library.
+// AVX-VNNI for tests on CPUs that have AVX-512 instead, whose form of vpdpbusd on 256 bits differs in its encoding
+// alone: the level's one kernel is compiled for each encoding, and the one that this CPU has runs. In a program that
+// links this file it replaces avx_vnni.cpp and the library's kernel. For test programs, never for the library.
 #include <cpuid.h>
 
 #include "kernels/avx_vnni.h"

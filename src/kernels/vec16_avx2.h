@@ -136,14 +136,10 @@ inline void StoreInts(std::int32_t* p, Ints16 x) {
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(p + 8), x.hi);
 }
 inline Ints16 SetInts(std::int32_t x) { return {_mm256_set1_epi32(x), _mm256_set1_epi32(x)}; }
-inline Ints16 Add(Ints16 a, Ints16 b) {
-  return {_mm256_add_epi32(a.lo, b.lo), _mm256_add_epi32(a.hi, b.hi)};
-}
+inline Ints16 Add(Ints16 a, Ints16 b) { return {_mm256_add_epi32(a.lo, b.lo), _mm256_add_epi32(a.hi, b.hi)}; }
 inline Ints16 And(Ints16 a, Ints16 b) { return {_mm256_and_si256(a.lo, b.lo), _mm256_and_si256(a.hi, b.hi)}; }
 inline Ints16 Or(Ints16 a, Ints16 b) { return {_mm256_or_si256(a.lo, b.lo), _mm256_or_si256(a.hi, b.hi)}; }
-inline Ints16 ShiftLeft(Ints16 x, int bits) {
-  return {_mm256_slli_epi32(x.lo, bits), _mm256_slli_epi32(x.hi, bits)};
-}
+inline Ints16 ShiftLeft(Ints16 x, int bits) { return {_mm256_slli_epi32(x.lo, bits), _mm256_slli_epi32(x.hi, bits)}; }
 // To the nearest, half to even.
 inline Ints16 ToInts(Vec16 x) { return {_mm256_cvtps_epi32(x.lo), _mm256_cvtps_epi32(x.hi)}; }
 inline Vec16 ToFloats(Ints16 x) { return {_mm256_cvtepi32_ps(x.lo), _mm256_cvtepi32_ps(x.hi)}; }

@@ -85,9 +85,7 @@ std::vector<float> Logits(const Graph& graph, const nlohmann::json& text) {
 
 class ForeignOnnxTest : public testing::Test {
  protected:
-  void SetUp() override {
-    expected_ = ReadJsonFile(kData / "onnx" / "expected.json");
-  }
+  void SetUp() override { expected_ = ReadJsonFile(kData / "onnx" / "expected.json"); }
 
   nlohmann::json expected_;
 };

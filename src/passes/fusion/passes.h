@@ -11,9 +11,9 @@ bool FoldConstants(Draft* draft);  // what depends on constants alone
 bool ShareEqual(Draft* draft);     // equal nodes, and matrices that a file stores twice
 bool FuseQuantized(Draft* draft);  // DynamicQuantizeLinear and MatMulInteger, tables of codes
 bool FuseQLinearMatMul(Draft* draft);
-bool FuseLinear(Draft* draft);     // MatMul, Gemm and their bias
-bool SplitLinear(Draft* draft);    // packed Q, K, V
-bool SinkReshape(Draft* draft);    // [batch * sequence, width] back to [batch, sequence, width]
+bool FuseLinear(Draft* draft);   // MatMul, Gemm and their bias
+bool SplitLinear(Draft* draft);  // packed Q, K, V
+bool SinkReshape(Draft* draft);  // [batch * sequence, width] back to [batch, sequence, width]
 bool FuseLayerNormalization(Draft* draft);
 bool FuseGelu(Draft* draft);
 bool FuseEmbeddings(Draft* draft);  // positions, constant token types, the order of the sum
