@@ -9,6 +9,7 @@
 
 #include "base/progress.h"
 #include "common.h"
+#include "graph/graph.h"
 #include "laconic/certify.h"
 #include "laconic/compare.h"
 #include "laconic/error.h"
@@ -76,6 +77,18 @@ std::string OverflowNote(const Flags& flags, Overflow overflow, const FixedModel
   return fmt::format("codes up to 64 in {} linear layers: {}\n", fixed.reduced.size(), why);
 }
 
+// Where INT8 attention was asked for and some attention stays as it is.
+std::string AttentionNote(const QuantizeOptions& options, const Graph& graph) {
+  const auto count = [&](std::string_view op) { return std::ranges::count(graph.nodes(), op, &Node::op); };
+  const auto in_int8 = count("laconic.Int8Attention");
+  const auto in_float = count("Attention");
+  if (!options.qconfig || !options.qconfig->int8_attention || (in_float == 0 && in_int8 > 0)) {
+    return "";
+  }
+  return fmt::format("INT8 attention: {}; {} stay in float: they have a past, a window, a soft cap or unlike heads\n",
+                     in_int8, in_float);
+}
+
 void RunQuantize(const Flags& flags) {
   flags.output.Check();
   QuantizeOptions options = flags.options;
@@ -106,6 +119,7 @@ void RunQuantize(const Flags& flags) {
   flags.output.Print(fmt::format("{}: {} -> {} on disk; tensors {:.2f} times smaller than in float32\n",
                                  flags.output.output, Bytes(before), Bytes(after), ratio));
   flags.output.Print(OverflowNote(flags, overflow, fixed));
+  flags.output.Print(AttentionNote(options, quantized.graph()));
   flags.output.WriteJson({{"schema_version", 1},
                           {"path", flags.output.output},
                           {"method", options.method},
@@ -177,6 +191,8 @@ void AddQConfigFlags(CLI::App* command, Flags* flags) {
   add("--bias-correction", "/bias_correction", "Keep each output's mean: on, off", on_or_off, AsOnOff);
   add("--embedding-block", "/embedding_block", "Columns of an embedding that share a scale; 0: a row's",
       CLI::IsMember({"0", "16", "32", "64", "128", "256"}), AsNumber);
+  add("--int8-attention", "/int8_attention", "Products of attention on INT8 codes found as the model runs: on, off",
+      on_or_off, AsOnOff);
   add("--overflow", "/overflow",
       "INT8 sums that saturate on x86 without VNNI (see certify): none leaves them, reduce-range halves all weights' "
       "codes, auto those of the layers that need it",

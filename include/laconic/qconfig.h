@@ -92,6 +92,9 @@ struct QConfig {
   bool bias_correction = true;
   std::int64_t embedding_block = 32;  // columns of an embedding's row that share a scale; 0: the whole row
   Overflow overflow = Overflow::kNone;
+  // Products of attention on INT8 codes found as the model runs (docs/numerics.md, "INT8 attention"), static or
+  // dynamic.
+  bool int8_attention = false;
 
   const LayerQConfig& OfLayer(std::string_view layer) const;
 

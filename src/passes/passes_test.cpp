@@ -138,6 +138,52 @@ TEST(DynamicInt8Test, WritesDownWhatCalibrationDecided) {
   EXPECT_EQ(after.FindProducer(*after.FindValue("query"))->inputs.size(), 2U) << "not decided, no bias";
 }
 
+// A linear layer, and what `op` makes of its rows by the attributes given.
+Graph AttentionExample(const Attributes& attributes, bool has_key_mask = true) {
+  Graph graph;
+  const ValueId x = graph.AddInput("x", {DType::kF32, {"batch", "sequence", 4}});
+  const ValueId q = graph.AddNode("laconic.Linear", "query", {x, graph.AddInitializer("query.weight", Random({4, 4}))});
+  const ValueId mask = graph.AddInput("mask", {DType::kS64, {"texts", "tokens"}});
+  const ValueId full = graph.AddInput("full", {DType::kBool, {"batch", 1, "sequence", "sequence"}});
+  graph.AddOutput(graph.AddNode("Attention", "attention",
+                                {q, x, x, has_key_mask ? graph.AddNode("laconic.KeyMask", "keys", {mask}) : full},
+                                attributes));
+  return graph;
+}
+
+std::string AttentionLine(const Graph& graph, bool int8_attention = true) {
+  Int8Options options;
+  options.qconfig.int8_attention = int8_attention;
+  const std::string text = PrintGraph(QuantizeInt8(graph, {"query"}, options));
+  const std::size_t at = text.find("\nattention = ") + 1;
+  return text.substr(at, text.find('\n', at) - at);
+}
+
+TEST(Int8AttentionTest, ReplacesAttentionOfEachQueryToAllKeys) {
+  const Attributes heads = {{"q_num_heads", std::int64_t{2}}, {"kv_num_heads", std::int64_t{2}}};
+  const auto with = [&](const char* name, const Attribute& value) {
+    Attributes attributes = heads;
+    attributes[name] = value;
+    return attributes;
+  };
+  EXPECT_EQ(AttentionLine(AttentionExample(with("scale", .5F))),
+            "attention = laconic.Int8Attention(query, x, x, keys) {num_heads = 2, scale = 0.5}: "
+            "f32[batch, sequence, 4]");
+  EXPECT_EQ(AttentionLine(AttentionExample(heads)),
+            "attention = laconic.Int8Attention(query, x, x, keys) {num_heads = 2, scale = 0.70710677}: "
+            "f32[batch, sequence, 4]")
+      << "the scale that none stands for";
+  const auto stays = [](const Graph& graph, bool is_on = true) {
+    EXPECT_TRUE(AttentionLine(graph, is_on).starts_with("attention = Attention(")) << AttentionLine(graph, is_on);
+  };
+  stays(AttentionExample(heads), false);
+  stays(AttentionExample(heads, false));
+  stays(AttentionExample(with("is_causal", std::int64_t{1})));
+  stays(AttentionExample(with("softcap", 5.0F)));
+  stays(AttentionExample(with("left_window_size", std::int64_t{3})));
+  stays(AttentionExample(with("scale", -.5F)));
+}
+
 TEST(GroupLinearsTest, SharedInputsAndWeightsGoTogether) {
   Graph graph;
   const ValueId x = graph.AddInput("x", {DType::kF32, {"batch", 4}});

@@ -5,6 +5,7 @@
 #include <unordered_set>
 
 #include "graph/ops.h"
+#include "passes/attention.h"
 
 namespace laconic::passes {
 namespace {
@@ -20,14 +21,6 @@ bool IsOneNumber(const Graph& graph, const Node& node, std::size_t input) {
 bool IsRow(const Graph& graph, ValueId value) {
   const Tensor* tensor = graph.FindInitializer(value);
   return tensor != nullptr && tensor->shape().size() <= 1;
-}
-
-// Every query sees the same keys, whatever its place.
-bool HasFreeQueries(const Graph& graph, const Node& node) {
-  const Node* mask = node.inputs.size() < 4 ? nullptr : graph.FindProducer(node.inputs[3]);
-  const bool masks_keys = node.inputs.size() < 4 || (mask != nullptr && mask->op == "laconic.KeyMask");
-  return node.inputs.size() <= 4 && masks_keys && IntAttribute(node, "is_causal") == 0 &&
-         IntAttribute(node, "left_window_size") < 0 && IntAttribute(node, "right_window_size") < 0;
 }
 
 bool IsOverColumns(const Graph& graph, const Node& normalization) {
@@ -68,7 +61,7 @@ Places TokenInputs(const Graph& graph, const Node& node) {
                         (op == "laconic.DynamicQuantize" && StringAttribute(node, kGranularity) == kPerToken) ||
                         ((op == "QuantizeLinear" || op == "DequantizeLinear") && IsOneNumber(graph, node, 1) &&
                          IsOneNumber(graph, node, 2)) ||
-                        (op == "Attention" && HasFreeQueries(graph, node));
+                        HasFreeQueries(graph, node);
   return is_alone ? Places{0} : Places();
 }
 

@@ -198,6 +198,21 @@ TEST(ReadRowsTest, WhatNeedsOtherTokensStaysWhole) {
   }
 }
 
+TEST(ReadRowsTest, Int8AttentionMovesAsAttentionDoes) {
+  const Graph before = Parsed(
+      FirstTokenOf("mask = laconic.KeyMask(attention_mask): bool[batch, 1, 1, sequence]\n"
+                   "h = Gelu(x): f32[batch, sequence, 4]\n"
+                   "y = laconic.Int8Attention(h, x, x, mask) {num_heads = 2, scale = 0.7}: f32[batch, sequence, 4]\n"));
+  const Graph after = KeepReadRows(before);
+  EXPECT_EQ(Nodes(after),
+            "mask = laconic.KeyMask(attention_mask): bool[batch, 1, 1, sequence]\n"
+            "x.first = Gather(x, first_) {axis = 1}: f32[batch, 1, 4]\n"
+            "h = Gelu(x.first): f32[batch, 1, 4]\n"
+            "y = laconic.Int8Attention(h, x, x, mask) {num_heads = 2, scale = 0.7}: f32[batch, 1, 4]\n"
+            "first = Gather(y, zero) {axis = 1}: f32[batch, 4]\n");
+  ExpectSameAnswers(before, after);
+}
+
 // One value may be a node's query, which is read at first tokens, and its keys, which are not.
 TEST(ReadRowsTest, KeysStayWhole) {
   const Graph before =

@@ -481,7 +481,8 @@ QConfig ParseQConfig(std::string_view text, QConfigUse use) {
                     Reads("gptq", &config.gptq),
                     Reads("bias_correction", &config.bias_correction),
                     Reads("embedding_block", &config.embedding_block),
-                    Reads("overflow", &config.overflow)});
+                    Reads("overflow", &config.overflow),
+                    Reads("int8_attention", &config.int8_attention)});
   // Last: they refine what the other keys say, wherever these stand.
   WithFrame([] { return "'overrides'"; }, [&] { ReadOverrides(overrides, config.layers, &config.overrides); });
   CheckQConfig(config, use);
@@ -501,6 +502,7 @@ std::string PrintQConfig(const QConfig& config) {
   json["bias_correction"] = config.bias_correction;
   json["embedding_block"] = config.embedding_block;
   json["overflow"] = NameOf(config.overflow);
+  json["int8_attention"] = config.int8_attention;
   return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
@@ -509,9 +511,11 @@ std::string DescribeQConfig(const QConfig& config) {
   for (const LayerOverride& layer : config.overrides) {
     text += fmt::format("but '{}':\n", fmt::join(layer.layers, "', '")) + DescribeLayer(layer.config, &config.layers);
   }
-  return text + fmt::format("smooth_quant {}, gptq {}, bias_correction {}, embedding_block {}, overflow {}\n",
-                            PrintSmooth(config).dump(), config.gptq, config.bias_correction, config.embedding_block,
-                            NameOf(config.overflow));
+  return text +
+         fmt::format(
+             "smooth_quant {}, gptq {}, bias_correction {}, embedding_block {}, overflow {}, int8_attention {}\n",
+             PrintSmooth(config).dump(), config.gptq, config.bias_correction, config.embedding_block,
+             NameOf(config.overflow), config.int8_attention);
 }
 
 void CheckQConfig(const QConfig& config, QConfigUse use) {

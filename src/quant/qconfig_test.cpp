@@ -44,6 +44,7 @@ TEST(QConfig, WhatIsPrintedReadsBackToTheSame) {
   odd.layers.activations.observer = {.kind = ObserverKind::kPercentile, .percentile = 99.9};
   odd.smooth_quant = SmoothQuant::kOff;
   odd.overflow = Overflow::kReduceRange;
+  odd.int8_attention = true;
   odd.overrides.push_back({{"*pooler*", "a\"b?"}, {.quantize = false}});
   odd.overrides.push_back({{"*"}, odd.layers});
   odd.overrides[1].config.weights.observer = ObserverConfig::Default(ObserverKind::kMse);
@@ -87,6 +88,7 @@ TEST(QConfig, RefusesWhatItDoesNotKnow) {
   EXPECT_THAT(ErrorOf(R"({"weights": {"observer": {"kind": "minmax", "percentile": 99}}})"), HasSubstr("'percentile'"));
   EXPECT_THAT(ErrorOf(R"({"weights": {"observer": {"percentile": 99}}})"), HasSubstr("with its 'kind'"));
   EXPECT_THAT(ErrorOf(R"({"gptq": 1})"), HasSubstr("expected true or false, got 1"));
+  EXPECT_THAT(ErrorOf(R"({"int8_attention": "on"})"), HasSubstr("expected true or false, got \"on\""));
   EXPECT_THAT(ErrorOf(R"({"smooth_quant": "on"})"), HasSubstr("expected auto, off or a number"));
   EXPECT_THAT(ErrorOf(R"({"overrides": [{"quantize": false}]})"), HasSubstr("expected 'layers'"));
   EXPECT_THAT(ErrorOf(R"({"overrides": [{"layers": "*"}]})"), HasSubstr("expected a list of strings"));
@@ -168,7 +170,8 @@ TEST(QConfig, DescribesItselfInAFewLines) {
             "  stays in float\n"
             "but 'a', 'b':\n"
             "  weights      symmetric u8, a scale a channel, range by minmax, arithmetic of pytorch\n"
-            "smooth_quant \"off\", gptq false, bias_correction false, embedding_block 0, overflow none\n");
+            "smooth_quant \"off\", gptq false, bias_correction false, embedding_block 0, overflow none, int8_attention "
+            "false\n");
 }
 
 }  // namespace

@@ -1,18 +1,11 @@
 #include "kernels/attention_int8/attention_int8.h"
 #include "laconic/error.h"
 #include "models/encoder.h"
+#include "passes/attention.h"
 #include "runtime/lowering.h"
 
 namespace laconic::runtime {
 namespace {
-
-// All queries of a text see all its keys, by their scores alone.
-bool IsFullAttention(const Node& node) {
-  return node.inputs.size() <= 4 && node.outputs.size() == 1 && IntAttribute(node, "is_causal") == 0 &&
-         FloatAttribute(node, "softcap") == 0 && IntAttribute(node, "left_window_size") < 0 &&
-         IntAttribute(node, "right_window_size") < 0 && IntAttribute(node, "q_num_heads") > 0 &&
-         FloatAttribute(node, "scale") != 0;
-}
 
 // Flat texts hold only tokens whose mask is 1, so the one mask that they stand for is the model's own attention_mask.
 void CheckMask(const Graph& graph, const Node& node) {
@@ -32,8 +25,8 @@ AttentionSpec SpecOf(const Node& node, std::int64_t num_heads, float scale, Plan
   spec.q = builder->Place(node.inputs[0]);
   spec.k = builder->Place(node.inputs[1]);
   spec.v = builder->Place(node.inputs[2]);
-  if (spec.q.width != spec.v.width || spec.q.width != spec.k.width || spec.q.width / num_heads > kernels::kMaxHeadDim) {
-    Fail(ErrorCode::kUnsupported, "Attention with unlike heads, or heads wider than ", kernels::kMaxHeadDim);
+  if (spec.q.width / num_heads > kernels::kMaxHeadDim) {
+    Fail(ErrorCode::kUnsupported, "Attention with heads wider than ", kernels::kMaxHeadDim);
   }
   CheckMask(builder->graph(), node);
   if (builder->RowsOf(node.inputs[1]) != Rows::kTokens || builder->RowsOf(node.inputs[2]) != Rows::kTokens) {
@@ -47,14 +40,11 @@ AttentionSpec SpecOf(const Node& node, std::int64_t num_heads, float scale, Plan
 }  // namespace
 
 void LowerAttention(const Node& node, PlanBuilder* builder) {
-  if (!IsFullAttention(node)) {
-    Fail(ErrorCode::kUnsupported, "Attention with a past, a window, a soft cap, or without heads or scale");
+  const Graph& graph = builder->graph();
+  if (!passes::IsFullAttention(graph, node)) {
+    Fail(ErrorCode::kUnsupported, "Attention with a past, a window, a soft cap, a mask of queries, or unlike heads");
   }
-  const std::int64_t num_heads = IntAttribute(node, "q_num_heads");
-  if (IntAttribute(node, "kv_num_heads") != num_heads) {
-    Fail(ErrorCode::kUnsupported, "Attention with unlike heads");
-  }
-  AttentionSpec spec = SpecOf(node, num_heads, FloatAttribute(node, "scale"), builder);
+  AttentionSpec spec = SpecOf(node, IntAttribute(node, "q_num_heads"), passes::AttentionScale(graph, node), builder);
   const kernels::Precision precision = builder->options().precision;
   spec.operands = precision == kernels::Precision::kBF16 ? "bf16" : "";
   builder->Emit<AttentionStep>(kernels::GetAttention(builder->isa(), precision), std::move(spec));

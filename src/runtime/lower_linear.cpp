@@ -48,10 +48,10 @@ RunType RunTypeOf(const Node& linear, const PlanBuilder& builder) {
   return RunTypeOf(linear, StoredLinear(builder.graph(), linear), builder);
 }
 
-// `node` with the layers that read the same rows and feed the same Attention: Q, K and V, or K and V.
+// `node` with the layers that read the same rows and feed the same attention: Q, K and V, or K and V.
 std::vector<const Node*> Siblings(const Node& node, const PlanBuilder& builder) {
   const Node* reader = builder.SoleConsumer(node.outputs[0]);
-  if (reader == nullptr || reader->op != "Attention") {
+  if (reader == nullptr || (reader->op != "Attention" && reader->op != "laconic.Int8Attention")) {
     return {&node};
   }
   std::vector<const Node*> group;

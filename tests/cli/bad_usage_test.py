@@ -31,6 +31,8 @@ class Options(CliTest):
                 ((*texts, "--method", "static", "--layers", "embedding"), "no linear layer is selected"),
                 ((*texts, "--method", "fp16"), "calibration is for methods static and dynamic, got 'fp16'"),
                 ((*texts, "--gptq", "perhaps"), "--gptq"),
+                (("--int8-attention", "yes"), "--int8-attention"),
+                (("--int8-attention", "on", "--method", "bf16"), "are for methods dynamic and static, got 'bf16'"),
                 ((*texts, "--smooth-quant", "1.5"), "up to 1, got 1.5"),
                 ((*texts, "--smooth-quant", "x"), "expected auto, off or a number, got 'x'"),
                 ((*texts, "--embedding-block", "33"), "--embedding-block")):

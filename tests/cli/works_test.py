@@ -345,6 +345,21 @@ class Artifacts(CliTest):
         self.ok("quantize", TINY_BERT, "-o", self.folder / "plain")
         self.assertEqual(graph, self.ok("inspect", self.folder / "plain", "--graph"))
 
+    def test_attention_in_int8(self):
+        data = self.texts()
+        for method, calibration in (("dynamic", ()), ("static", ("--calibration", data))):
+            graphs = []
+            for flag in ("on", "off"):
+                path = self.folder / f"{method}_{flag}"
+                report = self.ok("quantize", TINY_BERT, "-o", path, "--method", method, *calibration, "--int8-attention", flag)
+                self.assertNotIn("stay in float", report)
+                graphs.append(self.ok("inspect", path, "--graph"))
+                self.assertIn(f"int8_attention {'true' if flag == 'on' else 'false'}", self.ok("inspect", path))
+                self.predictions(path)
+            self.assertNotIn(" Attention(", graphs[0])
+            self.assertEqual(graphs[0].count("laconic.Int8Attention("), graphs[1].count(" Attention("))
+            self.assertNotIn("laconic.Int8Attention(", graphs[1])
+
     def test_layers_can_be_chosen(self):
         layers = self.ok("inspect", TINY_BERT, "--layers").split()
         self.assertIn("classifier", layers)

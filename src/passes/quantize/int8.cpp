@@ -1,5 +1,6 @@
 #include "passes/quantize/int8.h"
 
+#include <algorithm>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -7,6 +8,7 @@
 #include "base/cancel.h"
 #include "graph/ops.h"
 #include "laconic/error.h"
+#include "passes/attention.h"
 #include "passes/layer_selection.h"
 
 namespace laconic::passes {
@@ -40,6 +42,8 @@ class Rewrite {
       Layer layer;
       if (FindLayer(graph_, node, &layer) && layers_.contains(layer.name)) {
         WithFrame([&] { return "layer '" + layer.name + "'"; }, [&] { Quantize(node, layer); });
+      } else if (options_.qconfig.int8_attention && CanBeInt8(node)) {
+        AddInt8Attention(node);
       } else {
         copy_.CopyNode(node);
       }
@@ -50,6 +54,16 @@ class Rewrite {
   }
 
  private:
+  bool CanBeInt8(const Node& node) const { return IsFullAttention(graph_, node) && AttentionScale(graph_, node) > 0; }
+
+  void AddInt8Attention(const Node& node) {
+    std::vector<ValueId> inputs;
+    std::ranges::transform(node.inputs, std::back_inserter(inputs), [this](ValueId input) { return copy_(input); });
+    copy_.Map(node.outputs[0], out_.AddNode("laconic.Int8Attention", graph_.name(node), std::move(inputs),
+                                            {{"num_heads", IntAttribute(node, "q_num_heads")},
+                                             {"scale", AttentionScale(graph_, node)}}));
+  }
+
   void Quantize(const Node& node, const Layer& layer) {
     const std::string& name = graph_.name(node);
     if (layer.kind == LayerKind::kEmbedding) {

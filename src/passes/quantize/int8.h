@@ -32,6 +32,9 @@ struct Int8Options {
 // and its weight in 8 bits (Int8Weights), as each embedding of `layers` does. What several layers share, input or
 // weight, is quantized once; a linear layer's output stays float.
 //
+// Where the QConfig has int8_attention, each Attention that IsFullAttention (attention.h) becomes
+// laconic.Int8Attention; it finds all its codes as the model runs, so it needs no range.
+//
 // A statically quantized value X goes with `X_scale`, `X_zero_point`, `X_QuantizeLinear_Output` and
 // `X_DequantizeLinear_Output`, so that ONNX Runtime's tools find the pair to compare. A smoothed one is called
 // `X_smoothed` and ends in `X_smoothed_dequantized`, since the float model has no such value to compare with.
