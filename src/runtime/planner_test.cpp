@@ -16,7 +16,7 @@
 namespace laconic::runtime {
 namespace {
 
-enum class Precision : std::uint8_t { kFloat, kBFloat16, kDynamic, kStatic, kSmoothedStatic };
+enum class Precision : std::uint8_t { kFloat, kBFloat16, kDynamic, kInt8Attention, kStatic, kSmoothedStatic };
 
 CompileOptions OptionsOf(Precision precision) {
   return {.precision = precision == Precision::kBFloat16 ? "bf16" : "f32"};
@@ -31,8 +31,10 @@ Graph Load(const std::string& name, Precision precision) {
   }
   const std::vector<std::string> names = passes::SelectLayers(graph, {});
   const std::set<std::string> layers(names.begin(), names.end());
-  if (precision == Precision::kDynamic) {
-    return passes::QuantizeInt8(graph, layers);
+  if (precision == Precision::kDynamic || precision == Precision::kInt8Attention) {
+    passes::Int8Options options;
+    options.qconfig.int8_attention = precision == Precision::kInt8Attention;
+    return passes::QuantizeInt8(graph, layers, options);
   }
   passes::CalibratedRounding rounding;
   passes::Int8Options options = {.qconfig = PresetQConfig("laconic"), .is_static = true, .rounding = &rounding};
@@ -238,6 +240,16 @@ buffers
 )");
 }
 
+TEST(PlanTextTest, SaysWhereAttentionIsInInt8) {
+  const std::string plan = CompileTapped(Load("tiny_bert", Precision::kInt8Attention), {}, nullptr, {})->PlanText();
+  EXPECT_NE(plan.find("  attention INT8 4 heads of 8 bert.encoder.layer.0.attention.self.attention ["),
+            std::string::npos)
+      << plan;
+  EXPECT_NE(plan.find("  attention INT8 of first tokens, 4 heads of 8 bert.encoder.layer.1.attention.self.attention ["),
+            std::string::npos)
+      << plan;
+}
+
 TEST(PlanTextTest, OfTinyBertInStaticInt8) {
   ExpectPlan(Precision::kStatic, R"(for each chunk of tokens
   embed bert.embeddings.word_embeddings.weight s8 + bert.embeddings.token_type_embeddings.weight f32 + bert.embeddings.position_embeddings.weight s8 [scalar]
@@ -281,8 +293,8 @@ INSTANTIATE_TEST_SUITE_P(Models, PlannerTest,
                          ::testing::Combine(::testing::Values("tiny_bert", "tiny_electra", "tiny_distilbert",
                                                               "tiny_roberta", "tiny_xlm_roberta", "tiny_albert"),
                                             ::testing::Values(Precision::kFloat, Precision::kBFloat16,
-                                                              Precision::kDynamic, Precision::kStatic,
-                                                              Precision::kSmoothedStatic)));
+                                                              Precision::kDynamic, Precision::kInt8Attention,
+                                                              Precision::kStatic, Precision::kSmoothedStatic)));
 
 }  // namespace
 }  // namespace laconic::runtime

@@ -22,9 +22,12 @@
 namespace laconic {
 namespace {
 
-Model Quantized(const Model& model) {
+Model Quantized(const Model& model, bool int8_attention = false) {
   const std::vector<std::string> names = passes::SelectLayers(model.graph(), {});
-  auto graph = std::make_shared<const Graph>(passes::QuantizeInt8(model.graph(), {names.begin(), names.end()}));
+  passes::Int8Options options;
+  options.qconfig.int8_attention = int8_attention;
+  auto graph =
+      std::make_shared<const Graph>(passes::QuantizeInt8(model.graph(), {names.begin(), names.end()}, options));
   return {model.info(), std::move(graph), model.tokenizer()};
 }
 
@@ -59,15 +62,19 @@ bool SameBits(const std::vector<float>& a, const std::vector<float>& b) {
 
 bool HasBFloat16() { return kernels::ActiveIsa() >= kernels::Isa::kAvx512BF16; }
 
-class InvarianceTest : public ::testing::TestWithParam<std::tuple<const char*, bool, const char*>> {};
+enum class Method : std::uint8_t { kFloat, kInt8, kInt8Attention };
+
+class InvarianceTest : public ::testing::TestWithParam<std::tuple<const char*, Method, const char*>> {};
 
 TEST_P(InvarianceTest, AnAnswerDependsOnItsTextOnly) {
-  const auto [name, quantize, precision] = GetParam();
+  const auto [name, method, precision] = GetParam();
   if (std::string_view(precision) == "bf16" && !HasBFloat16()) {
     GTEST_SKIP() << "no bfloat16 at level " << kernels::ToString(kernels::ActiveIsa());
   }
   const Model loaded = Model::Load(std::string("tests/data/") + name);
-  const auto model = CompiledModel::Compile(quantize ? Quantized(loaded) : loaded, {.precision = precision});
+  const auto model =
+      CompiledModel::Compile(method == Method::kFloat ? loaded : Quantized(loaded, method == Method::kInt8Attention),
+                             {.precision = precision});
   const std::vector<Encoding> texts = RandomTexts(41, model->num_ids(), 7);
   const std::vector<float> alone = RunWith(model, texts, 1, 1);
   const std::pair<std::size_t, int> splits[] = {{1, 2}, {1, 8}, {2, 3}, {5, 8}, {41, 1}, {41, 2}, {41, 3}, {41, 8}};
@@ -87,7 +94,8 @@ TEST_P(InvarianceTest, AnAnswerDependsOnItsTextOnly) {
 INSTANTIATE_TEST_SUITE_P(Models, InvarianceTest,
                          ::testing::Combine(::testing::Values("tiny_bert", "tiny_electra", "tiny_distilbert",
                                                               "tiny_xlm_roberta", "tiny_albert"),
-                                            ::testing::Bool(), ::testing::Values("f32", "bf16")));
+                                            ::testing::Values(Method::kFloat, Method::kInt8, Method::kInt8Attention),
+                                            ::testing::Values("f32", "bf16")));
 
 double MeanDifference(const std::vector<float>& a, const std::vector<float>& b) {
   double sum = 0;
@@ -167,7 +175,7 @@ TEST(PrecisionTest, BFloat16IsNearF32) {
 TEST(LevelsTest, VectorLevelsGiveTheSameBits) {
   for (const char* name : {"tiny_bert", "tiny_electra", "tiny_distilbert", "tiny_xlm_roberta", "tiny_albert"}) {
     const Model original = Model::Load(std::string("tests/data/") + name);
-    for (const Model& model : {original, Quantized(original)}) {
+    for (const Model& model : {original, Quantized(original), Quantized(original, true)}) {
       const std::vector<Encoding> texts = RandomTexts(20, 90, 11);
       std::vector<float> first;
       for (const kernels::Isa isa : {kernels::Isa::kAvx2, kernels::Isa::kAvxVnni, kernels::Isa::kAvx512Vnni,
