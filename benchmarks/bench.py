@@ -103,7 +103,7 @@ def add_ratios(row, work, peaks, isa, threads):
             cell["fastest_peer"] = min(rivals, key=lambda k: row[k]["median_ms"])
             cell["ratio"] = round(row[cell["fastest_peer"]]["median_ms"] / cell["median_ms"], 3)
         for name, amount in work.items():
-            bound, gemm = w.bound_ms(amount, peaks, isa, threads, kind)
+            bound, gemm = w.bound_ms(amount, peaks, isa, threads, kind, c.attention_kind(key))
             cell[f"share_of_{name}"] = round(bound / cell["median_ms"], 3)
             if name == "bound":
                 cell["share_of_peak"] = round(gemm / cell["median_ms"], 3)

@@ -17,12 +17,18 @@ WORKER = ROOT / "benchmarks/worker.py"
 AVX2_ONNX_RUNTIME = ROOT / "build/bench/onnxruntime_avx2"
 
 OURS = {"laconic_f32": "laconic FP32", "laconic_bf16": "laconic bf16", "laconic_dynamic": "laconic dynamic INT8",
-        "laconic_static": "laconic static INT8", "laconic_dynamic_bf16": "laconic dynamic INT8 + bf16"}
+        "laconic_static": "laconic static INT8", "laconic_dynamic_attention": "laconic dynamic INT8, attention too",
+        "laconic_dynamic_bf16": "laconic dynamic INT8 + bf16"}
 
 
 def kind(key):
     """What the linear layers of one of ours multiply: "f32", "bf16" or "int8"."""
     return {"laconic_f32": "f32", "laconic_bf16": "bf16"}.get(key, "int8")
+
+
+def attention_kind(key):
+    """What the attention of one of ours may multiply: "f32", "float" (bf16 too) or "int8"."""
+    return {"laconic_f32": "f32", "laconic_dynamic_attention": "int8"}.get(key, "float")
 
 
 def precision(key):
@@ -174,9 +180,10 @@ def _quantize(key, source):
     if kind(key) != "int8":
         return source.model
     method = key.split("_")[1]
-    path = source.folder / f"laconic_{method}"
+    path = source.folder / key.removesuffix("_bf16")
     flags = ["--calibration", source.folder / "calibration.jsonl"] if method == "static" else []
     if flags and source.is_random:  # what these make better is not there, and they take minutes
         flags += ["--smooth-quant", "off", "--gptq", "off", "--bias-correction", "off"]
+    flags += ["--int8-attention", "on"] if attention_kind(key) == "int8" else []
     laconic("quantize", source.model, "-o", path, "--method", method, "--force", *flags)
     return path

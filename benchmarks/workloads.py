@@ -92,20 +92,21 @@ _PEAKS = {"scalar": ("int8_avx2", ["f32_avx2"]), "avx2": ("int8_avx2", ["f32_avx
           "avx512_bf16": ("int8_avx512_vnni", ["f32_avx512", "bf16_avx512"]), "amx_int8": ("int8_amx", ["f32_avx512", "bf16_amx"])}
 
 
-def bound_ms(work, peaks, isa, threads, kind):
+def bound_ms(work, peaks, isa, threads, kind, attention_kind):
     """(least milliseconds that `work` can take, milliseconds of its linear layers alone at the peak).
 
-    Linear layers at the peak of their `kind` ("f32", "bf16", "int8"), then attention at the fastest float peak; or, if
-    that takes longer, the weights once through memory, at the bandwidth measured on as many bytes. FP32 models are FP32
-    throughout.
+    Linear layers at the peak of their `kind` ("f32", "bf16", "int8"), then attention at that of its own ("f32", "int8",
+    "float": the fastest float peak); or, if that takes longer, the weights once through memory, at the bandwidth
+    measured on as many bytes.
     """
     def peak(name):
         return peaks["gops"].get(name, {}).get(str(threads), 0) * 1e6
 
     int8_name, float_names = _PEAKS[isa]
-    float_peak = max(peak(name) for name in (float_names[:1] if kind == "f32" else float_names))
-    gemm = work.gemm_ops / (peak(int8_name) if kind == "int8" else float_peak)
+    fastest_float = max(map(peak, float_names))
+    peak_of = {"int8": peak(int8_name), "f32": peak(float_names[0]), "bf16": fastest_float, "float": fastest_float}
+    gemm = work.gemm_ops / peak_of[kind]
     weight_bytes = work.weights * {"int8": 1, "bf16": 2, "f32": 4}[kind]
     size = min(peaks["bandwidth_gb_s"], key=lambda mb: abs(float(mb) * 1e6 - weight_bytes))
     memory = weight_bytes / (peaks["bandwidth_gb_s"][size][str(threads)] * 1e6)
-    return max(gemm + work.attention_ops / float_peak, memory), gemm
+    return max(gemm + work.attention_ops / peak_of[attention_kind], memory), gemm

@@ -52,14 +52,16 @@ class Workloads(unittest.TestCase):
     def test_bounds(self):
         """With the peaks of a Zen 4 the bound of BERT-base 1x128 is 49 ms; one token is bound by memory."""
         work = w.count_work(BERT_BASE, [128], rows_read=False)
-        bound, gemm = w.bound_ms(work, PEAKS, "avx512_vnni", 1, "int8")
+        bound, gemm = w.bound_ms(work, PEAKS, "avx512_vnni", 1, "int8", "float")
         self.assertAlmostEqual(bound, 49.0, delta=0.2)
         self.assertAlmostEqual(gemm, bound - 0.604 / 234 * 1e3, delta=0.01)
-        one, _ = w.bound_ms(w.count_work(BERT_BASE, [1]), PEAKS, "amx_int8", 1, "int8")
+        with_attention, _ = w.bound_ms(work, PEAKS, "avx512_vnni", 1, "int8", "int8")
+        self.assertAlmostEqual(with_attention, gemm + 0.604 / 470 * 1e3, delta=0.01)
+        one, _ = w.bound_ms(w.count_work(BERT_BASE, [1]), PEAKS, "amx_int8", 1, "int8", "float")
         self.assertAlmostEqual(one, 85.5 / 98, delta=0.01)
-        floats, _ = w.bound_ms(work, PEAKS, "avx512_vnni", 1, "f32")  # no bf16 for the FP32 model
+        floats, _ = w.bound_ms(work, PEAKS, "avx512_vnni", 1, "f32", "f32")  # no bf16 for the FP32 model
         self.assertAlmostEqual(floats, (work.gemm_ops + work.attention_ops) / 116e6, places=6)
-        rounded, _ = w.bound_ms(work, PEAKS, "avx512_bf16", 1, "bf16")
+        rounded, _ = w.bound_ms(work, PEAKS, "avx512_bf16", 1, "bf16", "float")
         self.assertAlmostEqual(rounded, (work.gemm_ops + work.attention_ops) / 234e6, places=6)
 
 
@@ -72,7 +74,7 @@ class Results(unittest.TestCase):
         self.assertEqual((row["laconic_f32"]["ratio"], row["laconic_f32"]["fastest_peer"]), (1.2, "ort_f32"))
         self.assertEqual((row["laconic_dynamic"]["ratio"], row["laconic_dynamic"]["fastest_peer"]), (1.5, "ct2_int8"))
         self.assertNotIn("ratio", row["ct2_int8"])
-        self.assertEqual(row["laconic_dynamic"]["share_of_bound"], round(w.bound_ms(work, PEAKS, "avx512_vnni", 1, "int8")[0] / 4, 3))
+        self.assertEqual(row["laconic_dynamic"]["share_of_bound"], round(w.bound_ms(work, PEAKS, "avx512_vnni", 1, "int8", "float")[0] / 4, 3))
 
     def test_merge_puts_parts_together(self):
         first = {"model": "m", "threads": 1, "isa": "avx2", "contenders": ["a"], "latency": 1}
@@ -87,11 +89,11 @@ class Results(unittest.TestCase):
             data = Path(folder) / "texts.jsonl"
             data.write_text("".join(json.dumps({"text": text}) + "\n" for text in SENTENCES), encoding="utf-8")
             args = argparse.Namespace(texts=data, workloads=["1x16", "1x128"], parts=bench.PARTS, rounds=1, seconds=0.01, isa=None)
-            paths = bench.prepare(TINY_BERT, ["laconic_dynamic", "laconic_static", "ort_f32"], SENTENCES)
+            paths = bench.prepare(TINY_BERT, ["laconic_dynamic", "laconic_dynamic_attention", "laconic_static", "ort_f32"], SENTENCES)
             section = bench.measure(TINY_BERT, paths, 1, args, PEAKS)
         self.assertEqual(list(section["latency"]), ["1x16", "1x128"])
         for row in section["latency"].values():
-            self.assertEqual(list(row), ["laconic_dynamic", "laconic_static", "ort_f32"])
+            self.assertEqual(list(row), ["laconic_dynamic", "laconic_dynamic_attention", "laconic_static", "ort_f32"])
             self.assertTrue(all(cell["median_ms"] > 0 for cell in row.values()))
             self.assertEqual(row["laconic_static"]["fastest_peer"], "ort_f32")
         self.assertEqual(section["difference"]["laconic_dynamic"], 0)
@@ -106,7 +108,7 @@ class Results(unittest.TestCase):
             self.assertIn(render_page.milliseconds(cell["median_ms"]), text)
         self.assertIn(f"{section['latency']['1x128']['laconic_dynamic']['ratio']:.2f} (ONNX Runtime FP32)", text)
         rows = compare.compare_results(result, json.loads(json.dumps(result)))
-        self.assertEqual(len(rows), 6)
+        self.assertEqual(len(rows), 2 * len(paths))
         self.assertTrue(all(ratio == 1 and low <= 1 <= high for *_, ratio, low, high in rows))
 
     def test_a_missing_package_is_named(self):
