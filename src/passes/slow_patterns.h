@@ -20,6 +20,7 @@ struct SlowNodes {
 //   u8-weights        a linear layer with weights in u8
 //   s8-dynamic        a product of s8 and s8 that is not static
 //   per-token         activations quantized token by token
+//   int8-attention    attention on 8-bit codes
 //   half-weights      weights in f16 or bf16
 std::vector<SlowNodes> FindSlowNodes(const Graph& graph);
 

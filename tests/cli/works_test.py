@@ -356,6 +356,7 @@ class Artifacts(CliTest):
                 graphs.append(self.ok("inspect", path, "--graph"))
                 self.assertIn(f"int8_attention {'true' if flag == 'on' else 'false'}", self.ok("inspect", path))
                 self.predictions(path)
+            self.assertIn("four dozen plain operators", self.ok("certify", self.folder / f"{method}_on"))
             self.assertNotIn(" Attention(", graphs[0])
             self.assertEqual(graphs[0].count("laconic.Int8Attention("), graphs[1].count(" Attention("))
             self.assertNotIn("laconic.Int8Attention(", graphs[1])
