@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from tokenizers import BertWordPieceTokenizer, Tokenizer
 
 # Tokens of each text in a batch.
-LENGTHS = {"1x16": [16], "1x128": [128], "8x128": [128] * 8, "16 of 8-128": list(range(8, 129, 8))}
+LENGTHS = {"1x16": [16], "1x128": [128], "1x512": [512], "8x128": [128] * 8, "16 of 8-128": list(range(8, 129, 8))}
 
 
 def read_tokenizer(model):

@@ -1,8 +1,9 @@
 // AVX-VNNI for tests on CPUs that have AVX-512 instead, whose form of vpdpbusd on 256 bits differs in its encoding
-// alone: the level's one kernel is compiled for each encoding, and the one that this CPU has runs. In a program that
-// links this file it replaces avx_vnni.cpp and the library's kernel. For test programs, never for the library.
+// alone: the level's kernels are compiled for each encoding, and those that this CPU has run. In a program that links
+// this file it replaces avx_vnni.cpp and the library's kernels. For test programs, never for the library.
 #include <cpuid.h>
 
+#include "kernels/attention_int8/attention_int8.h"
 #include "kernels/avx_vnni.h"
 #include "kernels/gemm_u8s8/gemm_u8s8.h"
 
@@ -10,6 +11,8 @@ namespace laconic::kernels {
 
 void GemmU8S8AvxVnni_vex(const GemmU8S8Args& args) noexcept;
 void GemmU8S8AvxVnni_evex(const GemmU8S8Args& args) noexcept;
+void AttentionInt8AvxVnni_vex(const AttentionArgs& args) noexcept;
+void AttentionInt8AvxVnni_evex(const AttentionArgs& args) noexcept;
 
 namespace {
 
@@ -32,6 +35,11 @@ bool CpuHasAvxVnni() noexcept {
 void GemmU8S8AvxVnni(const GemmU8S8Args& args) noexcept {
   static const bool has_vex = HasVex();
   (has_vex ? GemmU8S8AvxVnni_vex : GemmU8S8AvxVnni_evex)(args);
+}
+
+void AttentionInt8AvxVnni(const AttentionArgs& args) noexcept {
+  static const bool has_vex = HasVex();
+  (has_vex ? AttentionInt8AvxVnni_vex : AttentionInt8AvxVnni_evex)(args);
 }
 
 }  // namespace laconic::kernels

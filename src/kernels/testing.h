@@ -77,7 +77,7 @@ inline bool SameBits(std::span<const float> a, std::span<const float> b) {
   return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), a.size_bytes()) == 0);
 }
 
-// The level that a family whose best is `best` must report. (gemm_u8s8 alone has avx_vnni.)
+// The level that a family whose best is `best` must report, if it has none of avx_vnni.
 inline Isa ExpectedLevel(Isa best) {
   const Isa isa = ActiveIsa() < best ? ActiveIsa() : best;
   return isa == Isa::kAvxVnni ? Isa::kAvx2 : isa;

@@ -22,6 +22,7 @@ const AttentionKernels& GetAttentionInt8(Isa isa) noexcept;
 // Each lives in its own file, compiled with its own flags.
 void AttentionInt8Scalar(const AttentionArgs& args) noexcept;
 void AttentionInt8Avx2(const AttentionArgs& args) noexcept;
+void AttentionInt8AvxVnni(const AttentionArgs& args) noexcept;
 void AttentionInt8Avx512Vnni(const AttentionArgs& args) noexcept;
 
 }  // namespace laconic::kernels

@@ -60,7 +60,7 @@ std::vector<float> Dense(const std::vector<float>& x, std::int64_t rows, std::in
 
 const AttentionKernels& Active() { return GetAttentionInt8(ActiveIsa()); }
 
-TEST(AttentionInt8, RunsTheForcedLevel) { EXPECT_EQ(Active().isa, ExpectedLevel(Isa::kAvx512Vnni)); }
+TEST(AttentionInt8, RunsTheForcedLevel) { EXPECT_EQ(Active().isa, std::min(ActiveIsa(), Isa::kAvx512Vnni)); }
 
 TEST(AttentionInt8, AllLevelsAgreeBitForBit) {
   std::mt19937 rng(1);

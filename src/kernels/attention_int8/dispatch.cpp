@@ -27,6 +27,9 @@ const AttentionKernels& GetAttentionInt8(Isa isa) noexcept {
 #if LACONIC_HAVE_AVX2
     {Isa::kAvx2, &VectorScratchBytes<2>, &AttentionInt8Avx2},
 #endif
+#if LACONIC_HAVE_AVX_VNNI
+    {Isa::kAvxVnni, &VectorScratchBytes<4>, &AttentionInt8AvxVnni},
+#endif
 #if LACONIC_HAVE_AVX512_VNNI
     {Isa::kAvx512Vnni, &VectorScratchBytes<4>, &AttentionInt8Avx512Vnni},
 #endif

@@ -7,21 +7,30 @@
 #include "kernels/panels.h"
 #include "kernels/tile_simd.h"
 #include "kernels/transpose_simd.h"
+#include "kernels/vpdpbusd.h"
 
 namespace laconic::kernels {
 namespace {
 
-// The left operand of a product is unsigned, the right one signed.
-#ifdef __AVX512VNNI__
+// DotProduct: sum += the products in each word, of unsigned codes (left) and signed ones (right).
+// StoreCodes: 16 integers that a code can hold, signed or not.
+#if defined(__AVX512VNNI__)
 using Code = std::uint8_t;
 
-// sum += the products in each word. One instruction in asm, so that g++ 12 keeps `sum` in its register.
-inline void DotProduct(Ints16& sum, Ints16 left, Ints16 right) {
-  asm("vpdpbusd %2, %1, %0" : "+v"(sum.v) : "v"(left.v), "v"(right.v));
-}
-// 16 integers, which one code can hold.
+inline void DotProduct(Ints16& sum, Ints16 left, Ints16 right) { Vpdpbusd(sum.v, left.v, right.v); }
 inline void StoreCodes(Code* p, Ints16 x) {
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(x.v));
+}
+#elif defined(__AVXVNNI__)
+using Code = std::uint8_t;
+
+inline void DotProduct(Ints16& sum, Ints16 left, Ints16 right) {
+  Vpdpbusd(sum.lo, left.lo, right.lo);
+  Vpdpbusd(sum.hi, left.hi, right.hi);
+}
+inline void StoreCodes(Code* p, Ints16 x) {
+  const Ints16 low = And(x, SetInts(0xFF));
+  StoreBytes(p, low.lo, low.hi);
 }
 #else
 using Code = std::int16_t;

@@ -3,28 +3,22 @@
 
 #include "kernels/gemm_u8s8/simd.h"
 #include "kernels/tile_simd.h"
+#include "kernels/vpdpbusd.h"
 
 namespace laconic::kernels {
 namespace {
 
-// sum += the four products of u8 and s8 in each lane. One instruction in asm, so that g++ 12 keeps `sum` in its
-// register; with the intrinsic it spills.
 #ifdef __AVX512F__
 using Codes = __m512i;
 using Weights16 = __m512i;
 using Sums16 = __m512i;
 
-inline void DotProduct(Sums16& sum, Codes codes, Weights16 weights) {
-  asm("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(codes), "v"(weights));
-}
+inline void DotProduct(Sums16& sum, Codes codes, Weights16 weights) { Vpdpbusd(sum, codes, weights); }
 inline Codes Broadcast(std::int32_t codes) { return _mm512_set1_epi32(codes); }
 inline Weights16 LoadWeights(const std::int8_t* p) { return _mm512_load_si512(p); }
 inline Sums16 ZeroSums() { return _mm512_setzero_si512(); }
 inline void StoreSums(std::int32_t* p, Sums16 sums) { _mm512_store_si512(p, sums); }
 #else
-#ifndef LACONIC_VPDPBUSD
-#define LACONIC_VPDPBUSD "%{vex%} vpdpbusd"
-#endif
 using Codes = __m256i;
 struct Weights16 {
   __m256i lo;
@@ -33,8 +27,8 @@ struct Weights16 {
 using Sums16 = Weights16;
 
 inline void DotProduct(Sums16& sum, Codes codes, Weights16 weights) {
-  asm(LACONIC_VPDPBUSD " %2, %1, %0" : "+x"(sum.lo) : "x"(codes), "x"(weights.lo));
-  asm(LACONIC_VPDPBUSD " %2, %1, %0" : "+x"(sum.hi) : "x"(codes), "x"(weights.hi));
+  Vpdpbusd(sum.lo, codes, weights.lo);
+  Vpdpbusd(sum.hi, codes, weights.hi);
 }
 inline Codes Broadcast(std::int32_t codes) { return _mm256_set1_epi32(codes); }
 inline __m256i Load32Bytes(const void* p) { return _mm256_load_si256(static_cast<const __m256i*>(p)); }
