@@ -88,7 +88,7 @@ void AddCalibrate(CLI::App& app) {
   auto flags = std::make_shared<Flags>();
   CLI::App* command =
       app.add_subcommand("calibrate", "Observe what a model's linear layers read, and keep it in a table");
-  command->add_option("MODEL", flags->model, "Float model directory");
+  command->add_option("MODEL", flags->model, "Float model: a directory, or an ONNX file");
   flags->output.AddOutput(command,
                           "Table to write; an interrupted run leaves it with .partial added, and goes on there", true);
   flags->data.Add(command, false);

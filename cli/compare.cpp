@@ -90,7 +90,8 @@ void RunCompare(const Flags& flags) {
   const std::int64_t max_length = options.max_length == 0 ? models[0].info().max_length : options.max_length;
   NoteTruncation(comparison.num_truncated, comparison.num_texts, max_length);
   flags.output.Print(
-      fmt::format("Accuracy on {} texts (changed: predictions that differ from the first model's; |d|: of logits)\n{}\n"
+      fmt::format("Accuracy on {} texts (changed: predictions that differ from the first model's, and texts with any; "
+                  "|d|: of logits)\n{}\n"
                   "Size (tensors by class as loaded; times smaller: than the first model in float32)\n{}\n"
                   "Latency of batches of {}, {} thread{}, {}, token ids to logits\n{}",
                   comparison.num_texts, AccuracyTable(comparison), SizeTable(comparison), comparison.batch,

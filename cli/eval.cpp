@@ -53,7 +53,7 @@ void RunEval(const Flags& flags) {
 void AddEval(CLI::App& app) {
   auto flags = std::make_shared<Flags>();
   CLI::App* command = app.add_subcommand("eval", "How often a model is right on labelled texts");
-  command->add_option("MODEL", flags->model, "Model directory")->required();
+  command->add_option("MODEL", flags->model, "Model directory, or an ONNX file")->required();
   flags->data.Add(command, true);
   flags->run.Add(command, 32);
   AddPrecision(command, &flags->run.precision);

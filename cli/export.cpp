@@ -32,7 +32,7 @@ void RunExport(const Flags& flags) {
 void AddExport(CLI::App& app) {
   auto flags = std::make_shared<Flags>();
   CLI::App* command = app.add_subcommand("export", "Write a model as standard ONNX");
-  command->add_option("MODEL", flags->model, "Model directory")->required();
+  command->add_option("MODEL", flags->model, "Model directory, or an ONNX file")->required();
   flags->output.AddOutput(command, "File to write", true);
   command->add_option("--format", flags->options.format,
                       "float or dynamic; of static models qdq or qoperator (default: as the model is)");

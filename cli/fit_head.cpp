@@ -82,7 +82,7 @@ void AddFitHead(CLI::App& app) {
   auto flags = std::make_shared<Flags>();
   CLI::App* command =
       app.add_subcommand("fit-head", "Make a classifier of an encoder in seconds, or refit a quantized model's head");
-  command->add_option("MODEL", flags->model, "Model directory")->required();
+  command->add_option("MODEL", flags->model, "Model directory, or an ONNX file")->required();
   flags->output.AddOutput(command, "Directory to write", true);
   flags->data.Add(command, true);
   command->add_option("--validation", flags->validation, "Labelled texts that choose L2 (default: a tenth of --data)")

@@ -66,7 +66,7 @@ void RunPredict(const Flags& flags) {
 void AddPredict(CLI::App& app) {
   auto flags = std::make_shared<Flags>();
   CLI::App* command = app.add_subcommand("predict", "Labels and probabilities, one JSON object a line");
-  command->add_option("MODEL", flags->model, "Model directory")->required();
+  command->add_option("MODEL", flags->model, "Model directory, or an ONNX file")->required();
   flags->data.Add(command, false);
   command->add_option("--text", flags->texts, "A text (may be given several times)")->allow_extra_args(false);
   flags->run.Add(command, 32);

@@ -204,7 +204,7 @@ void AddQConfigFlags(CLI::App* command, Flags* flags) {
 void AddQuantize(CLI::App& app) {
   auto flags = std::make_shared<Flags>();
   CLI::App* command = app.add_subcommand("quantize", "Make a model smaller: INT8, or half-width weights");
-  command->add_option("MODEL", flags->model, "Hugging Face directory")->required();
+  command->add_option("MODEL", flags->model, "Float model: a Hugging Face directory, or an ONNX file")->required();
   flags->output.AddOutput(command, "Directory to write", true);
   command->add_option("--method", flags->options.method, "dynamic or static (INT8), fp16 or bf16")
       ->capture_default_str();
