@@ -47,6 +47,7 @@ STATIC = {
     "… activations qint8": ["--activation-dtype", "qint8"],
     "… activations symmetric qint8": ["--activation-dtype", "qint8", "--activation-scheme", "symmetric"],
     "… overflow reduce-range": ["--overflow", "reduce-range"],
+    "… attention in INT8": ["--int8-attention", "on"],
     **{f"preset {name}": ["--qconfig", name] for name in ("onnxruntime", "fbgemm", "qnnpack", "x86")},
 }
 DYNAMIC = {
@@ -54,6 +55,7 @@ DYNAMIC = {
     "… activations per tensor": ["--activation-granularity", "tensor"],
     "… weights quint8": ["--weight-dtype", "quint8"],
     "… weights per tensor": ["--weight-granularity", "tensor"],
+    "… attention in INT8": ["--int8-attention", "on"],
     "… preset onnxruntime": ["--qconfig", "onnxruntime"],
     "… preset x86": ["--qconfig", "x86"],
 }
@@ -97,7 +99,8 @@ class Measurement:
         paths = {}
         self.quantize({name: ["--method", "static", *flags, *texts] for name, flags in STATIC.items()}, paths)
         self.quantize({f"{name}, without texts": flags for name, flags in DYNAMIC.items()}, paths)
-        self.quantize({"dynamic, calibrated": texts}, paths)
+        self.quantize({"dynamic, calibrated": texts, "… attention in INT8, calibrated": ["--int8-attention", "on", *texts]},
+                      paths)
         self.table(paths)
 
     def methods(self):
