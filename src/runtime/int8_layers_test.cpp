@@ -21,6 +21,7 @@
 #include "quant/weight_range.h"
 #include "quant/weights.h"
 #include "runtime/tap.h"
+#include "runtime/testing.h"
 
 namespace laconic::runtime {
 namespace {
@@ -53,18 +54,6 @@ class Gatherer final : public TapSink {
  private:
   std::mutex mutex_;
 };
-
-std::vector<Encoding> RandomTexts(int count, std::uint64_t seed) {
-  std::mt19937_64 random(seed);
-  std::vector<Encoding> texts(static_cast<std::size_t>(count));
-  for (Encoding& text : texts) {
-    text.ids.resize(1 + random() % 40);
-    for (std::int32_t& id : text.ids) {
-      id = static_cast<std::int32_t>(random() % 100);
-    }
-  }
-  return texts;
-}
 
 // What a linear layer reads and how it is rounded.
 struct Layer {
@@ -236,7 +225,7 @@ TEST_P(Int8LayersTest, EqualTheDefinitionBitForBit) {
     }
     Gatherer gatherer(values.size());
     const auto compiled = CompileTapped(graph, values, &gatherer);
-    Session(compiled, 2).Run(RandomTexts(5, 9));
+    Session(compiled, 2).Run(RandomTexts(5, 40, 100, 9));
     for (std::size_t i = 0; i < layers.size(); ++i) {
       SCOPED_TRACE(model + ", " + values[2 * i + 1]);
       const Weight weight = WeightOf(graph, *layers[i].linear);

@@ -1,7 +1,6 @@
 // What the planner moves and fuses: the answers are the same bits as without.
 
 #include <cstring>
-#include <random>
 #include <regex>
 
 #include <gtest/gtest.h>
@@ -12,6 +11,7 @@
 #include "passes/quantize/int8.h"
 #include "passes/quantize/linear_groups.h"
 #include "runtime/tap.h"
+#include "runtime/testing.h"
 
 namespace laconic::runtime {
 namespace {
@@ -50,18 +50,6 @@ Graph Load(const std::string& name, Precision precision) {
   return passes::QuantizeInt8(graph, layers, options);
 }
 
-std::vector<Encoding> RandomTexts(int count, std::uint64_t seed) {
-  std::mt19937_64 random(seed);
-  std::vector<Encoding> texts(static_cast<std::size_t>(count));
-  for (Encoding& text : texts) {
-    text.ids.resize(1 + random() % 90);
-    for (std::int32_t& id : text.ids) {
-      id = static_cast<std::int32_t>(random() % 100);
-    }
-  }
-  return texts;
-}
-
 // What the first Gather of a token reads: the encoder's answer.
 std::string LastHidden(const Graph& graph) {
   for (const Node& node : graph.nodes()) {
@@ -86,7 +74,7 @@ bool SameBits(const std::vector<float>& a, const std::vector<float>& b) {
 void ExpectSameAnswers(const std::shared_ptr<const CompiledModel>& plain,
                        const std::shared_ptr<const CompiledModel>& model) {
   for (const int count : {1, 2, 9}) {
-    const std::vector<Encoding> texts = RandomTexts(count, 5);
+    const std::vector<Encoding> texts = RandomTexts(count, 90, 100, 5);
     const std::vector<float> expected = Session(plain, 1).Run(texts);
     for (const int threads : {1, 2, 3}) {
       EXPECT_TRUE(SameBits(Session(model, threads).Run(texts), expected))

@@ -6,7 +6,6 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
-#include <random>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -18,6 +17,7 @@
 #include "passes/layer_selection.h"
 #include "passes/quantize/int8.h"
 #include "runtime/plan.h"
+#include "runtime/testing.h"
 
 namespace laconic {
 namespace {
@@ -29,18 +29,6 @@ Model Quantized(const Model& model, bool int8_attention = false) {
   auto graph =
       std::make_shared<const Graph>(passes::QuantizeInt8(model.graph(), {names.begin(), names.end()}, options));
   return {model.info(), std::move(graph), model.tokenizer()};
-}
-
-std::vector<Encoding> RandomTexts(int count, std::int64_t num_ids, std::uint64_t seed) {
-  std::mt19937_64 random(seed);
-  std::vector<Encoding> texts(static_cast<std::size_t>(count));
-  for (Encoding& text : texts) {
-    const std::size_t length = 1 + random() % 127;
-    for (std::size_t i = 0; i < length; ++i) {
-      text.ids.push_back(static_cast<std::int32_t>(random() % static_cast<std::uint64_t>(num_ids)));
-    }
-  }
-  return texts;
 }
 
 std::vector<float> RunWith(const std::shared_ptr<const CompiledModel>& model, const std::vector<Encoding>& texts,
@@ -75,7 +63,7 @@ TEST_P(InvarianceTest, AnAnswerDependsOnItsTextOnly) {
   const auto model =
       CompiledModel::Compile(method == Method::kFloat ? loaded : Quantized(loaded, method == Method::kInt8Attention),
                              {.precision = precision});
-  const std::vector<Encoding> texts = RandomTexts(41, model->num_ids(), 7);
+  const std::vector<Encoding> texts = RandomTexts(41, 127, model->num_ids(), 7);
   const std::vector<float> alone = RunWith(model, texts, 1, 1);
   const std::pair<std::size_t, int> splits[] = {{1, 2}, {1, 8}, {2, 3}, {5, 8}, {41, 1}, {41, 2}, {41, 3}, {41, 8}};
   for (const auto& [batch, threads] : splits) {
@@ -115,7 +103,7 @@ TEST(LevelsTest, Int8AgreesWithScalar) {
     const Model model = Quantized(original);
     const auto here = CompiledModel::Compile(model);
     EXPECT_EQ(here->isa(), kernels::ToString(kernels::ActiveIsa()));
-    const std::vector<Encoding> texts = RandomTexts(40, here->num_ids(), 3);
+    const std::vector<Encoding> texts = RandomTexts(40, 127, here->num_ids(), 3);
     const std::vector<float> exact = RunWith(CompiledModel::Compile(original), texts, 8, 1);
     const std::vector<float> scalar = RunWith(CompiledModel::Compile(model, {.isa = "scalar"}), texts, 8, 1);
     const std::vector<float> got = RunWith(here, texts, 8, 1);
@@ -161,7 +149,7 @@ TEST(PrecisionTest, BFloat16IsNearF32) {
     const auto rounded = CompiledModel::Compile(model, {.precision = "bf16"});
     EXPECT_EQ(rounded->precision(), "bf16");
     EXPECT_LT(rounded->memory_bytes(), exact->memory_bytes()) << name;
-    const std::vector<Encoding> texts = RandomTexts(40, exact->num_ids(), 3);
+    const std::vector<Encoding> texts = RandomTexts(40, 127, exact->num_ids(), 3);
     const std::vector<float> want = RunWith(exact, texts, 8, 1);
     const std::vector<float> got = RunWith(rounded, texts, 8, 1);
     const double int8 = MeanDifference(RunWith(CompiledModel::Compile(Quantized(model)), texts, 8, 1), want);
@@ -176,7 +164,7 @@ TEST(LevelsTest, VectorLevelsGiveTheSameBits) {
   for (const char* name : {"tiny_bert", "tiny_electra", "tiny_distilbert", "tiny_xlm_roberta", "tiny_albert"}) {
     const Model original = Model::Load(std::string("tests/data/") + name);
     for (const Model& model : {original, Quantized(original), Quantized(original, true)}) {
-      const std::vector<Encoding> texts = RandomTexts(20, 90, 11);
+      const std::vector<Encoding> texts = RandomTexts(20, 127, 90, 11);
       std::vector<float> first;
       for (const kernels::Isa isa : {kernels::Isa::kAvx2, kernels::Isa::kAvxVnni, kernels::Isa::kAvx512Vnni,
                                      kernels::Isa::kAvx512BF16, kernels::Isa::kAmxInt8}) {

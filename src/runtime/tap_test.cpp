@@ -4,7 +4,6 @@
 
 #include <cstring>
 #include <mutex>
-#include <random>
 
 #include <gtest/gtest.h>
 
@@ -13,6 +12,7 @@
 #include "laconic/model.h"
 #include "passes/layer_selection.h"
 #include "passes/quantize/int8.h"
+#include "runtime/testing.h"
 
 namespace laconic::runtime {
 namespace {
@@ -50,18 +50,6 @@ class Gatherer final : public TapSink {
  private:
   std::mutex mutex_;
 };
-
-std::vector<Encoding> RandomTexts(int count, std::uint64_t seed) {
-  std::mt19937_64 random(seed);
-  std::vector<Encoding> texts(static_cast<std::size_t>(count));
-  for (Encoding& text : texts) {
-    text.ids.resize(1 + random() % 60);
-    for (std::int32_t& id : text.ids) {
-      id = static_cast<std::int32_t>(random() % 100);
-    }
-  }
-  return texts;
-}
 
 // The value of each text, from a graph that ends there; of a value of tokens, the mean over them, and the first.
 std::vector<std::vector<float>> CutThere(const Graph& graph, const std::string& name,
@@ -138,7 +126,7 @@ TEST_P(TapTest, HandsOverWhatAGraphCutThereGives) {
   const auto plain = CompileTapped(graph, {}, nullptr);
   int batches = 0;
   for (const int count : {1, 9}) {
-    const std::vector<Encoding> texts = RandomTexts(count, 3);
+    const std::vector<Encoding> texts = RandomTexts(count, 60, 100, 3);
     for (const int threads : {1, 3}) {
       EXPECT_TRUE(SameBits(Session(tapped, threads).Run(texts), Session(plain, 1).Run(texts)));
       EXPECT_TRUE(gatherer.is_once);
@@ -187,7 +175,7 @@ TEST(TapTest, HandsOverWhatRunsOpByOp) {
   Gatherer got(values.size());
   const auto plain = CompileTapped(general, values, &got);
   EXPECT_NE(plain->PlanText().find("op by op"), std::string::npos);
-  const std::vector<Encoding> texts = RandomTexts(5, 4);
+  const std::vector<Encoding> texts = RandomTexts(5, 60, 100, 4);
   Session(CompileTapped(graph, values, &expected), 1).Run(texts);
   const std::vector<float> answers = Session(CompileTapped(general, {}, nullptr), 1).Run(texts);
   for (const int threads : {1, 3}) {

@@ -18,6 +18,7 @@
 #include "passes/quantize/int8.h"
 #include "quant/smooth.h"
 #include "quant/weight_range.h"
+#include "runtime/testing.h"
 #include "workflows/calibration_table.h"
 
 namespace laconic {
@@ -31,18 +32,6 @@ constexpr QConfigUse kDynamic = {.is_static = false};
 
 // The default, but for what is not to be done.
 RoundingOptions Options(const std::string& edits = "{}") { return {.qconfig = ParseQConfig(edits, kDynamic)}; }
-
-std::vector<Encoding> RandomTexts(int count, std::uint64_t seed) {
-  std::mt19937_64 random(seed);
-  std::vector<Encoding> texts(static_cast<std::size_t>(count));
-  for (Encoding& text : texts) {
-    text.ids.resize(1 + random() % 60);
-    for (std::int32_t& id : text.ids) {
-      id = static_cast<std::int32_t>(random() % 100);
-    }
-  }
-  return texts;
-}
 
 class CalibratedRoundingTest : public ::testing::Test {
  protected:
@@ -65,7 +54,7 @@ class CalibratedRoundingTest : public ::testing::Test {
                                       .ranges = result.ranges,
                                       .rounding = &result.rounding};
     const Graph quantized = passes::QuantizeInt8(graph_, layers_, int8);
-    const std::vector<Encoding> texts = RandomTexts(100, 2);
+    const std::vector<Encoding> texts = RandomTexts(100, 60, 100, 2);
     const auto logits = [&](const Graph& graph) {
       const Model model(model_.info(), std::make_shared<const Graph>(graph), std::nullopt);
       return Session(CompiledModel::Compile(model), 1).Run(texts);
@@ -104,7 +93,7 @@ class CalibratedRoundingTest : public ::testing::Test {
   Model model_ = Model::Load("tests/data/tiny_bert");
   const Graph& graph_ = model_.graph();
   std::set<std::string> layers_ = LinearLayers(graph_);
-  std::vector<Encoding> texts_ = RandomTexts(64, 1);
+  std::vector<Encoding> texts_ = RandomTexts(64, 60, 100, 1);
   CalibrationTable table_ = TableOf(200);
 };
 
