@@ -85,6 +85,9 @@ std::string AttentionNote(const QuantizeOptions& options, const Graph& graph) {
   if (!options.qconfig || !options.qconfig->int8_attention || (in_float == 0 && in_int8 > 0)) {
     return "";
   }
+  if (in_float == 0) {
+    return "INT8 attention: none, since no attention is recognised in the graph (inspect --plan tells why)\n";
+  }
   return fmt::format("INT8 attention: {}; {} stay in float: they have a past, a window, a soft cap or unlike heads\n",
                      in_int8, in_float);
 }

@@ -210,7 +210,9 @@ Model RefitHeadToTeacher(const Model& model, const Model& teacher, const Dataset
   const LinearHead refitted = RefitHead(ReadHead(model.graph(), *head.node), inputs, targets, options.penalty, &pool);
   Graph graph = AddHead(features.graph(), refitted);
   if (head.quantized) {
-    graph = passes::QuantizeInt8(graph, {std::string(kHeadName)}, {}, options.run.progress);
+    passes::Int8Options int8;
+    int8.qconfig.int8_attention = false;  // the head alone: attention is as the model has it
+    graph = passes::QuantizeInt8(graph, {std::string(kHeadName)}, int8, options.run.progress);
   }
   ModelInfo info = model.info();
   nlohmann::json recipe = info.recipe.empty() ? nlohmann::json::object() : ParseJson(info.recipe);
