@@ -61,7 +61,7 @@ def prepare(model, keys, sentences):
 
 def runnable(keys, instructions, isa):
     """`keys` without ours in bf16 where CPU or level lack it, which are named."""
-    if "avx512_bf16" in instructions and isa in (None, "avx512_bf16", "amx_int8"):
+    if "avx512_bf16" in instructions and isa in (None, "avx512_bf16", "amx"):
         return keys
     for key in keys:
         if key in OURS and c.precision(key) == "bf16":

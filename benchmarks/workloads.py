@@ -89,7 +89,7 @@ def count_work(config, lengths, rows_read=True):
 _PEAKS = {"scalar": ("int8_avx2", ["f32_avx2"]), "avx2": ("int8_avx2", ["f32_avx2"]),
           "avx_vnni": ("int8_avx_vnni", ["f32_avx2"]),
           "avx512_vnni": ("int8_avx512_vnni", ["f32_avx512", "bf16_avx512"]),
-          "avx512_bf16": ("int8_avx512_vnni", ["f32_avx512", "bf16_avx512"]), "amx_int8": ("int8_amx", ["f32_avx512", "bf16_amx"])}
+          "avx512_bf16": ("int8_avx512_vnni", ["f32_avx512", "bf16_avx512"]), "amx": ("int8_amx", ["f32_avx512", "bf16_amx"])}
 
 
 def bound_ms(work, peaks, isa, threads, kind, attention_kind):

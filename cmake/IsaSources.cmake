@@ -3,7 +3,7 @@ set(LACONIC_ISA_FLAGS_AVX2        -mavx2 -mfma -mf16c)
 set(LACONIC_ISA_FLAGS_AVX_VNNI    ${LACONIC_ISA_FLAGS_AVX2} -mavxvnni)
 set(LACONIC_ISA_FLAGS_AVX512_VNNI -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni -mfma)
 set(LACONIC_ISA_FLAGS_AVX512_BF16 ${LACONIC_ISA_FLAGS_AVX512_VNNI} -mavx512bf16)
-set(LACONIC_ISA_FLAGS_AMX_INT8    ${LACONIC_ISA_FLAGS_AVX512_VNNI} -mamx-tile -mamx-int8)
+set(LACONIC_ISA_FLAGS_AMX         ${LACONIC_ISA_FLAGS_AVX512_BF16} -mamx-tile -mamx-int8 -mamx-bf16)
 
 function(laconic_add_isa_sources target isa)
   if(NOT DEFINED LACONIC_ISA_FLAGS_${isa})

@@ -70,7 +70,7 @@ function(laconic_add_per_isa_test name)
       SKIP_RETURN_CODE 77)
   endforeach()
 endfunction()
-set(LACONIC_ISA_LEVELS scalar avx2 avx_vnni avx512_vnni avx512_bf16 amx_int8)
+set(LACONIC_ISA_LEVELS scalar avx2 avx_vnni avx512_vnni avx512_bf16 amx)
 
 # laconic_add_fuzzer(NAME SOURCES... DEPENDS...): a libFuzzer target; built by the `fuzz` preset only.
 function(laconic_add_fuzzer name)

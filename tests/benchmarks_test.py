@@ -57,7 +57,7 @@ class Workloads(unittest.TestCase):
         self.assertAlmostEqual(gemm, bound - 0.604 / 234 * 1e3, delta=0.01)
         with_attention, _ = w.bound_ms(work, PEAKS, "avx512_vnni", 1, "int8", "int8")
         self.assertAlmostEqual(with_attention, gemm + 0.604 / 470 * 1e3, delta=0.01)
-        one, _ = w.bound_ms(w.count_work(BERT_BASE, [1]), PEAKS, "amx_int8", 1, "int8", "float")
+        one, _ = w.bound_ms(w.count_work(BERT_BASE, [1]), PEAKS, "amx", 1, "int8", "float")
         self.assertAlmostEqual(one, 85.5 / 98, delta=0.01)
         floats, _ = w.bound_ms(work, PEAKS, "avx512_vnni", 1, "f32", "f32")  # no bf16 for the FP32 model
         self.assertAlmostEqual(floats, (work.gemm_ops + work.attention_ops) / 116e6, places=6)

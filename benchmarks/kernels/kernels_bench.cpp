@@ -28,7 +28,7 @@ namespace {
 
 using namespace laconic::kernels;  // NOLINT(google-build-using-namespace): a program of one file
 
-constexpr Isa kLevels[] = {Isa::kScalar, Isa::kAvx2, Isa::kAvxVnni, Isa::kAvx512Vnni, Isa::kAvx512BF16, Isa::kAmxInt8};
+constexpr Isa kLevels[] = {Isa::kScalar, Isa::kAvx2, Isa::kAvxVnni, Isa::kAvx512Vnni, Isa::kAvx512BF16, Isa::kAmx};
 
 struct Shape {
   std::int64_t k;
@@ -89,7 +89,26 @@ double BestSeconds(const std::function<void()>& body) {
 }
 
 // cold: each run has other weights, as the layers of a model have; they come from L3 or memory.
-constexpr std::int64_t kColdBytes = 48 << 20;
+class PackedWeights {
+ public:
+  PackedWeights(std::int64_t bytes, bool cold, const std::function<void(void*)>& pack)
+      : bytes_(bytes), copies_(cold ? kColdBytes / bytes : 1), data_(copies_ * bytes) {
+    for (std::int64_t copy = 0; copy < copies_; ++copy) {
+      pack(data_.data() + copy * bytes_);
+    }
+  }
+  const void* Next() {
+    next_ = (next_ + 1) % copies_;
+    return data_.data() + next_ * bytes_;
+  }
+
+ private:
+  static constexpr std::int64_t kColdBytes = 48 << 20;
+  std::int64_t bytes_;
+  std::int64_t copies_;
+  Buffer<std::int8_t> data_;
+  std::int64_t next_ = 0;
+};
 
 void BenchGemmU8S8(Isa isa, std::int64_t m, Shape shape, Activation activation, bool cold) {
   const GemmU8S8Kernels& kernels = GetGemmU8S8(isa);
@@ -101,12 +120,8 @@ void BenchGemmU8S8(Isa isa, std::int64_t m, Shape shape, Activation activation, 
   Buffer<float> w_scale(shape.n);
   Buffer<float> bias(shape.n);
   Buffer<float> out(m * shape.n);
-  const std::int64_t packed_bytes = (kernels.packed_bytes(shape.k, shape.n) + 63) / 64 * 64;
-  const std::int64_t copies = cold ? kColdBytes / packed_bytes : 1;
-  Buffer<std::int8_t> packed(copies * packed_bytes);
-  for (std::int64_t copy = 0; copy < copies; ++copy) {
-    kernels.pack(shape.k, shape.n, w.data(), 1, shape.k, packed.data() + copy * packed_bytes);
-  }
+  PackedWeights packed(kernels.packed_bytes(shape.k, shape.n), cold,
+                       [&](void* to) { kernels.pack(shape.k, shape.n, w.data(), 1, shape.k, to); });
   GemmU8S8Args args = {.m = m,
                        .n = shape.n,
                        .k = shape.k,
@@ -120,10 +135,8 @@ void BenchGemmU8S8(Isa isa, std::int64_t m, Shape shape, Activation activation, 
                        .out = out.data(),
                        .out_stride = shape.n,
                        .n_end = shape.n};
-  std::int64_t copy = 0;
   const double seconds = BestSeconds([&] {
-    args.packed = packed.data() + copy * packed_bytes;
-    copy = (copy + 1) % copies;
+    args.packed = packed.Next();
     kernels.run(args);
   });
   std::printf(" %7.0f", 2e-9 * static_cast<double>(m * shape.n * shape.k) / seconds);
@@ -143,25 +156,40 @@ void BenchGemmF32(Isa isa, std::int64_t m, Shape shape, WeightType type) {
   std::printf(" %7.0f", 2e-9 * static_cast<double>(m * shape.n * shape.k) / seconds);
 }
 
-void BenchGemmBF16(Isa isa, std::int64_t m, Shape shape) {
+// Random numbers from 1 to 2 of either sign.
+void FillBFloat16(std::int64_t count, std::uint16_t* words) {
+  std::mt19937 rng(1);
+  std::generate_n(words, count, [&] { return static_cast<std::uint16_t>(0x3F80 | (rng() & 0x807F)); });
+}
+
+// With an activation the outputs are rounded, as for the layer that reads them.
+void BenchGemmBF16(Isa isa, std::int64_t m, Shape shape, Activation activation, bool cold) {
   const GemmBF16Kernels& kernels = GetGemmBF16(isa);
   Buffer<std::uint16_t> a(m * shape.k);
   Buffer<std::uint16_t> w(shape.n * shape.k);
+  FillBFloat16(m * shape.k, a.data());
+  FillBFloat16(shape.n * shape.k, w.data());
   Buffer<float> bias(shape.n);
   Buffer<float> out(m * shape.n);
-  Buffer<std::int8_t> packed(kernels.packed_bytes(shape.k, shape.n));
-  kernels.pack(shape.k, shape.n, {w.data(), WeightType::kBF16, 1, shape.k}, packed.data());
-  const GemmBF16Args args = {.m = m,
-                             .n = shape.n,
-                             .k = shape.k,
-                             .a = a.data(),
-                             .a_stride = shape.k,
-                             .packed = packed.data(),
-                             .bias = bias.data(),
-                             .out = out.data(),
-                             .out_stride = shape.n,
-                             .n_end = shape.n};
-  const double seconds = BestSeconds([&] { kernels.run(args); });
+  PackedWeights packed(kernels.packed_bytes(shape.k, shape.n), cold, [&](void* to) {
+    kernels.pack(shape.k, shape.n, {w.data(), WeightType::kBF16, 1, shape.k}, to);
+  });
+  const bool rounds = activation != Activation::kNone;
+  GemmBF16Args args = {.m = m,
+                       .n = shape.n,
+                       .k = shape.k,
+                       .a = a.data(),
+                       .a_stride = shape.k,
+                       .bias = bias.data(),
+                       .activation = activation,
+                       .out = out.data(),
+                       .rounded = rounds ? reinterpret_cast<std::uint16_t*>(out.data()) : nullptr,
+                       .out_stride = shape.n,
+                       .n_end = shape.n};
+  const double seconds = BestSeconds([&] {
+    args.packed = packed.Next();
+    kernels.run(args);
+  });
   std::printf(" %7.0f", 2e-9 * static_cast<double>(m * shape.n * shape.k) / seconds);
 }
 
@@ -263,10 +291,20 @@ int main(int argc, char** argv) {
       BenchGemms(isa, "gemm_f32 of f16",
                  [&](std::int64_t m, Shape shape) { BenchGemmF32(isa, m, shape, WeightType::kF16); });
     }
-    if (wanted("gemm_bf16") && isa == Isa::kAvx512BF16) {
-      BenchGemms(isa, "gemm_bf16", [&](std::int64_t m, Shape shape) { BenchGemmBF16(isa, m, shape); });
+    const bool has_bf16 = isa == Isa::kAvx512BF16 || isa == Isa::kAmx;
+    if (wanted("gemm_bf16") && has_bf16) {
+      BenchGemms(isa, "gemm_bf16",
+                 [&](std::int64_t m, Shape shape) { BenchGemmBF16(isa, m, shape, Activation::kNone, false); });
     }
-    if (wanted("attention") && isa != Isa::kAmxInt8) {
+    if (wanted("gemm_bf16_cold") && has_bf16) {
+      BenchGemms(isa, "gemm_bf16, cold weights",
+                 [&](std::int64_t m, Shape shape) { BenchGemmBF16(isa, m, shape, Activation::kNone, true); });
+    }
+    if (wanted("gemm_bf16_gelu") && has_bf16) {
+      BenchGemms(isa, "gemm_bf16 + gelu, rounded",
+                 [&](std::int64_t m, Shape shape) { BenchGemmBF16(isa, m, shape, Activation::kGeluErf, false); });
+    }
+    if (wanted("attention") && isa != Isa::kAmx) {
       BenchAttention(isa, "attention", GetAttention(isa, Precision::kBF16));
     }
     if (wanted("attention_int8") && (isa == Isa::kScalar || GetAttentionInt8(isa).isa == isa)) {

@@ -1,7 +1,7 @@
 // What this CPU can do at most, as JSON: peaks [--threads 1,2] [--mb 11,85]
 //
 // gops: multiplications and additions per nanosecond of each instruction, {instruction: {threads: value}}: a loop of
-// it on registers, sixteen results in flight; of AMX on random bytes, since it slows down on them.
+// it on registers, sixteen results in flight; of AMX on random numbers, since it slows down on them.
 // bandwidth_gb_s: reading that many megabytes again and again, {megabytes: {threads: value}}; threads share them.
 #include <algorithm>
 #include <atomic>
@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <functional>
 #include <random>
 #include <string>
@@ -16,7 +17,6 @@
 #include <thread>
 #include <vector>
 
-#include <cpuid.h>
 #include <fmt/format.h>
 
 #include "kernels/isa.h"
@@ -56,7 +56,7 @@ LACONIC_LOOP(Bf16Zmm, LACONIC_BF16_ZMM)
 LACONIC_LOOP(VnniYmm, LACONIC_VNNI_YMM)
 LACONIC_LOOP(VnniZmm, LACONIC_VNNI_ZMM)
 
-// Eight full tiles, 0 to 3 for results; 4 to 7 filled with random bytes (small bf16 numbers as they come).
+// Eight full tiles, 0 to 3 for results; 4 to 7 hold random bytes, or bf16 numbers from 1 to 2 of either sign.
 struct alignas(64) TileConfig {
   std::uint8_t palette = 1;
   std::uint8_t start_row = 0;
@@ -70,8 +70,9 @@ void Amx(std::int64_t n, bool bf16) {
   const TileConfig config;
   std::mt19937 random(1);
   alignas(64) std::uint8_t bytes[4 * 1024];
-  for (std::uint8_t& byte : bytes) {
-    byte = static_cast<std::uint8_t>(random());
+  for (std::size_t i = 0; i < sizeof bytes; i += 2) {
+    const auto word = static_cast<std::uint16_t>(bf16 ? 0x3F80 | (random() & 0x807F) : random());
+    std::memcpy(bytes + i, &word, sizeof word);
   }
   const std::int64_t stride = 64;
   asm volatile("ldtilecfg %0\n" : : "m"(config) : "memory");
@@ -102,19 +103,12 @@ struct Instruction {
   double operations;  // of one turn of the loop
 };
 
-unsigned Leaf7(unsigned subleaf, int index) {
-  unsigned registers[4] = {};
-  __get_cpuid_count(7, subleaf, registers, registers + 1, registers + 2, registers + 3);
-  return registers[index];
-}
-
 bool Has(laconic::kernels::Isa isa) { return laconic::kernels::IsaSupported(isa); }
 bool HasAvx2() { return Has(laconic::kernels::Isa::kAvx2); }
 bool HasAvxVnni() { return Has(laconic::kernels::Isa::kAvxVnni); }
 bool HasVnni() { return Has(laconic::kernels::Isa::kAvx512Vnni); }
-bool HasAvx512Bf16() { return HasVnni() && (Leaf7(1, 0) >> 5 & 1) != 0; }
-bool HasAmxInt8() { return Has(laconic::kernels::Isa::kAmxInt8); }
-bool HasAmxBf16() { return HasAmxInt8() && (Leaf7(0, 3) >> 22 & 1) != 0; }
+bool HasAvx512Bf16() { return Has(laconic::kernels::Isa::kAvx512BF16); }
+bool HasAmx() { return Has(laconic::kernels::Isa::kAmx); }
 
 constexpr Instruction kInstructions[] = {
     {"f32_avx2", HasAvx2, FmaYmm, 16 * 8 * 2},
@@ -123,8 +117,8 @@ constexpr Instruction kInstructions[] = {
     {"bf16_avx512", HasAvx512Bf16, Bf16Zmm, 16 * 32 * 2},
     {"int8_avx_vnni", HasAvxVnni, VnniYmm, 16 * 32 * 2},
     {"int8_avx512_vnni", HasVnni, VnniZmm, 16 * 64 * 2},
-    {"int8_amx", HasAmxInt8, [](std::int64_t n) { Amx(n, false); }, 4 * 16 * 16 * 64 * 2},
-    {"bf16_amx", HasAmxBf16, [](std::int64_t n) { Amx(n, true); }, 4 * 16 * 16 * 32 * 2},
+    {"int8_amx", HasAmx, [](std::int64_t n) { Amx(n, false); }, 4 * 16 * 16 * 64 * 2},
+    {"bf16_amx", HasAmx, [](std::int64_t n) { Amx(n, true); }, 4 * 16 * 16 * 32 * 2},
 };
 
 // Seconds from the common start of so many threads to the end of the last.

@@ -13,12 +13,13 @@
 namespace laconic {
 
 struct CompileOptions {
-  // "scalar", "avx2", "avx_vnni", "avx512_vnni", "avx512_bf16", "amx_int8"; empty: the best of this CPU, or what
+  // "scalar", "avx2", "avx_vnni", "avx512_vnni", "avx512_bf16", "amx"; empty: the best of this CPU, or what
   // LACONIC_FORCE_ISA names.
   std::string isa;
   // What the operands of products of floats are rounded to: "f32", nothing; "bf16", attention and the linear layers
-  // that are not INT8, for which the level must be avx512_bf16 or above; "auto": bf16 where the level has it and it is
-  // the faster one, measured once a process. Answers in bf16 differ (docs/numerics.md).
+  // that are not INT8, for which the level must be avx512_bf16 or above; "auto": of layers and of
+  // attention each in bf16 where that is the faster one, measured once a process. Answers in bf16 differ
+  // (docs/numerics.md).
   std::string precision = "f32";
   // Sums of u8 times s8 saturate pair by pair, as x86 without VNNI computes them in other runtimes (docs/numerics.md):
   // to see what that does to answers. Slow.
@@ -43,7 +44,7 @@ class CompiledModel {
   std::int64_t max_length() const noexcept;    // tokens a text may have
   std::int64_t memory_bytes() const noexcept;  // weights as they are held: packed, tables, vectors
   std::string isa() const;                     // the level that runs
-  std::string precision() const;               // "f32" or "bf16"
+  std::string precision() const;               // "bf16" if layers or attention may round, else "f32"
   // Errors: kInvalidArgument for a text that is empty, longer than max_length() or has ids out of range.
   void Check(const Encoding& text) const;
   std::string PlanText() const;  // the steps, one a line

@@ -7,16 +7,15 @@
 
 namespace laconic::kernels {
 
-bool AmxInt8Granted() noexcept {
-  constexpr unsigned kAmxTile = 1U << 24;  // CPUID leaf 7, EDX
-  constexpr unsigned kAmxInt8 = 1U << 25;
-  constexpr long kRequestPermission = 0x1023;  // ARCH_REQ_XCOMP_PERM
+bool AmxGranted() noexcept {
+  constexpr unsigned kNeeded = 1U << 22 | 1U << 24 | 1U << 25;  // CPUID leaf 7, EDX: AMX-BF16, AMX-TILE, AMX-INT8
+  constexpr long kRequestPermission = 0x1023;                   // ARCH_REQ_XCOMP_PERM
   constexpr long kTileData = 18;
   unsigned eax = 0;
   unsigned ebx = 0;
   unsigned ecx = 0;
   unsigned edx = 0;
-  return __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) != 0 && (edx & kAmxTile) != 0 && (edx & kAmxInt8) != 0 &&
+  return __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) != 0 && (edx & kNeeded) == kNeeded &&
          syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
 }
 

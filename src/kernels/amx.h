@@ -3,7 +3,8 @@
 
 namespace laconic::kernels {
 
-// Whether this CPU has AMX INT8 and the system lets this process use it. Asks the system; what it grants lasts.
-bool AmxInt8Granted() noexcept;
+// Whether this CPU has AMX with INT8 and BF16 products and the system lets this process use it. Asks the system; what
+// it grants lasts.
+bool AmxGranted() noexcept;
 
 }  // namespace laconic::kernels

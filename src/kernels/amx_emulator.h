@@ -4,9 +4,9 @@
 // pages of the instructions in volume 2.
 //
 // Done:  ldtilecfg, sttilecfg, tilerelease, tilezero, tileloadd, tileloaddt1, tilestored, tdpbssd, tdpbsud, tdpbusd,
-//        tdpbuud, tdpbf16ps. Every thread has tiles of its own, unconfigured at first. Where the CPU would fault (tiles
-//        not configured, a bad configuration, shapes that do not fit), the process prints why and aborts. A memory
-//        operand that may not be touched faults as it does in the CPU.
+//        tdpbuud, tdpbf16ps (with AVX2 and FMA). Every thread has tiles of its own, unconfigured at first. Where the
+//        CPU would fault (tiles not configured, a bad configuration, shapes that do not fit), the process prints why
+//        and aborts. A memory operand that may not be touched faults as it does in the CPU.
 // Not:   operands relative to fs or gs, or with 32-bit addresses; configurations that start at another row than 0.
 #pragma once
 
@@ -14,7 +14,7 @@
 
 namespace laconic::kernels {
 
-// Also defines AmxInt8Granted (amx.h), anew: in a program that links this file the level amx_int8 runs on every CPU
+// Also defines AmxGranted (amx.h), anew: in a program that links this file the level amx runs on every CPU
 // that has the levels below it, if LACONIC_FORCE_ISA asks for it.
 
 enum class AmxSource : std::uint8_t { kCpu, kEmulator };

@@ -20,7 +20,7 @@ struct IsaName {
 };
 constexpr IsaName kIsaNames[] = {{"scalar", Isa::kScalar},          {"avx2", Isa::kAvx2},
                                  {"avx_vnni", Isa::kAvxVnni},       {"avx512_vnni", Isa::kAvx512Vnni},
-                                 {"avx512_bf16", Isa::kAvx512BF16}, {"amx_int8", Isa::kAmxInt8}};
+                                 {"avx512_bf16", Isa::kAvx512BF16}, {"amx", Isa::kAmx}};
 
 bool HasAvx2() noexcept {
 #if LACONIC_HAVE_AVX2
@@ -68,9 +68,9 @@ bool HasAvx512BF16() noexcept {
 #endif
 }
 
-bool HasAmxInt8() noexcept {
-#if LACONIC_HAVE_AMX_INT8
-  static const bool has = HasAvx512BF16() && AmxInt8Granted();
+bool HasAmx() noexcept {
+#if LACONIC_HAVE_AMX
+  static const bool has = HasAvx512BF16() && AmxGranted();
   return has;
 #else
   return false;
@@ -109,8 +109,8 @@ bool IsaSupported(Isa isa) noexcept {
       return HasAvx512Vnni();
     case Isa::kAvx512BF16:
       return HasAvx512BF16();
-    case Isa::kAmxInt8:
-      return HasAmxInt8();
+    case Isa::kAmx:
+      return HasAmx();
   }
   return false;
 }
@@ -148,7 +148,7 @@ Isa ParseIsa(std::string_view name) {
     }
   }
   Fail(ErrorCode::kInvalidArgument, "unknown kernel level '", name,
-       "', expected scalar, avx2, avx_vnni, avx512_vnni, avx512_bf16 or amx_int8");
+       "', expected scalar, avx2, avx_vnni, avx512_vnni, avx512_bf16 or amx");
 }
 
 }  // namespace laconic::kernels

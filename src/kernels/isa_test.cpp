@@ -11,7 +11,7 @@ namespace laconic::kernels {
 namespace {
 
 TEST(Isa, NamesRoundTrip) {
-  for (const Isa isa : {Isa::kScalar, Isa::kAvx2, Isa::kAvxVnni, Isa::kAvx512Vnni, Isa::kAvx512BF16, Isa::kAmxInt8}) {
+  for (const Isa isa : {Isa::kScalar, Isa::kAvx2, Isa::kAvxVnni, Isa::kAvx512Vnni, Isa::kAvx512BF16, Isa::kAmx}) {
     EXPECT_EQ(ParseIsa(ToString(isa)), isa);
   }
 }
@@ -23,7 +23,7 @@ TEST(Isa, AnUnknownNameIsAnErrorThatListsTheKnownOnes) {
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), ErrorCode::kInvalidArgument);
     EXPECT_THAT(error.what(),
-                testing::HasSubstr("'mmx', expected scalar, avx2, avx_vnni, avx512_vnni, avx512_bf16 or amx_int8"));
+                testing::HasSubstr("'mmx', expected scalar, avx2, avx_vnni, avx512_vnni, avx512_bf16 or amx"));
   }
 }
 
@@ -33,14 +33,14 @@ TEST(Isa, ALevelIncludesThoseBeforeIt) {
   EXPECT_LE(IsaSupported(Isa::kAvxVnni), IsaSupported(Isa::kAvx2));
   EXPECT_LE(IsaSupported(Isa::kAvx512Vnni), IsaSupported(Isa::kAvx2));
   EXPECT_LE(IsaSupported(Isa::kAvx512BF16), IsaSupported(Isa::kAvx512Vnni));
-  EXPECT_LE(IsaSupported(Isa::kAmxInt8), IsaSupported(Isa::kAvx512BF16));
+  EXPECT_LE(IsaSupported(Isa::kAmx), IsaSupported(Isa::kAvx512BF16));
 }
 
 TEST(Isa, TheForcedLevelIsTheActiveOne) {
   if (const char* forced = std::getenv("LACONIC_FORCE_ISA")) {
     EXPECT_EQ(ToString(ActiveIsa()), forced);
   } else {
-    EXPECT_FALSE(IsaSupported(Isa::kAmxInt8) && ActiveIsa() != Isa::kAmxInt8);
+    EXPECT_FALSE(IsaSupported(Isa::kAmx) && ActiveIsa() != Isa::kAmx);
     EXPECT_FALSE(IsaSupported(Isa::kAvx512BF16) && ActiveIsa() < Isa::kAvx512BF16);
   }
 }

@@ -19,8 +19,8 @@ int main(int argc, char** argv) {
       std::fprintf(stderr, "LACONIC_FORCE_ISA=%s, but another level runs\n", forced);
       return 1;
     }
-#if LACONIC_HAVE_AMX_INT8
-    if (level == "amx_int8") {
+#if LACONIC_HAVE_AMX
+    if (level == "amx") {
       const bool emulated = laconic::kernels::ProvideAmx() == laconic::kernels::AmxSource::kEmulator;
       std::printf("AMX: %s\n", emulated ? "emulated, because this CPU lacks it" : "this CPU's own");
     }

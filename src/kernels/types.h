@@ -13,7 +13,7 @@ enum class Isa : std::uint8_t {
   kAvxVnni,     // avx2 and vpdpbusd on 256 bits: Intel since Alder Lake, AMD since Zen 5
   kAvx512Vnni,  // avx2 and avx512 f, bw, dq, vl, vnni
   kAvx512BF16,  // the above and avx512_bf16, of use to Precision::kBF16 alone
-  kAmxInt8,     // the above and AMX INT8 tiles, which the system must grant too
+  kAmx,         // the above and AMX tiles with INT8 and BF16 products, which the system must grant too
 };
 
 // Element type of stored weights and embedding tables. f16 and bf16 are IEEE binary16 and bfloat16 as 16-bit words.

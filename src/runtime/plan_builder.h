@@ -37,7 +37,8 @@ struct ClippedRows {
 
 struct PlanOptions {
   kernels::Isa isa = kernels::Isa::kScalar;
-  kernels::Precision precision = kernels::Precision::kF32;
+  kernels::Precision linear = kernels::Precision::kF32;  // of layers that are not INT8
+  kernels::Precision attention = kernels::Precision::kF32;
   bool saturating = false;  // CompileOptions
 };
 

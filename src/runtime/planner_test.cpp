@@ -168,7 +168,8 @@ TEST(PlanTextTest, OfTinyBertInBFloat16) {
     GTEST_SKIP() << "no bfloat16 at level " << kernels::ToString(kernels::ActiveIsa());
   }
   const std::string plan =
-      CompileTapped(Load("tiny_bert", Precision::kFloat), {}, nullptr, {.precision = "bf16"})->PlanText();
+      CompileTapped(Load("tiny_bert", Precision::kFloat), {}, nullptr, {.isa = "avx512_bf16", .precision = "bf16"})
+          ->PlanText();
   const std::string layer =
       "for each task\n"
       "  attention bf16 4 heads of 8 bert.encoder.layer.0.attention.self.attention [avx512_bf16]\n"

@@ -63,22 +63,27 @@ kernels::Isa LevelOf(const CompileOptions& options) {
   return isa;
 }
 
-kernels::Precision PrecisionOf(const CompileOptions& options, kernels::Isa isa) {
-  const bool can_round = isa >= kernels::Isa::kAvx512BF16;
-  if (options.precision == "f32") {
-    return kernels::Precision::kF32;
-  }
-  if (options.precision == "auto") {
-    return can_round && kernels::BFloat16IsFaster(isa) ? kernels::Precision::kBF16 : kernels::Precision::kF32;
-  }
-  if (options.precision != "bf16") {
+kernels::Precision FasterPrecision(kernels::Isa isa) {
+  return kernels::BFloat16IsFaster(isa) ? kernels::Precision::kBF16 : kernels::Precision::kF32;
+}
+
+runtime::PlanOptions PlanOptionsOf(const CompileOptions& options) {
+  using enum kernels::Precision;
+  runtime::PlanOptions plan = {.isa = LevelOf(options), .saturating = options.saturating};
+  const bool can_round = plan.isa >= kernels::Isa::kAvx512BF16;
+  if (options.precision == "bf16") {
+    if (!can_round) {
+      Fail(ErrorCode::kUnsupported, "precision bf16: expected the level avx512_bf16 or above, got ",
+           kernels::ToString(plan.isa));
+    }
+    plan.linear = plan.attention = kBF16;
+  } else if (options.precision == "auto" && can_round) {
+    plan.linear = FasterPrecision(plan.isa);
+    plan.attention = FasterPrecision(kernels::Isa::kAvx512BF16);  // whose instruction it has on every level above too
+  } else if (options.precision != "auto" && options.precision != "f32") {
     Fail(ErrorCode::kInvalidArgument, "precision: expected f32, bf16 or auto, got '", options.precision, "'");
   }
-  if (!can_round) {
-    Fail(ErrorCode::kUnsupported, "precision bf16: expected the level avx512_bf16 or above, got ",
-         kernels::ToString(isa));
-  }
-  return kernels::Precision::kBF16;
+  return plan;
 }
 
 }  // namespace
@@ -99,8 +104,7 @@ std::shared_ptr<const CompiledModel> CompileWith(const Graph& graph, std::span<c
                                                  runtime::TapSink* sink, const CompileOptions& options,
                                                  runtime::PackStore* packs) {
   auto impl = std::make_unique<CompiledModel::Impl>();
-  const kernels::Isa isa = LevelOf(options);
-  impl->options = {isa, PrecisionOf(options, isa), options.saturating};
+  impl->options = PlanOptionsOf(options);
   try {
     impl->plan = runtime::MakePlan(KeepReadRows(graph, values), impl->options, values, sink, packs);
   } catch (const Error& error) {
@@ -156,7 +160,9 @@ void CompiledModel::Check(const Encoding& text) const {
 }
 std::string CompiledModel::isa() const { return std::string(kernels::ToString(impl_->options.isa)); }
 std::string CompiledModel::precision() const {
-  return !impl_->plain && impl_->options.precision == kernels::Precision::kBF16 ? "bf16" : "f32";
+  const runtime::PlanOptions& options = impl_->options;
+  const bool rounds = options.linear == kernels::Precision::kBF16 || options.attention == kernels::Precision::kBF16;
+  return !impl_->plain && rounds ? "bf16" : "f32";
 }
 std::string CompiledModel::PlanText() const {
   return impl_->plain ? impl_->plain->Describe() : runtime::PrintPlan(impl_->plan);

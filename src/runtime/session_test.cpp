@@ -11,6 +11,7 @@
 #include <gtest/gtest.h>
 
 #include "graph/graph.h"
+#include "kernels/gemm_bf16/gemm_bf16.h"
 #include "kernels/isa.h"
 #include "laconic/error.h"
 #include "laconic/model.h"
@@ -137,6 +138,18 @@ TEST(PrecisionTest, IsCheckedAndReported) {
             "invalid argument: precision: expected f32, bf16 or auto, got 'fp8'");
 }
 
+// Attention has vdpbf16ps where layers have tiles: one may be faster than f32, the other not.
+TEST(PrecisionTest, AutoDecidesOnLayersAndOnAttention) {
+  const auto model = CompiledModel::Compile(Model::Load("tests/data/tiny_bert"), {.precision = "auto"});
+  const std::string plan = model->PlanText();
+  const bool layers = kernels::BFloat16IsFaster(kernels::ActiveIsa());
+  const bool attention = HasBFloat16() && kernels::BFloat16IsFaster(kernels::Isa::kAvx512BF16);
+  std::printf("auto: layers %s, attention %s\n", layers ? "bf16" : "f32", attention ? "bf16" : "f32");
+  EXPECT_EQ(plan.find("linear bf16") != std::string::npos, layers) << plan;
+  EXPECT_EQ(plan.find("attention bf16") != std::string::npos, attention) << plan;
+  EXPECT_EQ(model->precision(), layers || attention ? "bf16" : "f32");
+}
+
 // bfloat16 rounds an operand by at most 2^-9 of itself, INT8 by 2^-9 of its whole row's range, some 3 times as much for
 // normal rows: the bound is half of what INT8 changes. (Measured: a fifth.)
 TEST(PrecisionTest, BFloat16IsNearF32) {
@@ -167,7 +180,7 @@ TEST(LevelsTest, VectorLevelsGiveTheSameBits) {
       const std::vector<Encoding> texts = RandomTexts(20, 127, 90, 11);
       std::vector<float> first;
       for (const kernels::Isa isa : {kernels::Isa::kAvx2, kernels::Isa::kAvxVnni, kernels::Isa::kAvx512Vnni,
-                                     kernels::Isa::kAvx512BF16, kernels::Isa::kAmxInt8}) {
+                                     kernels::Isa::kAvx512BF16, kernels::Isa::kAmx}) {
         if (!kernels::IsaSupported(isa)) {
           continue;
         }
@@ -250,7 +263,7 @@ TEST(CompileTest, TheLevelCanBeForcedAndAsked) {
 TEST(CompileTest, ALevelThatIsLackingIsNamed) {
   const Model model = Model::Load("tests/data/tiny_bert");
   for (const kernels::Isa isa : {kernels::Isa::kAvx2, kernels::Isa::kAvxVnni, kernels::Isa::kAvx512Vnni,
-                                 kernels::Isa::kAvx512BF16, kernels::Isa::kAmxInt8}) {
+                                 kernels::Isa::kAvx512BF16, kernels::Isa::kAmx}) {
     const std::string level(kernels::ToString(isa));
     if (kernels::IsaSupported(isa)) {
       EXPECT_EQ(CompiledModel::Compile(model, {.isa = level})->isa(), level);

@@ -1,5 +1,4 @@
-#include "kernels/epilogue_simd.h"
-#include "kernels/gemm_bf16/gemm_bf16.h"
+#include "kernels/gemm_bf16/simd.h"
 #include "kernels/panels.h"
 #include "kernels/tile_simd.h"
 
@@ -50,44 +49,6 @@ template <int kRows, int kVecs>
   }
 }
 
-// FirstLanes for any n.
-inline __mmask16 Lanes(std::int64_t n) { return n >= kLanes ? static_cast<__mmask16>(0xFFFF) : FirstLanes(n); }
-
-inline __m256i Round(__m512 x) { return reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(x)); }
-
-// A sink of FinishTile: rows of bfloat16. The 0 after an odd last column is written with it.
-struct RoundedRows {
-  struct Column {};
-
-  std::uint16_t* out;
-  std::int64_t out_stride;
-
-  [[gnu::always_inline]] Column At(std::int64_t /*j*/, std::int64_t /*left*/) const { return {}; }
-  [[gnu::always_inline]] void Put(const Column& /*column*/, std::int64_t r, std::int64_t j, std::int64_t left,
-                                  Vec16 value) const {
-    std::uint16_t* to = out + r * out_stride + j;
-    if (left >= kLanes) {
-      _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), Round(value.v));
-    } else {
-      _mm256_mask_storeu_epi16(to, Lanes(RoundUp(left, 2)), Round(KeepFirst(value, left).v));
-    }
-  }
-};
-
-template <int kVecs, Activation kActivation>
-[[gnu::noinline]] void WriteSums(const GemmBF16Args& args, std::int64_t row, std::int64_t rows, std::int64_t column,
-                                 const float* sums) {
-  constexpr std::int64_t kPanel = kVecs * kLanes;
-  const std::int64_t left = args.n_end - column;
-  const Tile tile = {rows, left < kPanel ? left : kPanel, args.bias == nullptr ? nullptr : args.bias + column};
-  const std::int64_t out = row * args.out_stride + column;
-  if (args.rounded == nullptr) {
-    FinishTile<kVecs, kActivation>(tile, F32Sums<kVecs>{sums}, F32Rows{args.out + out, args.out_stride});
-  } else {
-    FinishTile<kVecs, kActivation>(tile, F32Sums<kVecs>{sums}, RoundedRows{args.rounded + out, args.out_stride});
-  }
-}
-
 template <int kVecs>
 inline void RunTile(const GemmBF16Args& args, std::int64_t row, std::int64_t rows, std::int64_t column) {
   constexpr std::int64_t kPanel = kVecs * kLanes;
@@ -99,8 +60,7 @@ inline void RunTile(const GemmBF16Args& args, std::int64_t row, std::int64_t row
   WithRows<MaxRows(kVecs)>(rows, [&]<int kRows>() {
     SumTile<kRows, kVecs>(depth / 2, args.a + row * args.a_stride, args.a_stride, panel, fetch, sums);
   });
-  WithActivation(args.activation,
-                 [&]<Activation kActivation>() { WriteSums<kVecs, kActivation>(args, row, rows, column, sums); });
+  WriteSums<kVecs>(args, row, rows, column, sums);
 }
 
 template <int kVecs>

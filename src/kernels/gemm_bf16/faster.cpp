@@ -61,14 +61,23 @@ bool Measure(Isa isa) {
   return rounded_seconds < exact_seconds;
 }
 
+template <Isa kLevel>
+bool MeasuredOnce() {
+  static const bool is_faster = Measure(kLevel);
+  return is_faster;
+}
+
 }  // namespace
 
 bool BFloat16IsFaster(Isa isa) {
-  if (GetGemmBF16(isa).isa == Isa::kScalar) {
-    return false;
+  switch (GetGemmBF16(isa).isa) {
+    case Isa::kAvx512BF16:
+      return MeasuredOnce<Isa::kAvx512BF16>();
+    case Isa::kAmx:
+      return MeasuredOnce<Isa::kAmx>();
+    default:
+      return false;
   }
-  static const bool is_faster = Measure(isa);
-  return is_faster;
 }
 
 }  // namespace laconic::kernels

@@ -1,12 +1,14 @@
 #include "kernels/gemm_bf16/gemm_bf16.h"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cmath>
 #include <limits>
 
 #include <gtest/gtest.h>
 
+#include "kernels/amx_emulator.h"
 #include "kernels/elementwise/elementwise.h"
 #include "kernels/testing.h"
 #include "kernels/weight_values.h"
@@ -18,6 +20,9 @@ namespace {
 constexpr std::uint16_t kUntouchedWord = 0xBEEF;
 
 std::int64_t Even(std::int64_t n) { return n + n % 2; }
+
+float Flush(float x) { return std::fpclassify(x) == FP_SUBNORMAL ? std::copysign(0.0F, x) : x; }
+float FlushedValue(std::uint16_t word) { return Flush(BFloat16ToFloat(word)); }
 
 // One linear layer with every buffer ending at a guard page; the weights as they are given, [n, k].
 struct Problem {
@@ -71,6 +76,34 @@ struct Problem {
     GetGemmBF16(isa).run(Args(packed.data()));
   }
 
+  // The sum as tdpbf16ps makes it.
+  float TileSum(std::int64_t i, std::int64_t j) {
+    float sum = 0;
+    for (std::int64_t first = 0; first < k; first += 32) {
+      float chains[2] = {};
+      for (std::int64_t p = first; p < std::min(k, first + 32); ++p) {
+        float& chain = chains[p % 2];
+        chain = Flush(std::fma(FlushedValue(a[i * a_stride + p]), FlushedValue(FloatToBFloat16(w[j * k + p])), chain));
+      }
+      sum = Flush(sum + Flush(chains[0] + chains[1]));
+    }
+    return sum;
+  }
+
+  // What Run gave is what gemm_bf16.h defines for this level.
+  void ExpectDefinition() {
+    const std::vector<float> got = out.values();
+    if (GetGemmBF16(ActiveIsa()).isa != Isa::kAmx) {
+      Run(Isa::kScalar);
+    }
+    for (std::int64_t i = 0; i < m && GetGemmBF16(ActiveIsa()).isa == Isa::kAmx; ++i) {
+      for (std::int64_t j = 0; j < n; ++j) {
+        out[i * out_stride + j] = TileSum(i, j) + bias[j];
+      }
+    }
+    ASSERT_TRUE(SameBits(out.span(), got)) << m << "x" << n << "x" << k;
+  }
+
   // Operands as tensor/dtype.h rounds them; |error| of a chain of k roundings of partial sums, each at most sum |a w|;
   // then the bias.
   void ExpectNearTheTrueSum() {
@@ -107,11 +140,11 @@ struct Problem {
   GuardedBuffer<std::uint16_t> rounded;
 };
 
-Isa LevelThatRuns() { return ActiveIsa() >= Isa::kAvx512BF16 ? Isa::kAvx512BF16 : Isa::kScalar; }
+Isa LevelThatRuns() { return ActiveIsa() >= Isa::kAvx512BF16 ? ActiveIsa() : Isa::kScalar; }
 
 TEST(GemmBF16, RunsTheForcedLevel) { EXPECT_EQ(GetGemmBF16(ActiveIsa()).isa, LevelThatRuns()); }
 
-TEST(GemmBF16, LiesWithinTheBoundAndTheLevelsAgree) {
+TEST(GemmBF16, IsTheDefinitionAndLiesWithinTheBound) {
   std::mt19937 rng(1);
   for (const WeightType type : {WeightType::kF32, WeightType::kF16, WeightType::kBF16}) {
     for (const std::int64_t k : {0, 1, 2, 7, 64, 301}) {
@@ -120,17 +153,52 @@ TEST(GemmBF16, LiesWithinTheBoundAndTheLevelsAgree) {
           Problem problem(m, n, k, type, rng);
           problem.Run(ActiveIsa());
           problem.ExpectNearTheTrueSum();
-          const std::vector<float> want = problem.out.values();
-          problem.Run(Isa::kScalar);
-          ASSERT_TRUE(SameBits(problem.out.span(), want)) << m << "x" << n << "x" << k;
+          problem.ExpectDefinition();
         }
       }
     }
   }
 }
 
+TEST(GemmBF16, EveryNumberOfRows) {
+  std::mt19937 rng(8);
+  for (std::int64_t m = 0; m <= 70; ++m) {
+    Problem problem(m, 50, 45, WeightType::kF32, rng);
+    problem.Run(ActiveIsa());
+    problem.ExpectDefinition();
+  }
+}
+
+// As amx cuts them: k in two parts, the second one not whole; two chunks of rows.
+TEST(GemmBF16, PartsOfKAndChunksOfRows) {
+  std::mt19937 rng(9);
+  for (const auto& [m, n, k] : {std::array{101, 70, 701}, std::array{1050, 34, 40}}) {
+    Problem problem(m, n, k, WeightType::kBF16, rng);
+    problem.Run(ActiveIsa());
+    problem.ExpectDefinition();
+  }
+}
+
+#if LACONIC_HAVE_AMX
+TEST(GemmBF16, TakesTheTilesThatItNeedsAndReleasesThem) {
+  if (ActiveIsa() != Isa::kAmx) {
+    GTEST_SKIP() << "a level without tiles";
+  }
+  std::mt19937 rng(10);
+  Problem problem(40, 64, 96, WeightType::kBF16, rng);
+  const AmxCounts before = EmulatedAmx();
+  problem.Run(ActiveIsa());
+  const AmxCounts after = EmulatedAmx();
+  EXPECT_FALSE(TilesConfigured());
+  if (ProvideAmx() == AmxSource::kEmulator) {
+    EXPECT_EQ(after.configurations - before.configurations, 1);
+    EXPECT_EQ(after.products - before.products, 3 * 4 * 3);  // tiles of 16 rows, of 16 columns, of 32 k
+  }
+}
+#endif
+
 // Products and sums of all magnitudes: subnormals are 0 whether they are read, multiplied or summed.
-TEST(GemmBF16, LevelsAgreeOnSubnormals) {
+TEST(GemmBF16, SubnormalsAreZeros) {
   std::mt19937 rng(2);
   std::uniform_real_distribution<float> exponent(-150, 20);
   Problem problem(13, 70, 40, WeightType::kF32, rng);
@@ -142,17 +210,15 @@ TEST(GemmBF16, LevelsAgreeOnSubnormals) {
   }
   std::fill_n(problem.bias.data(), problem.bias.size(), 0.0F);
   std::vector<std::uint16_t> rows[2];
-  std::vector<float> out[2];
   for (const int i : {0, 1}) {
     const Isa isa = i == 0 ? Isa::kScalar : ActiveIsa();
     GetGemmBF16(isa).round_rows({13, 40, problem.x.data(), 43, problem.a.data(), problem.a_stride});
-    problem.Run(isa);
     rows[i] = problem.a.values();
-    out[i] = problem.out.values();
   }
   EXPECT_EQ(rows[0], rows[1]);
-  EXPECT_TRUE(SameBits(out[0], out[1]));
   EXPECT_TRUE(std::ranges::any_of(rows[0], [](std::uint16_t word) { return word == 0 || word == 0x8000; }));
+  problem.Run(ActiveIsa());
+  problem.ExpectDefinition();
 }
 
 TEST(GemmBF16, RowsAreRoundedHalfToEven) {

@@ -38,8 +38,8 @@ const GemmU8S8Kernels& GetGemmU8S8(Isa isa) noexcept {
 #if LACONIC_HAVE_AVX512_VNNI
     Level<WideColumns, 4, 4>(Isa::kAvx512Vnni, &GemmU8S8Avx512Vnni),
 #endif
-#if LACONIC_HAVE_AMX_INT8
-    Level<ThirtyTwoColumns, 4, 64>(Isa::kAmxInt8, &GemmU8S8AmxInt8),
+#if LACONIC_HAVE_AMX
+    Level<ThirtyTwoColumns, 4, 64>(Isa::kAmx, &GemmU8S8AmxInt8),
 #endif
   };
   return PickLevel(kLevels, isa);

@@ -132,9 +132,9 @@ TEST(GemmU8S8, SeveralChunksOfRows) {
   }
 }
 
-#if LACONIC_HAVE_AMX_INT8
+#if LACONIC_HAVE_AMX
 TEST(GemmU8S8, TakesTheTilesThatItNeedsAndReleasesThem) {
-  if (ActiveIsa() != Isa::kAmxInt8) {
+  if (ActiveIsa() != Isa::kAmx) {
     GTEST_SKIP() << "a level without tiles";
   }
   std::mt19937 rng(11);

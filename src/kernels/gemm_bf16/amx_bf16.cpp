@@ -1,0 +1,28 @@
+#include "kernels/amx_gemm.h"
+#include "kernels/gemm_bf16/simd.h"
+
+namespace laconic::kernels {
+namespace {
+
+struct BFloat16s {
+  TileOperands operands;
+  const GemmBF16Args& args;
+
+  template <int kSums, int kFactors, int kWeights>
+  static void Multiply() {
+    asm volatile("tdpbf16ps %%tmm%c2, %%tmm%c1, %%tmm%c0" : : "i"(kSums), "i"(kFactors), "i"(kWeights));
+  }
+  void Write(std::int64_t row, std::int64_t rows, std::int64_t column, const std::uint8_t* sums) const {
+    WriteSums<2>(args, row, rows, column, reinterpret_cast<const float*>(sums));
+  }
+};
+
+}  // namespace
+
+void GemmBF16AmxBF16(const GemmBF16Args& args) noexcept {
+  const auto* a = reinterpret_cast<const std::uint8_t*>(args.a);
+  const auto* panels = static_cast<const std::uint8_t*>(args.packed);
+  RunTiles(BFloat16s{{args.m, args.n_begin, args.n_end, 2 * args.k, a, 2 * args.a_stride, panels}, args});
+}
+
+}  // namespace laconic::kernels
