@@ -152,7 +152,8 @@ TEST(GrowthTest, RandomShapesLeaveMemoryAsItWas) {
   // Batches are made and freed here, and the allocator keeps some of their blocks at hand, counted as used. A leak of
   // 64 bytes a batch would be 64 kB; of its smallest buffer, 1 MB.
   EXPECT_LT(static_cast<std::int64_t>(::mallinfo2().uordblks) - heap_before, 32 << 10);
-  EXPECT_LE(ResidentBytes() - resident_before, 512 << 10);
+  // Which thread first touches which page of its buffers is chance, some 600 kB of them. A page a batch would be 4 MB.
+  EXPECT_LE(ResidentBytes() - resident_before, 2 << 20);
 }
 
 // Clients with a session each over one model, whose threads exceed the CPUs.
