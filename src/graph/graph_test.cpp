@@ -93,6 +93,8 @@ TEST(GraphTest, Int8AttentionSaysWhatDoesNotFit) {
   refuses({query, narrow, key}, attributes, "width of key: expected 12, got 6");
   refuses({query, key, short_key}, attributes, "length of value: expected keys, got others");
   refuses({query, key, key, full_mask}, attributes, "mask, dimension 2: expected 1, got 2");
+  const ValueId queries_mask = graph.AddInput("of_queries", {DType::kBool, {"batch", 1, "queries", "keys"}});
+  refuses({query, key, key, queries_mask}, attributes, "mask, dimension 2: expected 1, got queries");
   refuses({query, key, key, key}, attributes, "mask: expected bool, got f32[batch, keys, 12]");
   refuses({query, key}, attributes, "inputs");
   refuses({query, key, key}, {{"scale", .5F}}, "num_heads");

@@ -152,9 +152,12 @@ ValueType InferInt8Attention(Inputs in, const Attributes& attributes, int) {
     ExpectSame(query[2], in[i]->shape[2], std::string("width of ") + kNames[i]);
   }
   const std::array<Dim, 4> mask = {query[0], Dim(1), Dim(1), key[1]};
-  for (std::size_t i = 0; has_mask && i < mask.size(); ++i) {  // files have names of their own for a mask's sizes
-    if (mask[i].is_fixed() && in[3]->shape[i].is_fixed())
+  for (std::size_t i = 0; has_mask && i < mask.size(); ++i) {
+    const bool is_one = i == 1 || i == 2;
+    // Files have names of their own for the sizes of a mask.
+    if (is_one || (mask[i].is_fixed() && in[3]->shape[i].is_fixed())) {
       ExpectSame(mask[i], in[3]->shape[i], "mask, dimension " + std::to_string(i));
+    }
   }
   return *in[0];
 }

@@ -306,6 +306,14 @@ TEST(RecogniseTest, TakesNothingElseForAPattern) {
   }
 }
 
+// As a mask that says for each query which keys count would make it.
+TEST(RecogniseTest, Int8AttentionHasAMaskOfKeysOnly) {
+  PlainGraph plain = Lower(Int8Attention(true), 17);
+  ASSERT_EQ(plain.value(plain.inputs[3].value).name, "mask");
+  plain.inputs[3].type.shape[2] = Dim("sequence");
+  EXPECT_THAT(RecognisedText(plain), AllOf(Not(HasSubstr("laconic.")), HasSubstr("MatMulInteger")));
+}
+
 TEST(RecogniseTest, LeavesWhatIsReadElsewhereOutOfALargerPattern) {
   PlainGraph plain = Lower(Linear(true), 17);
   ASSERT_EQ(plain.nodes[0].op, "MatMul");
