@@ -211,7 +211,7 @@ void BenchGemms(Isa isa, const char* title, const std::function<void(std::int64_
 void BenchAttention(Isa isa, const char* name, const AttentionKernels& kernels) {
   for (const Shape& shape : {Shape{16, 64}, Shape{128, 32}, Shape{128, 64}, Shape{512, 64}}) {
     const std::int64_t length = shape.k;
-    const std::int64_t stride = 3 * 12 * shape.n;
+    const std::int64_t stride = 36 * shape.n;
     Buffer<float> qkv(length * stride);
     Buffer<float> out(length * shape.n);
     Buffer<std::int8_t> scratch(kernels.scratch_bytes(length, shape.n));
@@ -259,59 +259,63 @@ void BenchRows(Isa isa) {
   }
 }
 
+bool HasF32(Isa isa) { return isa == Isa::kAvx2 || isa == Isa::kAvx512Vnni; }
+bool HasBF16(Isa isa) { return isa == Isa::kAvx512BF16 || isa == Isa::kAmx; }
+bool HasU8S8(Isa isa) { return GetGemmU8S8(isa).isa == isa && isa != Isa::kScalar; }
+
+template <Activation kActivation, bool kCold>
+void BenchGemmsU8S8(Isa isa, const char* title) {
+  BenchGemms(isa, title, [&](std::int64_t m, Shape shape) { BenchGemmU8S8(isa, m, shape, kActivation, kCold); });
+}
+template <Activation kActivation, bool kCold>
+void BenchGemmsBF16(Isa isa, const char* title) {
+  BenchGemms(isa, title, [&](std::int64_t m, Shape shape) { BenchGemmBF16(isa, m, shape, kActivation, kCold); });
+}
+template <WeightType kType>
+void BenchGemmsF32(Isa isa, const char* title) {
+  BenchGemms(isa, title, [&](std::int64_t m, Shape shape) { BenchGemmF32(isa, m, shape, kType); });
+}
+
+struct Family {
+  const char* name;   // on the command line
+  const char* title;  // above the figures
+  bool (*has_level)(Isa isa);
+  void (*bench)(Isa isa, const char* title);
+};
+constexpr Family kFamilies[] = {
+    {"gemm_u8s8", "gemm_u8s8", HasU8S8, BenchGemmsU8S8<Activation::kNone, false>},
+    {"gemm_u8s8_cold", "gemm_u8s8, cold weights", HasU8S8, BenchGemmsU8S8<Activation::kNone, true>},
+    {"gemm_u8s8_gelu", "gemm_u8s8 + gelu", HasU8S8, BenchGemmsU8S8<Activation::kGeluErf, false>},
+    {"gemm_f32", "gemm_f32", HasF32, BenchGemmsF32<WeightType::kF32>},
+    {"gemm_f16", "gemm_f32 of f16", HasF32, BenchGemmsF32<WeightType::kF16>},
+    {"gemm_bf16", "gemm_bf16", HasBF16, BenchGemmsBF16<Activation::kNone, false>},
+    {"gemm_bf16_cold", "gemm_bf16, cold weights", HasBF16, BenchGemmsBF16<Activation::kNone, true>},
+    {"gemm_bf16_gelu", "gemm_bf16 + gelu, rounded", HasBF16, BenchGemmsBF16<Activation::kGeluErf, false>},
+    {"attention", "attention", [](Isa isa) { return isa != Isa::kAmx; },
+     [](Isa isa, const char* title) { BenchAttention(isa, title, GetAttention(isa, Precision::kBF16)); }},
+    {"attention_int8", "attention_int8", [](Isa isa) { return GetAttentionInt8(isa).isa == isa; },
+     [](Isa isa, const char* title) { BenchAttention(isa, title, GetAttentionInt8(isa)); }},
+    {"rows", "", [](Isa isa) { return HasF32(isa) || isa == Isa::kScalar; },
+     [](Isa isa, const char* /*title*/) { BenchRows(isa); }},
+};
+
+void BenchFamilies(Isa isa, const std::function<bool(std::string_view)>& wanted) {
+  for (const Family& family : kFamilies) {
+    if (wanted(family.name) && family.has_level(isa)) {
+      family.bench(isa, family.title);
+    }
+  }
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
-  const auto wanted = [&](std::string_view family) {
-    return argc < 2 || std::any_of(argv + 1, argv + argc, [&](const char* name) { return family == name; });
-  };
+  const bool forced = std::getenv("LACONIC_FORCE_ISA") != nullptr;
   for (const Isa isa : kLevels) {
-    const bool forced = std::getenv("LACONIC_FORCE_ISA") != nullptr;
-    if (!IsaSupported(isa) || (forced && isa != ActiveIsa())) {
-      continue;
-    }
-    const bool has_int8 = isa != Isa::kScalar && isa != Isa::kAvx512BF16;
-    if (wanted("gemm_u8s8") && has_int8) {
-      BenchGemms(isa, "gemm_u8s8",
-                 [&](std::int64_t m, Shape shape) { BenchGemmU8S8(isa, m, shape, Activation::kNone, false); });
-    }
-    if (wanted("gemm_u8s8_cold") && has_int8) {
-      BenchGemms(isa, "gemm_u8s8, cold weights",
-                 [&](std::int64_t m, Shape shape) { BenchGemmU8S8(isa, m, shape, Activation::kNone, true); });
-    }
-    if (wanted("gemm_u8s8_gelu") && has_int8) {
-      BenchGemms(isa, "gemm_u8s8 + gelu",
-                 [&](std::int64_t m, Shape shape) { BenchGemmU8S8(isa, m, shape, Activation::kGeluErf, false); });
-    }
-    const bool has_own = isa == Isa::kAvx2 || isa == Isa::kAvx512Vnni;
-    if (wanted("gemm_f32") && has_own) {
-      BenchGemms(isa, "gemm_f32", [&](std::int64_t m, Shape shape) { BenchGemmF32(isa, m, shape, WeightType::kF32); });
-    }
-    if (wanted("gemm_f16") && has_own) {
-      BenchGemms(isa, "gemm_f32 of f16",
-                 [&](std::int64_t m, Shape shape) { BenchGemmF32(isa, m, shape, WeightType::kF16); });
-    }
-    const bool has_bf16 = isa == Isa::kAvx512BF16 || isa == Isa::kAmx;
-    if (wanted("gemm_bf16") && has_bf16) {
-      BenchGemms(isa, "gemm_bf16",
-                 [&](std::int64_t m, Shape shape) { BenchGemmBF16(isa, m, shape, Activation::kNone, false); });
-    }
-    if (wanted("gemm_bf16_cold") && has_bf16) {
-      BenchGemms(isa, "gemm_bf16, cold weights",
-                 [&](std::int64_t m, Shape shape) { BenchGemmBF16(isa, m, shape, Activation::kNone, true); });
-    }
-    if (wanted("gemm_bf16_gelu") && has_bf16) {
-      BenchGemms(isa, "gemm_bf16 + gelu, rounded",
-                 [&](std::int64_t m, Shape shape) { BenchGemmBF16(isa, m, shape, Activation::kGeluErf, false); });
-    }
-    if (wanted("attention") && isa != Isa::kAmx) {
-      BenchAttention(isa, "attention", GetAttention(isa, Precision::kBF16));
-    }
-    if (wanted("attention_int8") && (isa == Isa::kScalar || GetAttentionInt8(isa).isa == isa)) {
-      BenchAttention(isa, "attention_int8", GetAttentionInt8(isa));
-    }
-    if (wanted("rows") && (has_own || isa == Isa::kScalar)) {
-      BenchRows(isa);
+    if (IsaSupported(isa) && (!forced || isa == ActiveIsa())) {
+      BenchFamilies(isa, [&](std::string_view family) {
+        return argc < 2 || std::any_of(argv + 1, argv + argc, [&](const char* name) { return family == name; });
+      });
     }
   }
   return 0;

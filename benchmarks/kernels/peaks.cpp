@@ -126,6 +126,7 @@ double Seconds(int num_threads, const std::function<void(int)>& body) {
   std::atomic<int> waiting = 0;
   std::atomic<bool> go = false;
   std::vector<std::thread> threads;
+  threads.reserve(static_cast<std::size_t>(num_threads));
   for (int i = 0; i < num_threads; ++i) {
     threads.emplace_back([&, i] {
       ++waiting;
@@ -160,8 +161,18 @@ double PeakGops(const Instruction& instruction, int num_threads) {
   return 1e-9 * instruction.operations * static_cast<double>(turns) * num_threads / seconds;
 }
 
+constexpr std::int64_t kWords = 16;  // two lines a turn, eight sums in flight with what the compiler makes of them
+
+void AddWords(const std::uint64_t* words, std::int64_t count, std::uint64_t (&sums)[kWords]) {
+  for (std::int64_t i = 0; i < count; i += kWords) {
+    for (std::int64_t j = 0; j < kWords; ++j) {
+      sums[j] += words[i + j];
+    }
+  }
+  asm volatile("" : : : "memory");
+}
+
 double BandwidthGbPerS(std::int64_t megabytes, int num_threads) {
-  constexpr std::int64_t kWords = 16;  // two lines a turn, eight sums in flight with what the compiler makes of them
   const std::int64_t words = megabytes * 1'000'000 / 8 / num_threads / kWords * kWords;
   const std::int64_t passes = std::max<std::int64_t>(1, 60 / megabytes);
   const std::vector<std::uint64_t> data(static_cast<std::size_t>(words * num_threads), 1);
@@ -169,13 +180,7 @@ double BandwidthGbPerS(std::int64_t megabytes, int num_threads) {
   const double seconds = BestSeconds(num_threads, [&](int thread) {
     std::uint64_t sums[kWords] = {};
     for (std::int64_t pass = 0; pass < passes; ++pass) {
-      const std::uint64_t* begin = data.data() + words * thread;
-      for (std::int64_t i = 0; i < words; i += kWords) {
-        for (std::int64_t j = 0; j < kWords; ++j) {
-          sums[j] += begin[i + j];
-        }
-      }
-      asm volatile("" : : : "memory");
+      AddWords(data.data() + words * thread, words, sums);
     }
     for (const std::uint64_t sum : sums) {
       sink += sum;

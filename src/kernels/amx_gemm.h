@@ -20,23 +20,23 @@
 namespace laconic::kernels {
 namespace {
 
-constexpr std::int64_t kTileRows = 16;
-constexpr std::int64_t kTileColumns = 16;
-constexpr std::int64_t kTileDepth = 64;
-constexpr std::int64_t kBlockTiles = 3;  // of rows
-constexpr std::int64_t kPanel = 2 * kTileColumns;
-constexpr std::int64_t kPanelStride = 4 * kPanel;                 // from 4 of depth to the next 4
-constexpr std::int64_t kSumsStride = 4 * kPanel;                  // from row to row
-constexpr std::int64_t kTileSumsBytes = kTileRows * kSumsStride;  // of both tiles of columns
-constexpr std::int64_t kStepBytes = kTileDepth * kPanel;          // of weights
-constexpr std::int64_t kFetchBytes = 128;                         // a line, and the CPU fetches its neighbour
+inline constexpr std::int64_t kTileRows = 16;
+inline constexpr std::int64_t kTileColumns = 16;
+inline constexpr std::int64_t kTileDepth = 64;
+inline constexpr std::int64_t kBlockTiles = 3;  // of rows
+inline constexpr std::int64_t kPanel = 2 * kTileColumns;
+inline constexpr std::int64_t kPanelStride = 4 * kPanel;                 // from 4 of depth to the next 4
+inline constexpr std::int64_t kSumsStride = 4 * kPanel;                  // from row to row
+inline constexpr std::int64_t kTileSumsBytes = kTileRows * kSumsStride;  // of both tiles of columns
+inline constexpr std::int64_t kStepBytes = kTileDepth * kPanel;          // of weights
+inline constexpr std::int64_t kFetchBytes = 128;                         // a line, and the CPU fetches its neighbour
 // In 48 KB of L1: a panel of depth up to 1024, else 768 of it, beside the sums that then come and go. A single block
 // reads a panel once, of any depth.
-constexpr std::int64_t kWholeDepth = 1024;
-constexpr std::int64_t kDepth = 768;
+inline constexpr std::int64_t kWholeDepth = 1024;
+inline constexpr std::int64_t kDepth = 768;
 // About 1 MB of rows, in 2 MB of L2.
-constexpr std::int64_t kWholeChunkTiles = 64;
-constexpr std::int64_t kChunkTiles = 24;
+inline constexpr std::int64_t kWholeChunkTiles = 64;
+inline constexpr std::int64_t kChunkTiles = 24;
 
 // g++ 12 does not know that tile loads read memory.
 inline void FinishStores() { asm volatile("" ::: "memory"); }
@@ -81,8 +81,8 @@ struct Block {
   std::uint8_t* sums;  // [tiles * 16][32], of 4 bytes
 };
 
-constexpr std::int64_t kPieceRows = 4;
-constexpr std::int64_t kPiecesOfTile = kTileRows / kPieceRows;
+inline constexpr std::int64_t kPieceRows = 4;
+inline constexpr std::int64_t kPiecesOfTile = kTileRows / kPieceRows;
 
 // A block whose outputs are still to be written, in pieces of kPieceRows rows.
 struct Pending {
