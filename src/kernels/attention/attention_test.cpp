@@ -1,11 +1,10 @@
 #include "kernels/attention/attention.h"
 
-#include <algorithm>
 #include <cmath>
 
 #include <gtest/gtest.h>
 
-#include "kernels/testing.h"
+#include "kernels/attention/testing.h"
 #include "tensor/dtype.h"
 
 namespace laconic::kernels {
@@ -16,37 +15,13 @@ float Rounded(const AttentionKernels& kernels, float x) {
   return kernels.isa == Isa::kAvx512BF16 ? BFloat16ToFloat(FloatToBFloat16(x)) : x;
 }
 
-struct Problem {
+struct Problem : AttentionProblem {
   Problem(Precision precision, std::int64_t queries_, std::int64_t keys_, std::int64_t dim_, std::mt19937& rng,
           float deviation = 1)
-      : kernels(&GetAttention(ActiveIsa(), precision)),
-        queries(queries_),
-        keys(keys_),
-        dim(dim_),
-        stride(dim_ + 9),
-        q(StridedSize(queries_, dim_, stride)),
-        k(StridedSize(keys_, dim_, stride)),
-        v(StridedSize(keys_, dim_, stride)),
-        out(StridedSize(queries_, dim_, stride)) {
-    FillNormal(q.span(), rng, deviation);
-    FillNormal(k.span(), rng, deviation);
-    FillNormal(v.span(), rng);
-    std::fill_n(out.data(), out.size(), kUntouched);
-  }
+      : AttentionProblem(queries_, keys_, dim_, rng, deviation), kernels(&GetAttention(ActiveIsa(), precision)) {}
 
-  AttentionArgs Args(void* scratch) {
-    return {queries,  keys,   dim,     q.data(),   stride, k.data(), stride,
-            v.data(), stride, Scale(), out.data(), stride, scratch};
-  }
-
-  float Scale() const { return 1 / std::sqrt(static_cast<float>(dim)); }
-
-  void Run() {
-    // Filled with NaN: nothing that the kernel did not write may count.
-    GuardedBuffer<float> scratch((kernels->scratch_bytes(keys, dim) + 3) / 4);
-    std::fill_n(scratch.data(), scratch.size(), NAN);
-    kernels->run(Args(scratch.data()));
-  }
+  void Run() { AttentionProblem::Run(*kernels); }
+  void Run(const AttentionArgs& args) { AttentionProblem::Run(*kernels, args); }
 
   // With operands rounded as the level rounds them, a score errs by at most (dim + 2) u sum |q k| scale = e, a weight
   // so by the factor exp(2 e) and 2 ulp, the sums over the keys by `keys` roundings more; the result is an average of
@@ -54,7 +29,7 @@ struct Problem {
   void ExpectNearTheTrueValue() {
     constexpr double kUlp = 0x1p-23;
     const bool is_bf16 = kernels->isa == Isa::kAvx512BF16;
-    const float scale = is_bf16 ? Scale() * 1.44269504F : Scale();  // bfloat16 scores are powers of 2
+    const float scale = is_bf16 ? Args().scale * 1.44269504F : Args().scale;  // bfloat16 scores are powers of 2
     const double weight_error = is_bf16 ? 2 * (0x1p-9 + 1e-4) : 0;
     std::vector<double> score(static_cast<std::size_t>(keys));
     for (std::int64_t i = 0; i < queries; ++i) {
@@ -98,8 +73,6 @@ struct Problem {
   }
 
   const AttentionKernels* kernels;
-  std::int64_t queries, keys, dim, stride;
-  GuardedBuffer<float> q, k, v, out;
 };
 
 class Attention : public testing::TestWithParam<Precision> {};
@@ -146,14 +119,13 @@ TEST_P(Attention, ARowDoesNotDependOnTheOtherQueries) {
   for (const std::int64_t dim : {32, 64, 100}) {
     Problem problem(GetParam(), 23, 77, dim, rng);
     problem.Run();
-    GuardedBuffer<float> scratch((problem.kernels->scratch_bytes(77, dim) + 3) / 4);
     std::vector<float> alone(static_cast<std::size_t>(dim));
     for (std::int64_t i = 0; i < 23; ++i) {
-      AttentionArgs args = problem.Args(scratch.data());
+      AttentionArgs args = problem.Args();
       args.queries = 1;
       args.q += i * args.q_stride;
       args.out = alone.data();
-      problem.kernels->run(args);
+      problem.Run(args);
       EXPECT_TRUE(SameBits(alone, {problem.out.data() + i * problem.stride, alone.size()})) << "row " << i;
     }
   }
@@ -163,10 +135,9 @@ TEST_P(Attention, MayWriteOverTheQueries) {
   std::mt19937 rng(4);
   Problem problem(GetParam(), 23, 30, 64, rng);
   problem.Run();
-  GuardedBuffer<float> scratch((problem.kernels->scratch_bytes(30, 64) + 3) / 4);
-  AttentionArgs args = problem.Args(scratch.data());
+  AttentionArgs args = problem.Args();
   args.out = problem.q.data();
-  problem.kernels->run(args);
+  problem.Run(args);
   for (std::int64_t i = 0; i < 23; ++i) {
     EXPECT_TRUE(SameBits({problem.q.data() + i * problem.stride, 64}, {problem.out.data() + i * problem.stride, 64}));
   }

@@ -5,50 +5,13 @@
 
 #include <gtest/gtest.h>
 
-#include "kernels/testing.h"
+#include "kernels/attention/testing.h"
 #include "quant/int8_attention.h"
 
 namespace laconic::kernels {
 namespace {
 
-struct Problem {
-  Problem(std::int64_t queries_, std::int64_t keys_, std::int64_t dim_, std::mt19937& rng, float deviation = 1)
-      : queries(queries_),
-        keys(keys_),
-        dim(dim_),
-        stride(dim_ + 9),
-        q(StridedSize(queries_, dim_, stride)),
-        k(StridedSize(keys_, dim_, stride)),
-        v(StridedSize(keys_, dim_, stride)),
-        out(StridedSize(queries_, dim_, stride)) {
-    FillNormal(q.span(), rng, deviation);
-    FillNormal(k.span(), rng, deviation);
-    FillNormal(v.span(), rng);
-  }
-
-  AttentionArgs Args() {
-    const float scale = 1 / std::sqrt(static_cast<float>(dim));
-    return {queries,  keys,   dim,   q.data(),   stride, k.data(), stride,
-            v.data(), stride, scale, out.data(), stride, nullptr};
-  }
-
-  void Run(const AttentionKernels& kernels, AttentionArgs args) {
-    // Filled with NaN: nothing that the kernel did not write may count.
-    GuardedBuffer<float> scratch((kernels.scratch_bytes(keys, dim) + 3) / 4);
-    std::fill_n(scratch.data(), scratch.size(), NAN);
-    args.scratch = scratch.data();
-    kernels.run(args);
-  }
-
-  std::vector<float> Run(const AttentionKernels& kernels) {
-    std::fill_n(out.data(), out.size(), kUntouched);
-    Run(kernels, Args());
-    return out.values();
-  }
-
-  std::int64_t queries, keys, dim, stride;
-  GuardedBuffer<float> q, k, v, out;
-};
+using Problem = AttentionProblem;
 
 std::vector<float> Dense(const std::vector<float>& x, std::int64_t rows, std::int64_t cols, std::int64_t stride) {
   std::vector<float> dense;
