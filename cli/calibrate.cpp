@@ -103,7 +103,9 @@ void AddCalibrate(CLI::App& app) {
   command->add_option("--exclude", flags->options.exclude, "Not the layers of these names; wins over --include")
       ->delimiter(',');
   command->add_option("--shard", flags->shard, "i/n: only texts i, i + n, i + 2n, ... (i from 0)");
-  command->add_option("--calibration-batches", flags->batches, "Use the first N batches of texts only, which should be like the rest (0: all)")
+  command
+      ->add_option("--calibration-batches", flags->batches,
+                   "Use the first N batches of texts only, which should be like the rest (0: all)")
       ->check(NonNegative());
   flags->run.Add(command, 32);
   flags->output.AddJson(command);

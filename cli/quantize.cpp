@@ -213,7 +213,9 @@ void AddQuantize(CLI::App& app) {
       ->capture_default_str();
   flags->calibration.Add(command, false, "--calibration");
   flags->run.Add(command, 32);
-  command->add_option("--calibration-batches", flags->calibration_batches, "Use the first N batches only, which should be like the rest (0: all)")
+  command
+      ->add_option("--calibration-batches", flags->calibration_batches,
+                   "Use the first N batches only, which should be like the rest (0: all)")
       ->check(NonNegative());
   command->add_option("--calibration-table", flags->table,
                       "Static: a table by calibrate, which gives the ranges; with --calibration too, its texts only "

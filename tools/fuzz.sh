@@ -1,14 +1,17 @@
 #!/usr/bin/env bash
-# Runs every libFuzzer target of a build: tools/fuzz.sh BUILD_DIR SECONDS_PER_TARGET
+# Runs libFuzzer targets of a build, all if none is named: tools/fuzz.sh BUILD_DIR SECONDS_PER_TARGET [NAME...]
 # A target NAME_fuzz starts from the files in fuzz/seeds/NAME, where there are any, and keeps what it learns in the build.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 build=$1
 seconds=$2
 
-targets=("$build"/fuzz/*_fuzz)
-[[ -x ${targets[0]} ]] || { echo "fuzz: no targets in $build/fuzz" >&2; exit 1; }
+shift 2
+targets=("${@/%/_fuzz}")
+targets=("${targets[@]/#/$build/fuzz/}")
+[[ $# -gt 0 ]] || targets=("$build"/fuzz/*_fuzz)
 for target in "${targets[@]}"; do
+  [[ -x $target ]] || { echo "fuzz: no target $target" >&2; exit 1; }
   name=$(basename "$target" _fuzz)
   corpus=$build/corpus/$name
   log=$build/corpus/$name.log

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <array>
+#include <filesystem>
+#include <system_error>
 
 #include <fmt/format.h>
 
@@ -34,10 +36,19 @@ void CheckFormat(const Model& model, const std::string& format) {
   }
 }
 
+// Errors: kInvalidArgument if `file` is the graph of the model's own directory, whose digest would then be another.
+void CheckOutput(const Model& model, const std::filesystem::path& file) {
+  std::error_code unknown;  // then there are no two such files
+  if (std::filesystem::equivalent(file, model.info().path / "model.onnx", unknown)) {
+    Fail(ErrorCode::kInvalidArgument, "'", file.string(), "' is part of the model that is exported: name another file");
+  }
+}
+
 }  // namespace
 
 void ExportModel(const Model& model, const std::filesystem::path& file, const ExportOptions& options) {
   CheckFormat(model, options.format);
+  CheckOutput(model, file);
   if (options.format == "dynamic" && model.info().method != "dynamic") {
     ExportModel(QuantizeModel(model, {.method = "dynamic"}), file,
                 {.opset = options.opset, .external_data = options.external_data, .force = options.force});

@@ -273,6 +273,13 @@ class Outputs(CliTest):
             self.ok(*command, "--force")
             self.assertGreater((self.folder / "out").stat().st_size, 100)
 
+    def test_a_model_is_not_exported_over_itself(self):
+        out = self.folder / "out"
+        self.ok("quantize", self.model, "-o", out)
+        before = (out / "model.onnx").read_bytes()
+        self.fails(USAGE, "export", out, "-o", out / ".." / "out" / "model.onnx", "--force", says="part of the model")
+        self.assertEqual((out / "model.onnx").read_bytes(), before)
+
     def test_places_that_are_not_there(self):
         for command in self.commands(self.folder / "gone" / "out"):
             self.fails(NOT_FOUND, *command, says="no directory")

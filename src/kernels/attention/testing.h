@@ -13,15 +13,16 @@ namespace laconic::kernels {
 
 // q, k and v of normal numbers, v with a deviation of 1, rows further apart than wide.
 struct AttentionProblem {
-  AttentionProblem(std::int64_t queries_, std::int64_t keys_, std::int64_t dim_, std::mt19937& rng, float deviation = 1)
-      : queries(queries_),
-        keys(keys_),
-        dim(dim_),
-        stride(dim_ + 9),
-        q(StridedSize(queries_, dim_, stride)),
-        k(StridedSize(keys_, dim_, stride)),
-        v(StridedSize(keys_, dim_, stride)),
-        out(StridedSize(queries_, dim_, stride)) {
+  AttentionProblem(std::int64_t num_queries, std::int64_t num_keys, std::int64_t head_dim, std::mt19937& rng,
+                   float deviation = 1)
+      : queries(num_queries),
+        keys(num_keys),
+        dim(head_dim),
+        stride(head_dim + 9),
+        q(StridedSize(num_queries, head_dim, stride)),
+        k(StridedSize(num_keys, head_dim, stride)),
+        v(StridedSize(num_keys, head_dim, stride)),
+        out(StridedSize(num_queries, head_dim, stride)) {
     FillNormal(q.span(), rng, deviation);
     FillNormal(k.span(), rng, deviation);
     FillNormal(v.span(), rng);

@@ -45,11 +45,11 @@ inline void StoreCodes(Code* p, Ints16 x) {
 }
 #endif
 
-constexpr int kGroup = 4 / sizeof(Code);                    // codes in a word
-constexpr std::int64_t kQueryRows = kMaxVecs == 4 ? 6 : 4;  // of a tile: by 4 vectors, or by 1 of two registers
-constexpr std::int64_t kQueryBlock = 2 * kQueryRows;        // that find their steps together
+inline constexpr int kGroup = 4 / sizeof(Code);                    // codes in a word
+inline constexpr std::int64_t kQueryRows = kMaxVecs == 4 ? 6 : 4;  // of a tile: by 4 vectors, or by 1 of two registers
+inline constexpr std::int64_t kQueryBlock = 2 * kQueryRows;        // that find their steps together
 static_assert(kQueryRows <= kMaxQueryRows && kQueryBlock <= kLanes);
-constexpr std::int32_t kQueryOffset = 128;  // makes a query's codes unsigned
+inline constexpr std::int32_t kQueryOffset = 128;  // makes a query's codes unsigned
 
 constexpr std::int64_t Words(std::int64_t codes) { return RoundUp(codes, kGroup) / kGroup; }
 
@@ -82,7 +82,7 @@ inline Scratch SplitScratch(const AttentionArgs& args) {
   Scratch scratch = {};
   scratch.keys_padded = RoundUp(args.keys, kLanes);
   scratch.dim_padded = RoundUp(args.head_dim, kLanes);
-  scratch.q_stride = RoundUp(scratch.dim_padded, 8 * kGroup);
+  scratch.q_stride = RoundUp(scratch.dim_padded, std::int64_t{8} * kGroup);
   scratch.k = Take<std::int32_t>(scratch.q_stride / kGroup * scratch.keys_padded, &next);
   scratch.k_start = Take<std::int32_t>(scratch.keys_padded, &next);
   scratch.k_step = Take<float>(scratch.keys_padded, &next);
@@ -101,13 +101,24 @@ inline Vec16 StepOf(Vec16 largest) {
   return Add(step, Sub(largest, largest));
 }
 
-// Of at most 16 rows of n numbers, a lane each; 0 past them.
-inline Vec16 LargestOfRows(std::int64_t rows, std::int64_t n, const float* x, std::int64_t x_stride) {
+// At most 16 rows of n numbers.
+struct RowBlock {
+  std::int64_t rows;
+  std::int64_t n;
+  const float* x;
+  std::int64_t stride;
+
+  // 16 of row r from column c on; 0 past n.
+  Vec16 At(std::int64_t r, std::int64_t c) const { return LoadPart(x + r * stride + c, n - c); }
+};
+
+// A lane of each row; 0 past them.
+inline Vec16 LargestOfRows(const RowBlock& block) {
   alignas(64) float halves[kLanes * 8] = {};  // [rows][8]
-  for (std::int64_t r = 0; r < rows; ++r) {
-    Vec16 row = Abs(LoadPart(x + r * x_stride, n));
-    for (std::int64_t c = kLanes; c < n; c += kLanes) {
-      row = MaxBits(row, Abs(LoadPart(x + r * x_stride + c, n - c)));
+  for (std::int64_t r = 0; r < block.rows; ++r) {
+    Vec16 row = Abs(block.At(r, 0));
+    for (std::int64_t c = kLanes; c < block.n; c += kLanes) {
+      row = MaxBits(row, Abs(block.At(r, c)));
     }
     _mm256_store_ps(halves + r * 8, MaxBits(LowHalf(row), HighHalf(row)));
   }
@@ -122,19 +133,18 @@ inline Vec16 LargestOfRows(std::int64_t rows, std::int64_t n, const float* x, st
   return largest;
 }
 
-// Codes plus `offset` of at most 16 rows of n numbers, [rows][stride], those of 0 past n. steps: 16.
-inline void EncodeRows(std::int64_t rows, std::int64_t n, const float* x, std::int64_t x_stride, std::int32_t offset,
-                       std::int64_t stride, Code* codes, float* steps) {
-  const Vec16 step = StepOf(LargestOfRows(rows, n, x, x_stride));
+// Codes plus `offset`, [rows][codes_stride], those of 0 past n. steps: 16.
+inline void EncodeRows(const RowBlock& block, std::int32_t offset, Code* codes, std::int64_t codes_stride,
+                       float* steps) {
+  const Vec16 step = StepOf(LargestOfRows(block));
   Store(steps, step);
   alignas(64) float inv_steps[kLanes];
   Store(inv_steps, Div(Set1(1.0F), step));
   const Ints16 offsets = SetInts(offset);
-  for (std::int64_t r = 0; r < rows; ++r) {
+  for (std::int64_t r = 0; r < block.rows; ++r) {
     const Vec16 inv_step = Set1(inv_steps[r]);
-    for (std::int64_t c = 0; c < stride; c += kLanes) {
-      const Vec16 value = LoadPart(x + r * x_stride + c, n - c);
-      StoreCodes(codes + r * stride + c, Add(ToInts(Mul(value, inv_step)), offsets));
+    for (std::int64_t c = 0; c < codes_stride; c += kLanes) {
+      StoreCodes(codes + r * codes_stride + c, Add(ToInts(Mul(block.At(r, c), inv_step)), offsets));
     }
   }
 }
@@ -147,7 +157,7 @@ inline void EncodeKeys(const AttentionArgs& args, Scratch& scratch) {
     for (Code* zero = codes + rows * scratch.q_stride; zero < codes + kLanes * scratch.q_stride; zero += kLanes) {
       StoreCodes(zero, SetInts(0));
     }
-    EncodeRows(rows, args.head_dim, args.k + j * args.k_stride, args.k_stride, 0, scratch.q_stride, codes,
+    EncodeRows({rows, args.head_dim, args.k + j * args.k_stride, args.k_stride}, 0, codes, scratch.q_stride,
                scratch.k_step + j);
     for (std::int64_t w = 0; w < words; w += 8) {
       for (std::int64_t r = 0; r < kLanes; r += 8) {
@@ -173,9 +183,22 @@ inline void EncodeKeys(const AttentionArgs& args, Scratch& scratch) {
   }
 }
 
-inline void EncodeValues(const AttentionArgs& args, const Scratch& scratch) {
+// The words of up to kGroup rows' codes, row(i) giving the numbers.
+template <typename Row>
+inline Ints16 JoinRows(std::int64_t rows, Vec16 inv_step, const Row& row) {
   constexpr int kBits = 32 / kGroup;
   const Ints16 mask = SetInts(static_cast<std::int32_t>((std::int64_t{1} << kBits) - 1));
+  Ints16 words = SetInts(0);
+#pragma GCC unroll 4
+  for (int i = 0; i < kGroup; ++i) {
+    if (i < rows) {
+      words = Or(words, ShiftLeft(And(ToInts(Mul(row(i), inv_step)), mask), i * kBits));
+    }
+  }
+  return words;
+}
+
+inline void EncodeValues(const AttentionArgs& args, const Scratch& scratch) {
   for (std::int64_t d = 0; d < scratch.dim_padded; d += kLanes) {
     const auto load = [&](std::int64_t j) { return LoadPart(args.v + j * args.v_stride + d, args.head_dim - d); };
     Vec16 largest = Set1(0.0F);
@@ -186,14 +209,8 @@ inline void EncodeValues(const AttentionArgs& args, const Scratch& scratch) {
     Store(scratch.v_step + d, step);
     const Vec16 inv_step = Div(Set1(1.0F), step);
     for (std::int64_t j = 0; j < args.keys; j += kGroup) {
-      Ints16 word = SetInts(0);
-#pragma GCC unroll 4
-      for (int i = 0; i < kGroup; ++i) {
-        if (j + i < args.keys) {
-          word = Or(word, ShiftLeft(And(ToInts(Mul(load(j + i), inv_step)), mask), i * kBits));
-        }
-      }
-      StoreInts(scratch.v + j / kGroup * scratch.dim_padded + d, word);
+      StoreInts(scratch.v + j / kGroup * scratch.dim_padded + d,
+                JoinRows(args.keys - j, inv_step, [&](int i) { return load(j + i); }));
     }
   }
 }
@@ -363,8 +380,8 @@ inline void AttendRows(const AttentionArgs& args, const Scratch& scratch, const 
 inline void AttendBlock(const AttentionArgs& args, const Scratch& scratch, std::int64_t first, std::int64_t rows) {
   constexpr float kLog2E = 1.44269504F;
   alignas(64) float factors[kLanes];
-  EncodeRows(rows, args.head_dim, args.q + first * args.q_stride, args.q_stride, kQueryOffset, scratch.q_stride,
-             scratch.q, factors);
+  EncodeRows({rows, args.head_dim, args.q + first * args.q_stride, args.q_stride}, kQueryOffset, scratch.q,
+             scratch.q_stride, factors);
   Store(factors, Mul(Load(factors), Set1(args.scale * kLog2E)));
   ForEachRowTile(rows, kQueryRows, [&](std::int64_t row, std::int64_t count) {
     AttendRows(args, scratch, {count, scratch.q + row * scratch.q_stride, factors + row},
