@@ -21,6 +21,15 @@ IdSource SourceOf(const Graph& graph, ValueId ids) {
   Fail(ErrorCode::kUnsupported, "an embedding of '", name, "'");
 }
 
+void CheckLookup(const Graph& graph, const Node& gather) {
+  const ValueType& table = graph.value(gather.inputs[0]).type;
+  const ValueType& ids = graph.value(gather.inputs[1]).type;
+  if (!table.has_rank(2) || !ids.has_rank(2) || IntAttribute(gather, "axis") != 0) {
+    Fail(ErrorCode::kUnsupported, "Gather of ", ToString(table), " by ", ToString(ids), " along axis ",
+         IntAttribute(gather, "axis"), "; expected rows of a table by ids [batch, sequence]");
+  }
+}
+
 // The runtime counts a text's positions from 0.
 void SkipRows(std::int64_t count, Table* table) {
   const std::int64_t rows = table->data.shape()[0];
@@ -66,6 +75,7 @@ void NoteConstantRow(ValueId value, PlanBuilder* builder) {
 
 void LowerTableLookup(const Node& node, PlanBuilder* builder) {
   const Graph& graph = builder->graph();
+  CheckLookup(graph, node);
   Table table = StoredTable(graph, node.inputs[0]);
   table.ids = SourceOf(graph, node.inputs[1]);
   if (table.ids == IdSource::kPositions) {
@@ -83,6 +93,7 @@ bool JoinTables(const Node& add, PlanBuilder* builder) {
   const auto a = embeddings.find(add.inputs[0]);
   const auto b = embeddings.find(add.inputs[1]);
   const bool joins = a != embeddings.end() && b != embeddings.end() && b->second.size() == 1 &&
+                     builder->WidthOf(add.inputs[0]) == builder->WidthOf(add.inputs[1]) &&
                      static_cast<std::int64_t>(a->second.size()) < kernels::kMaxEmbeddingTables &&
                      builder->SoleReader(add.inputs[0]) != nullptr && builder->SoleReader(add.inputs[1]) != nullptr;
   if (!joins) {

@@ -6,11 +6,13 @@ namespace laconic::runtime {
 
 // The index 0, or [0] where the dimension stays.
 void LowerFirstToken(const Node& node, PlanBuilder* builder) {
+  const ValueType& type = builder->graph().value(node.inputs[0]).type;
   const Tensor* index = builder->graph().FindInitializer(node.inputs[1]);
   const bool first = index != nullptr && index->dtype() == DType::kS64 && index->num_elements() == 1 &&
                      index->shape().size() <= 1 && index->values<std::int64_t>()[0] == 0;
-  if (!first) {
-    Fail(ErrorCode::kUnsupported, "Gather along axis 1 of other rows than the first");
+  if (!first || !type.has_rank(3)) {
+    Fail(ErrorCode::kUnsupported, "Gather along axis 1 of ", ToString(type),
+         "; expected the first of rows [batch, sequence, width]");
   }
   const Matrix x = builder->Place(node.inputs[0]);
   if (builder->RowsOf(node.inputs[0]) == Rows::kTexts) {  // first tokens already

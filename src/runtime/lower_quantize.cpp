@@ -26,18 +26,22 @@ QuantizeSpec SpecOf(ValueId in, ValueId out, PlanBuilder* builder) {
 // Of a QuantizeLinear or DequantizeLinear with one scale for all.
 quant::QuantParams ParamsOf(const Graph& graph, const Node& node) {
   quant::QuantParams params;
+  params.dtype = graph.value(node.op == "QuantizeLinear" ? node.outputs[0] : node.inputs[0]).type.dtype;
   const Tensor* scale = graph.FindInitializer(node.inputs[1]);
   const bool has_zero = node.inputs.size() > 2 && node.inputs[2] != kNoValue;
   const Tensor* zero_point = has_zero ? graph.FindInitializer(node.inputs[2]) : nullptr;
-  if (scale == nullptr || scale->num_elements() != 1 || (has_zero && zero_point == nullptr)) {
-    Fail(ErrorCode::kUnsupported, node.op, ": expected one constant scale and zero point for all");
+  const bool runs = (params.dtype == DType::kU8 || params.dtype == DType::kS8) && scale != nullptr &&
+                    scale->dtype() == DType::kF32 && scale->num_elements() == 1 &&
+                    (!has_zero || (zero_point != nullptr && zero_point->num_elements() == 1));
+  if (!runs) {
+    Fail(ErrorCode::kUnsupported, node.op, ": expected u8 or s8 by one constant scale and zero point for all, got ",
+         laconic::ToString(params.dtype));
   }
   params.scale = scale->values<float>()[0];
   if (!(params.scale > 0) || !std::isfinite(params.scale)) {
     Fail(ErrorCode::kInvalidFile, node.op, ": expected a scale above 0, got ", params.scale);
   }
-  if (zero_point != nullptr) {
-    params.dtype = zero_point->dtype();
+  if (has_zero) {
     params.zero_point = params.dtype == DType::kS8 ? std::int32_t{zero_point->values<std::int8_t>()[0]}
                                                    : std::int32_t{zero_point->values<std::uint8_t>()[0]};
   }

@@ -18,6 +18,7 @@ constexpr const char* kMask = "attention_mask";
 constexpr const char* kTypes = "token_type_ids";
 constexpr std::int64_t kMaxFoldedBytes = std::int64_t{1} << 30;
 constexpr std::int64_t kProbeLength = 4;
+constexpr std::int64_t kMaxFixedLength = 1 << 16;  // of input_ids: a file must not dictate how much is allocated
 
 Tensor ToTensor(DType dtype, const std::vector<std::int64_t>& values) {
   const Shape shape = {1, static_cast<std::int64_t>(values.size())};
@@ -104,6 +105,10 @@ void PlainModel::FindNumIds() {
 void PlainModel::ChooseOutput() {
   const ValueType& ids = graph_.value(*graph_.FindValue(kIds)).type;
   const bool is_fixed = ids.shape.size() == 2 && ids.shape[1].is_fixed();
+  if (is_fixed && ids.shape[1].size > kMaxFixedLength) {
+    Fail(ErrorCode::kUnsupported, "input '", kIds, "' of ", ids.shape[1].size, " tokens; expected at most ",
+         kMaxFixedLength);
+  }
   Encoding probe;
   probe.ids.resize(static_cast<std::size_t>(is_fixed ? ids.shape[1].size : kProbeLength));
   std::map<ValueId, Tensor> inputs = MakeInputs(probe);

@@ -166,5 +166,99 @@ TEST(PlainModelTest, Int8AttentionAgreesWithTheKernels) {
   EXPECT_LT(differences.back(), 0.05F);
 }
 
+// --- graphs that steps of whole rows would misread ------------------------------------------------------------------
+
+struct OddGraph {
+  Graph graph;
+  ValueId ids = graph.AddInput("input_ids", {DType::kS64, {"batch", "sequence"}});
+
+  ValueId Floats(const std::string& name, const Shape& shape, const std::vector<float>& values) {
+    return graph.AddInitializer(name, Tensor::FromValues<float>(shape, values));
+  }
+  // Rows 0 1, 2 3, 4 5, 6 7.
+  ValueId Words() { return graph.AddNode("Gather", "words", {Floats("table", {4, 2}, {0, 1, 2, 3, 4, 5, 6, 7}), ids}); }
+  ValueId First(const std::string& name, ValueId x, const Shape& index = {}) {
+    const std::vector<std::int64_t> zero = {0};
+    const ValueId first = graph.AddInitializer(name + "_index", Tensor::FromValues<std::int64_t>(index, zero));
+    return graph.AddNode("Gather", name, {x, first}, {{"axis", std::int64_t{1}}});
+  }
+  std::vector<float> Answer(ValueId output, const std::vector<Encoding>& texts) {
+    graph.AddOutput(output);
+    const Model model(ModelInfo(), std::make_shared<const Graph>(graph), std::nullopt);
+    return Session(CompiledModel::Compile(model), 1).Run(texts);
+  }
+};
+
+const std::vector<Encoding> kTwoTexts = {{{1, 3}, {}}, {{2}, {}}};
+
+TEST(OddGraphTest, ATableOfOneColumnIsAddedToAll) {
+  OddGraph row;
+  const ValueId mask = row.graph.AddInput("attention_mask", {DType::kS64, {"batch", "sequence"}});
+  const ValueId typed = row.graph.AddNode("Add", "typed", {row.Words(), row.Floats("row", {1}, {10})});
+  EXPECT_EQ(row.Answer(row.graph.AddNode("laconic.MeanPool", "logits", {typed, mask}), kTwoTexts),
+            (std::vector<float>{14, 15, 14, 15}));
+
+  OddGraph table;
+  const ValueId narrow =
+      table.graph.AddNode("Gather", "narrow", {table.Floats("one", {4, 1}, {10, 20, 30, 40}), table.ids});
+  const ValueId sum = table.graph.AddNode("Add", "sum", {narrow, table.Words()});
+  EXPECT_EQ(table.Answer(table.First("logits", sum), kTwoTexts), (std::vector<float>{22, 23, 34, 35}));
+}
+
+TEST(OddGraphTest, TheFirstColumnOfATextIsNoFirstToken) {
+  OddGraph odd;
+  const ValueId first = odd.First("first", odd.Words());
+  EXPECT_EQ(odd.Answer(odd.First("logits", first, {1}), kTwoTexts), (std::vector<float>{2, 4}));
+}
+
+TEST(OddGraphTest, IdsOfOneDimensionAreNoTokens) {
+  Graph graph;
+  const ValueId ids = graph.AddInput("input_ids", {DType::kS64, {"batch"}});
+  const std::vector<float> rows = {0, 1, 2, 3, 4, 5, 6, 7};
+  graph.AddOutput(
+      graph.AddNode("Gather", "logits", {graph.AddInitializer("t", Tensor::FromValues<float>({4, 2}, rows)), ids}));
+  EXPECT_NE(CompileError({ModelInfo(), std::make_shared<const Graph>(graph), std::nullopt})
+                .find("input 'input_ids' of type s64[batch]; expected"),
+            std::string::npos);
+}
+
+TEST(OddGraphTest, AnswersOfTokensAreNoAnswersOfTexts) {
+  OddGraph odd;
+  odd.graph.AddOutput(odd.graph.AddNode("Relu", "hidden", {odd.Words()}));
+  EXPECT_EQ(CompileError({ModelInfo(), std::make_shared<const Graph>(odd.graph), std::nullopt}),
+            "unsupported: no output is f32 [batch, labels]; for one text there is 'hidden' of type f32[1, 4, 2]");
+}
+
+// Codes that our kernels do not have: the interpreter does.
+TEST(OddGraphTest, SixteenBitCodesRun) {
+  OddGraph odd;
+  const std::vector<std::int16_t> zero = {5};
+  const ValueId zero_point = odd.graph.AddInitializer("zero", Tensor::FromValues<std::int16_t>({}, zero));
+  const ValueId scale = odd.Floats("scale", {}, {0.5F});
+  const ValueId codes =
+      odd.graph.AddNode("QuantizeLinear", "codes", {odd.First("first", odd.Words()), scale, zero_point});
+  const ValueId real = odd.graph.AddNode("DequantizeLinear", "logits", {codes, scale, zero_point});
+  EXPECT_EQ(odd.Answer(real, kTwoTexts), (std::vector<float>{2, 3, 4, 5}));
+}
+
+TEST(OddGraphTest, CodesOfAStatedTypeClampToIt) {
+  OddGraph odd;
+  const ValueId scale = odd.Floats("scale", {}, {1.0F / 32});
+  const ValueId codes = odd.graph.AddNode("QuantizeLinear", "codes", {odd.First("first", odd.Words()), scale},
+                                          {{"output_dtype", std::string("s8")}});
+  const ValueId real = odd.graph.AddNode("DequantizeLinear", "logits", {codes, scale});
+  // 127 is the largest code: 127 / 32.
+  EXPECT_EQ(odd.Answer(real, kTwoTexts), (std::vector<float>{2, 3, 127.0F / 32, 127.0F / 32}));
+}
+
+TEST(OddGraphTest, AFileDoesNotDictateTheLengthOfTheProbe) {
+  Graph graph;
+  const ValueId ids = graph.AddInput("input_ids", {DType::kS64, {"batch", std::int64_t{1} << 40}});
+  graph.AddOutput(graph.AddNode("Cast", "logits", {ids}, {{"to", std::string("f32")}}));
+  EXPECT_NE(CompileError({ModelInfo(), std::make_shared<const Graph>(graph), std::nullopt})
+                .find("unsupported: input 'input_ids' of 1099511627776 tokens; expected at most"),
+            std::string::npos);
+}
+
 }  // namespace
 }  // namespace laconic

@@ -142,8 +142,7 @@ class TapSink;
 struct Plan {
   std::vector<Buffer> buffers;
   std::vector<std::unique_ptr<const Step>> steps;
-  Matrix output;
-  Rows output_rows = Rows::kTexts;
+  Matrix output;                   // a row a text
   std::int64_t max_positions = 0;  // tokens of a text that its position table and steps allow; 0: any
   std::int64_t num_ids = 0;        // rows of the word table; 0: none
   std::int64_t num_types = 0;      // rows of the token type table; 0: none

@@ -133,10 +133,13 @@ Plan MakePlan(const Graph& graph, const PlanOptions& options, std::span<const st
     Fail(ErrorCode::kUnsupported, "a graph with ", graph.outputs().size(), " outputs; expected 1");
   }
   const ValueId output = graph.outputs()[0];
+  if (builder.RowsOf(output) != Rows::kTexts) {
+    Fail(ErrorCode::kUnsupported, "output '", graph.value(output).name, "' of type ",
+         laconic::ToString(graph.value(output).type), " has a row a token; expected a row a text");
+  }
   Plan& plan = builder.plan();
   plan.tap_sink = sink;
   plan.output = builder.Place(output);
-  plan.output_rows = builder.RowsOf(output);
   FinishPlan(&plan);
   return std::move(plan);
 }
