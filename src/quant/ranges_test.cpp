@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
+#include <numeric>
+#include <random>
 
 #include <gtest/gtest.h>
 
@@ -91,6 +94,15 @@ TEST(RangeOf, PercentileIsThatOfTheSortedValuesWithinABin) {
   }
 }
 
+// "More than the share": of 8 values, 75 % leave out two, so that the third from outside is the bound.
+TEST(RangeOf, PercentileOfAWholeNumberOfValues) {
+  TensorQConfig config = Config(ObserverKind::kPercentile, Scheme::kSymmetric);
+  config.observer.percentile = 75;
+  const Range range = RangeOf(StatisticsOf({{1, -2, 4, -8, 16, 32, -64, 128}}, 1), config);
+  EXPECT_GE(range.max, 32);
+  EXPECT_LT(range.max, 33);
+}
+
 double TrueError(const std::vector<float>& values, Range range, const TensorQConfig& config) {
   const RowParams params = ParamsOf(range, config);
   const Codes codes = CodesOf(config);
@@ -139,6 +151,94 @@ TEST(RangeOf, MseIsNearTheBestThereIs) {
       }
       EXPECT_LE(TrueError(values, RangeOf(StatisticsOf(batches, 1), config), config), 1.03 * least) << tensor;
     }
+  }
+}
+
+// Neither end alone can be moved to lower the error, by the percents that are tried.
+TEST(RangeOf, MseMovesEachEndAsFarAsItHelps) {
+  auto batches = testing::GoldenBatches("normal", 5);
+  batches[0][0] = -30;
+  batches[0][1] = 9;
+  const TensorStatistics statistics = StatisticsOf(batches, 1);
+  const std::vector<Bin> bins = statistics.Bins();
+  const TensorQConfig config = Config(ObserverKind::kMse);
+  const auto error_of = [&](Range range) { return SquaredError(bins, ParamsOf(range, config), CodesOf(config)); };
+  const Range best = RangeOf(statistics, config);
+  EXPECT_GT(best.min, -30);
+  EXPECT_LT(best.max, 9);
+  for (int percent = 50; percent <= 100; ++percent) {
+    const auto cut = [&](float bound) { return static_cast<float>(bound * (percent / 100.0)); };
+    EXPECT_GE(error_of({best.min, cut(9)}), error_of(best)) << percent;
+    EXPECT_GE(error_of({cut(-30), best.max}), error_of(best)) << percent;
+  }
+}
+
+// KL(P || Q), both written out in full, of a histogram of which bins `first` ... `end` - 1 are kept in `num_levels`.
+double KullbackLeibler(const std::vector<double>& counts, std::size_t first, std::size_t end, std::size_t num_levels) {
+  std::vector<double> p(counts.begin() + static_cast<std::ptrdiff_t>(first),
+                        counts.begin() + static_cast<std::ptrdiff_t>(end));
+  std::vector<double> q(p.size());
+  const double inside = std::accumulate(p.begin(), p.end(), 0.0);
+  std::vector<double> merged(num_levels);
+  std::vector<double> used(num_levels);
+  const auto level_of = [&](std::size_t i) {  // level l begins at the bin l * size / num_levels, rounded down
+    std::size_t level = num_levels - 1;
+    while (level * p.size() / num_levels > i) --level;
+    return level;
+  };
+  const std::vector<double> kept = p;
+  for (std::size_t i = 0; i < first; ++i) p.front() += counts[i];
+  for (std::size_t i = end; i < counts.size(); ++i) p.back() += counts[i];
+  for (std::size_t i = 0; i < p.size(); ++i) {
+    merged[level_of(i)] += kept[i];
+    used[level_of(i)] += p[i] > 0 ? 1 : 0;
+  }
+  const double total = std::accumulate(p.begin(), p.end(), 0.0);
+  double sum = 0;
+  for (std::size_t i = 0; i < p.size(); ++i) {
+    if (p[i] == 0) continue;
+    const double share = merged[level_of(i)] / used[level_of(i)] / inside;
+    sum += p[i] / total * std::log(p[i] / total / ((1 - 1e-4) * share + 1e-4 / static_cast<double>(p.size())));
+  }
+  return sum;
+}
+
+// Values in the middles of 32 bins, so that each counts in one; some bins are empty.
+TEST(RangeOf, EntropyIsTheLeastDivergenceOfAllReaches) {
+  std::mt19937 random(5);
+  for (int round = 0; round < 40; ++round) {
+    const bool symmetric = round % 2 == 1;
+    constexpr std::size_t kBins = 32;
+    std::vector<double> counts(kBins);
+    std::vector<float> values;
+    for (std::size_t i = 0; i < kBins; ++i) {
+      const double distance = symmetric ? static_cast<double>(i) : std::abs(static_cast<double>(i) - 15.5);
+      const bool is_end = i + 1 == kBins || (i == 0 && !symmetric);
+      counts[i] = is_end ? 1 : std::floor(static_cast<double>(random() % 200) * std::exp(-distance / 4));
+      // The extremes lie on the range's ends, so that a bin is as wide as 1.
+      const float end = symmetric ? 32 : i == 0 ? -16 : 16;
+      const float middle = static_cast<float>(i) + (symmetric ? 0.5F : -15.5F);
+      const float value = is_end ? end : middle;
+      values.insert(values.end(), static_cast<std::size_t>(counts[i]), symmetric && i % 2 == 0 ? -value : value);
+    }
+    TensorQConfig config = Config(ObserverKind::kEntropy, symmetric ? Scheme::kSymmetric : Scheme::kAffine);
+    config.observer.num_bins = kBins;
+    config.observer.num_levels = 8;
+    const std::size_t num_levels = symmetric ? 4 : 8;
+    double least = std::numeric_limits<double>::infinity();
+    float bound = 0;
+    for (std::size_t reach = symmetric ? kBins : kBins / 2; reach * (symmetric ? 1 : 2) >= num_levels; --reach) {
+      const std::size_t first = symmetric ? 0 : kBins / 2 - reach;
+      const std::size_t end = symmetric ? reach : kBins / 2 + reach;
+      const double divergence = KullbackLeibler(counts, first, end, num_levels);
+      if (divergence < least) {
+        least = divergence;
+        bound = static_cast<float>(reach);
+      }
+    }
+    const Range range = RangeOf(StatisticsOf({values}, 1), config);
+    EXPECT_EQ(range.max, bound) << round;
+    EXPECT_EQ(range.min, -bound) << round;
   }
 }
 

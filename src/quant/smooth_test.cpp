@@ -98,6 +98,16 @@ TEST_F(SmoothGolden, TheStaticRangeIsThatOfTheSmoothedColumns) {
   EXPECT_EQ(SmoothedMinMax(min_, max_, {}).max, max_[3]);
 }
 
+// Weights of 0 count as 1e-5: (1, 1) over the square roots of (1, 1e-5), to a geometric mean of 1.
+TEST(SmoothScales, AColumnWithoutWeightsHasABoundedScale) {
+  const std::vector<float> bound = {1, 1};
+  const std::vector<float> weight = {1, 0};
+  const std::vector<MatrixView> weights = {{weight.data(), 1, 2}};
+  const std::vector<float> scales = SmoothScales({bound, bound, weights}, 0.5F);
+  EXPECT_FLOAT_EQ(scales[0], std::pow(10.0F, -1.25F));
+  EXPECT_FLOAT_EQ(scales[1], std::pow(10.0F, 1.25F));
+}
+
 TEST(ChooseSmoothing, AWeightThatIsNotFiniteIsAnError) {
   const std::vector<float> bound = {1, 1};
   const std::vector<float> weight = {1, NAN};

@@ -40,6 +40,8 @@ TEST_F(RangeGolden, MseScaleIsTheBestOfTheSteps) {
   }
 }
 
+TEST(MseScale, OfEqualsIsTheLargest) { EXPECT_EQ(MseScale(std::vector<float>{0, 0}, 0.5F, {-127, 127}), 0.5F); }
+
 TEST_F(RangeGolden, BlocksHaveScalesOfTheirOwnTheLastOneShort) {
   std::vector<std::int8_t> q(50);
   EXPECT_EQ(QuantizeBlocksS8(std::span(weight_).first(50), 32, q),

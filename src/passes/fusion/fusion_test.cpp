@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <functional>
 #include <random>
 
 #include <gmock/gmock.h>
@@ -19,6 +20,7 @@ namespace {
 using testing::Contains;
 using testing::ElementsAre;
 using testing::HasSubstr;
+using testing::Not;
 using Integers = std::vector<std::int64_t>;
 
 class Builder {
@@ -257,6 +259,9 @@ struct AttentionForm {
   bool packed = false;
   bool turned_by_reshape = false;  // k as [batch * heads, tokens, numbers] on its way, as torch's dynamo exporter does
   bool replaces_nan = false;
+  // What makes it something else: axis (of the softmax), interleaved (heads), order (of the context), values (doubled),
+  // context (doubled), scaled mask, other NaN.
+  std::string differs;
 };
 
 Graph MakeAttention(const AttentionForm& form) {
@@ -273,11 +278,12 @@ Graph MakeAttention(const AttentionForm& form) {
     qkv = {linear(8), linear(8), linear(8)};
   }
   const auto heads = [&](ValueId v, const Integers& perm) {
-    return b.Node("Transpose",
-                  {
-                      b.Node("Reshape", {v, b.Ints({0, -1, 2, 4})}),
-                  },
-                  {{"perm", perm}});
+    if (form.differs == "interleaved") {
+      const ValueId turned =
+          b.Node("Transpose", {b.Node("Reshape", {v, b.Ints({0, -1, 4, 2})})}, {{"perm", Integers{0, 1, 3, 2}}});
+      return b.Node("Transpose", {turned}, {{"perm", perm}});
+    }
+    return b.Node("Transpose", {b.Node("Reshape", {v, b.Ints({0, -1, 2, 4})})}, {{"perm", perm}});
   };
   ValueId q = heads(qkv[0], {0, 2, 1, 3});
   ValueId k = heads(qkv[1], {0, 2, form.turned_by_reshape ? 1 : 3, form.turned_by_reshape ? 3 : 1});
@@ -290,7 +296,8 @@ Graph MakeAttention(const AttentionForm& form) {
     k = b.Node("Reshape",
                {b.Node("Transpose", {flat}, {{"perm", Integers{0, 2, 1}}}), b.Node("Gather", {shape, order})});
   }
-  const ValueId v = heads(qkv[2], {0, 2, 1, 3});
+  ValueId v = heads(qkv[2], {0, 2, 1, 3});
+  if (form.differs == "values") v = b.Node("Mul", {v, b.Scalar(2)});
   if (form.scale == 1) q = b.Node("Mul", {q, b.Scalar(0.5F)});
   if (form.scale == 2) {
     q = b.Node("Mul", {q, b.Scalar(std::sqrt(0.5F))});
@@ -327,10 +334,26 @@ Graph MakeAttention(const AttentionForm& form) {
     const ValueId distance = b.Node("Abs", {b.Node("Sub", {places, queries})});
     const ValueId near = b.Node("LessOrEqual", {distance, b.Int(64)});
     scores = b.Node("Add", {scores, additive(b.Node("And", {keep, near}), -3.4e38F)});
+  } else if (form.mask == "count") {  // as if all padding stood behind
+    const ValueId count = b.Node("ReduceSum", {row, b.Ints({3})});
+    scores = b.Node("Add", {scores, additive(b.Node("Less", {places, count}), -3.4e38F)});
+  } else if (form.mask == "slope") {
+    const ValueId bias = b.Node("Mul", {b.Node("Cast", {places}, {{"to", std::string("f32")}}), b.Scalar(-0.5F)});
+    scores = b.Node("Add", {scores, b.Node("Where", {keep, bias, b.Scalar(-3.4e38F)})});
+  } else if (form.mask == "weak") {
+    scores = b.Node("Where", {keep, scores, b.Scalar(-1)});
   }
-  ValueId weights = b.Node("Softmax", {scores});
+  if (form.differs == "scaled mask") scores = b.Node("Mul", {scores, b.Scalar(1e-4F)});
+  ValueId weights = b.Node("Softmax", {scores}, {{"axis", std::int64_t{form.differs == "axis" ? 2 : -1}}});
   if (form.replaces_nan) weights = b.Node("Where", {b.Node("IsNaN", {weights}), b.Scalar(0), weights});
-  const ValueId context = b.Node("Transpose", {b.Node("MatMul", {weights, v})}, {{"perm", Integers{0, 2, 1, 3}}});
+  if (form.differs == "other NaN") {
+    const ValueId log = b.Node("Log", {b.Node("Slice", {x, b.Ints({0}), b.Ints({1}), b.Ints({2})})});
+    weights = b.Node("Where", {b.Node("IsNaN", {b.Node("Unsqueeze", {log, b.Ints({1})})}), b.Scalar(0), weights});
+  }
+  ValueId context = b.Node("MatMul", {weights, v});
+  if (form.differs == "context") context = b.Node("Mul", {context, b.Scalar(2)});
+  const Integers order = form.differs == "order" ? Integers{0, 2, 3, 1} : Integers{0, 2, 1, 3};
+  context = b.Node("Transpose", {context}, {{"perm", order}});
   return Finish(std::move(b), b.Node("Reshape", {context, b.Ints({0, 0, 8})}));
 }
 
@@ -359,11 +382,19 @@ TEST(AttentionTest, WithoutMaskHasNone) {
 }
 
 TEST(AttentionTest, OtherMasksStayAndSayWhy) {
-  for (const char* mask : {"causal", "window"}) {
+  for (const char* mask : {"causal", "window", "count", "slope"}) {
     const FusionResult fused = ExpectSame(MakeAttention({.mask = mask}));
     EXPECT_THAT(Ops(fused.graph), Contains("Softmax"));
     EXPECT_THAT(fused.general, Contains(HasSubstr("is no mask over keys")));
   }
+}
+
+TEST(AttentionTest, WhatOnlyLooksLikeItKeepsItsNumbers) {
+  for (const char* differs : {"axis", "interleaved", "order", "values", "context", "scaled mask", "other NaN"}) {
+    SCOPED_TRACE(differs);
+    EXPECT_THAT(Ops(ExpectSame(MakeAttention({.differs = differs})).graph), Contains("Softmax"));
+  }
+  EXPECT_THAT(Ops(ExpectSame(MakeAttention({.mask = "weak"})).graph), Contains("Softmax"));
 }
 
 TEST(EmbeddingsTest, AreFoundAndOrdered) {
@@ -492,6 +523,159 @@ TEST(QuantizedTest, IntegerMatMulStaysWhereItsGraphRunsOpByOp) {
   EXPECT_THAT(Ops(fused.graph), ElementsAre("QuantizeLinear", "QLinearMatMul", "DequantizeLinear", "Erf"));
   EXPECT_THAT(fused.general, Contains(HasSubstr("1 Erf: ")));
   EXPECT_THAT(fused.general, Contains(HasSubstr("rounded to codes here")));
+}
+
+ValueId LookalikeOfNormalization(Builder* b, const std::string& differs) {
+  const ValueId x = b->Hidden(8);
+  const auto mean_of = [&](ValueId v) { return b->Node("ReduceMean", {v, b->Ints({-1})}); };
+  const ValueId other = b->Node("Mul", {x, b->Random({8})});
+  const ValueId d = b->Node("Sub", {x, mean_of(x)});
+  const ValueId spread = differs == "variance" ? b->Node("Sub", {other, mean_of(other)}) : d;
+  const ValueId power = b->Node("Pow", {spread, b->Scalar(differs == "power" ? 4 : 2)});
+  const ValueId root = b->Node("Sqrt", {b->Node("Add", {mean_of(power), b->Scalar(1e-5F)})});
+  if (differs == "mean") {
+    const ValueId scale = b->Node("Mul", {b->Node("Reciprocal", {root}), b->Random({8})});
+    const ValueId shift = b->Node("Sub", {b->Random({8}), b->Node("Mul", {mean_of(other), scale})});
+    return b->Node("Add", {b->Node("Mul", {x, scale}), shift});
+  }
+  const ValueId normal = differs == "root"      ? b->Node("Mul", {d, root})
+                         : differs == "inverse" ? b->Node("Mul", {d, b->Node("Div", {b->Scalar(2), root})})
+                                                : b->Node("Div", {d, root});
+  const ValueId gamma = b->Random(differs == "row" ? Shape{7, 8} : Shape{8});
+  return b->Node("Add", {b->Node("Mul", {normal, gamma}), b->Random({8})});
+}
+
+TEST(LookalikeTest, OfLayerNormalizationKeepsItsNumbers) {
+  for (const char* differs : {"variance", "power", "mean", "root", "inverse", "row"}) {
+    SCOPED_TRACE(differs);
+    Builder b;
+    const ValueId y = LookalikeOfNormalization(&b, differs);
+    EXPECT_THAT(Ops(ExpectSame(Finish(std::move(b), y)).graph), Contains("ReduceMean"));
+  }
+}
+
+TEST(LookalikeTest, OfGeluKeepsItsNumbers) {
+  for (const std::string differs : {"half", "one", "cubic"}) {
+    SCOPED_TRACE(differs);
+    Builder b;
+    const ValueId x = b.Hidden(8);
+    const ValueId cube = b.Node("Mul", {b.Scalar(0.06F), b.Node("Pow", {x, b.Scalar(3)})});
+    const ValueId curve = differs == "cubic"
+                              ? b.Node("Tanh", {b.Node("Mul", {b.Scalar(0.7978846F), b.Node("Add", {x, cube})})})
+                              : b.Node("Erf", {b.Node("Mul", {x, b.Scalar(0.70710677F)})});
+    const ValueId one = b.Node("Add", {curve, b.Scalar(differs == "one" ? 2 : 1)});
+    const ValueId y = b.Node("Mul", {b.Node("Mul", {x, one}), b.Scalar(differs == "half" ? 0.25F : 0.5F)});
+    EXPECT_THAT(Ops(ExpectSame(Finish(std::move(b), y)).graph), Not(Contains("Gelu")));
+  }
+}
+
+// One step away from what a rewrite takes: each must still compute what it says.
+TEST(LookalikeTest, OfASmallerRewriteKeepsItsNumbers) {
+  const Attributes tokens = {{"axis", std::int64_t{1}}};
+  const auto linear = [](Builder* b, std::int64_t width) {
+    return b->Node("MatMul", {b->Hidden(8), b->Random({8, width})});
+  };
+  const std::map<std::string, std::function<ValueId(Builder*)>> all = {
+      {"a bias with a factor",
+       [&](Builder* b) {
+         const ValueId x = b->Node("Gather", {b->Hidden(8), b->Int(0)}, tokens);
+         return b->Node("Gemm", {x, b->Random({8, 6}), b->Random({6})}, {{"beta", 2.0F}});
+       }},
+      {"two biases",
+       [&](Builder* b) {
+         return b->Node("Add", {b->Node("Add", {linear(b, 6), b->Random({6})}), b->Random({6})});
+       }},
+      {"the second token",
+       [&](Builder* b) {
+         return b->Node("Squeeze",
+                        {b->Node("Slice", {b->Hidden(8), b->Ints({1}), b->Ints({2}), b->Ints({1})}), b->Ints({1})});
+       }},
+      {"every second column",
+       [&](Builder* b) {
+         return b->Node("Slice", {linear(b, 24), b->Ints({0}), b->Ints({16}), b->Ints({2}), b->Ints({2})});
+       }},
+      {"the last columns",
+       [&](Builder* b) {
+         return b->Node("Slice", {linear(b, 24), b->Ints({-8}), b->Ints({99}), b->Ints({2})});
+       }},
+      {"columns with scales of their own",
+       [&](Builder* b) {
+         std::vector<float> scales(24);
+         std::iota(scales.begin(), scales.end(), 1.0F);
+         const ValueId weight = b->Node("DequantizeLinear", {b->Codes({8, 24}), b->Floats({24}, scales)});
+         const ValueId packed = b->Node("MatMul", {b->Hidden(8), weight});
+         return b->Node("Slice", {packed, b->Ints({8}), b->Ints({16}), b->Ints({2})});
+       }},
+      {"two transpositions",
+       [&](Builder* b) {
+         const ValueId turned = b->Node("Transpose", {b->Hidden(8)}, {{"perm", Integers{1, 2, 0}}});
+         return b->Node("Transpose", {turned}, {{"perm", Integers{0, 2, 1}}});
+       }},
+      {"tokens backwards",
+       [&](Builder* b) {
+         return b->Node("Slice", {b->Hidden(8), b->Ints({-1}), b->Ints({-99}), b->Ints({1}), b->Ints({-1})});
+       }},
+      {"a softmax over tokens",
+       [&](Builder* b) {
+         const ValueId x = b->Hidden(8);
+         const ValueId flat = b->Node("Reshape", {x, b->Ints({-1, 8})});
+         const ValueId soft = b->Node("Softmax", {flat}, {{"axis", std::int64_t{0}}});
+         return b->Node("Reshape", {soft, b->Node("Shape", {x})});
+       }},
+      {"integers with a zero point of their own",
+       [&](Builder* b) {
+         const std::vector<ValueId> codes =
+             b->graph.AddNode("DynamicQuantizeLinear", {"q", "scale", "zero"}, {b->Hidden(8)});
+         const ValueId zero =
+             b->graph.AddInitializer("x_zero", Tensor::FromValues<std::uint8_t>({}, std::vector<std::uint8_t>{9}));
+         const ValueId product = b->Node("MatMulInteger", {codes[0], b->Codes({8, 6}), zero});
+         return b->Node("Mul", {b->Node("Cast", {product}, {{"to", std::string("f32")}}),
+                                b->Node("Mul", {codes[1], b->Scalar(0.01F)})});
+       }},
+      {"rows of codes with a scale a column",
+       [&](Builder* b) {
+         const ValueId rows = b->Node("Gather", {b->Codes({20, 8}), b->Ids("input_ids")});
+         return b->Node("DequantizeLinear", {rows, b->Floats({8}, {1, 2, 3, 4, 5, 6, 7, 8})},
+                        {{"axis", std::int64_t{2}}});
+       }},
+      {"nodes with other attributes",
+       [&](Builder* b) {
+         const ValueId soft = b->Node("Softmax", {b->Hidden(8)}, {{"axis", std::int64_t{1}}});
+         return b->Node("Sub", {soft, b->Node("Softmax", {b->graph.inputs()[0]}, {{"axis", std::int64_t{2}}})});
+       }},
+      {"types from the mask",
+       [&](Builder* b) {
+         const ValueId words = b->Node("Gather", {b->Random({20, 8}), b->Ids("input_ids")});
+         const ValueId index = b->Node("Sub", {b->Int(1), b->Ids("attention_mask")});
+         return b->Node("Add", {words, b->Node("Gather", {b->Random({2, 8}), index})});
+       }},
+      {"positions from the table's end",
+       [&](Builder* b) {
+         const ValueId ids = b->Ids("input_ids");
+         const ValueId length = b->Node("Gather", {b->Node("Shape", {ids}), b->Int(1)});
+         const ValueId places = b->Node("Range", {b->Int(-1), b->Node("Sub", {length, b->Int(1)}), b->Int(1)});
+         return b->Node(
+             "Add", {b->Node("Gather", {b->Random({20, 8}), ids}), b->Node("Gather", {b->Random({24, 8}), places})});
+       }},
+      {"a factor that adds an axis",
+       [&](Builder* b) {
+         const ValueId deep = b->Node("Mul", {b->Hidden(8), b->Floats({1, 1, 1, 1}, {1})});
+         return b->Node("Transpose", {deep}, {{"perm", Integers{0, 3, 2, 1}}});
+       }},
+      {"sums that keep their axis",
+       [&](Builder* b) {
+         const ValueId row = b->Node("Unsqueeze", {b->Ids("attention_mask"), b->Ints({-1})});
+         const ValueId mask = b->Node("Cast", {row}, {{"to", std::string("f32")}});
+         const ValueId sum = b->Node("ReduceSum", {b->Node("Mul", {b->Hidden(8), mask}), b->Ints({1})});
+         return b->Node("Div", {sum, b->Node("ReduceSum", {mask, b->Ints({1})}, {{"keepdims", std::int64_t{0}}})});
+       }},
+  };
+  for (const auto& [name, build] : all) {
+    SCOPED_TRACE(name);
+    Builder b;
+    const ValueId y = build(&b);
+    ExpectSame(Finish(std::move(b), y));
+  }
 }
 
 TEST(PipelineTest, SaysWhyNodesStayGeneral) {
