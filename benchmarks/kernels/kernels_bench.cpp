@@ -291,7 +291,7 @@ constexpr Family kFamilies[] = {
     {"gemm_bf16", "gemm_bf16", HasBF16, BenchGemmsBF16<Activation::kNone, false>},
     {"gemm_bf16_cold", "gemm_bf16, cold weights", HasBF16, BenchGemmsBF16<Activation::kNone, true>},
     {"gemm_bf16_gelu", "gemm_bf16 + gelu, rounded", HasBF16, BenchGemmsBF16<Activation::kGeluErf, false>},
-    {"attention", "attention", [](Isa isa) { return isa != Isa::kAmx; },
+    {"attention", "attention", [](Isa isa) { return GetAttention(isa, Precision::kBF16).isa == isa; },
      [](Isa isa, const char* title) { BenchAttention(isa, title, GetAttention(isa, Precision::kBF16)); }},
     {"attention_int8", "attention_int8", [](Isa isa) { return GetAttentionInt8(isa).isa == isa; },
      [](Isa isa, const char* title) { BenchAttention(isa, title, GetAttentionInt8(isa)); }},

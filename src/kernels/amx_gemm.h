@@ -11,18 +11,12 @@
 // Depth, what is summed over, is counted in bytes of a row, as strides and offsets are.
 #pragma once
 
-#include <cstdint>
-
-#include <immintrin.h>
-
+#include "kernels/amx_tiles.h"
 #include "kernels/panels.h"
 
 namespace laconic::kernels {
 namespace {
 
-inline constexpr std::int64_t kTileRows = 16;
-inline constexpr std::int64_t kTileColumns = 16;
-inline constexpr std::int64_t kTileDepth = 64;
 inline constexpr std::int64_t kBlockTiles = 3;  // of rows
 inline constexpr std::int64_t kPanel = 2 * kTileColumns;
 inline constexpr std::int64_t kPanelStride = 4 * kPanel;                 // from 4 of depth to the next 4
@@ -38,26 +32,13 @@ inline constexpr std::int64_t kDepth = 768;
 inline constexpr std::int64_t kWholeChunkTiles = 64;
 inline constexpr std::int64_t kChunkTiles = 24;
 
-// g++ 12 does not know that tile loads read memory.
-inline void FinishStores() { asm volatile("" ::: "memory"); }
-
-// What LDTILECFG reads.
-struct alignas(64) TileConfig {
-  std::uint8_t palette = 1;
-  std::uint8_t start_row = 0;
-  std::uint8_t reserved[14] = {};
-  std::uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
-  std::uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
-};
-
 // Tiles 0-5 are sums and 6 factors, of `rows` rows; 7 is weights. A block of 2 tiles of rows has factors in 4 too.
-inline void ConfigureTiles(std::int64_t rows) {
+inline void ConfigureBlocks(std::int64_t rows) {
   TileConfig config;
   for (int tile = 0; tile < 7; ++tile) {
     config.rows[tile] = static_cast<std::uint8_t>(rows);
   }
-  FinishStores();
-  _tile_loadconfig(&config);
+  ConfigureTiles(config);
 }
 
 // What is multiplied, whatever its elements are.
@@ -128,32 +109,32 @@ template <typename Elements, int kRowTiles>
 inline void MultiplyStep(const std::uint8_t* const (&a)[kBlockTiles], std::int64_t a_stride, const std::uint8_t* w) {
   const std::uint8_t* w1 = w + kPanelStride / 2;
   if constexpr (kRowTiles == 3) {
-    _tile_stream_loadd(6, a[0], a_stride);
-    _tile_loadd(7, w, kPanelStride);
-    Elements::template Multiply<0, 6, 7>();
-    _tile_loadd(7, w1, kPanelStride);
-    Elements::template Multiply<1, 6, 7>();
-    _tile_stream_loadd(6, a[1], a_stride);
-    Elements::template Multiply<3, 6, 7>();
-    _tile_loadd(7, w, kPanelStride);
-    Elements::template Multiply<2, 6, 7>();
-    _tile_stream_loadd(6, a[2], a_stride);
-    Elements::template Multiply<4, 6, 7>();
-    _tile_loadd(7, w1, kPanelStride);
-    Elements::template Multiply<5, 6, 7>();
+    StreamTile<6>(a[0], a_stride);
+    LoadTile<7>(w, kPanelStride);
+    Elements::Products::template Add<0, 6, 7>();
+    LoadTile<7>(w1, kPanelStride);
+    Elements::Products::template Add<1, 6, 7>();
+    StreamTile<6>(a[1], a_stride);
+    Elements::Products::template Add<3, 6, 7>();
+    LoadTile<7>(w, kPanelStride);
+    Elements::Products::template Add<2, 6, 7>();
+    StreamTile<6>(a[2], a_stride);
+    Elements::Products::template Add<4, 6, 7>();
+    LoadTile<7>(w1, kPanelStride);
+    Elements::Products::template Add<5, 6, 7>();
     return;
   }
-  _tile_stream_loadd(6, a[0], a_stride);
-  _tile_loadd(7, w, kPanelStride);
-  Elements::template Multiply<0, 6, 7>();
+  StreamTile<6>(a[0], a_stride);
+  LoadTile<7>(w, kPanelStride);
+  Elements::Products::template Add<0, 6, 7>();
   if constexpr (kRowTiles == 2) {
-    _tile_stream_loadd(4, a[1], a_stride);
-    Elements::template Multiply<2, 4, 7>();
+    StreamTile<4>(a[1], a_stride);
+    Elements::Products::template Add<2, 4, 7>();
   }
-  _tile_loadd(7, w1, kPanelStride);
-  Elements::template Multiply<1, 6, 7>();
+  LoadTile<7>(w1, kPanelStride);
+  Elements::Products::template Add<1, 6, 7>();
   if constexpr (kRowTiles == 2) {
-    Elements::template Multiply<3, 4, 7>();
+    Elements::Products::template Add<3, 4, 7>();
   }
 }
 
@@ -169,49 +150,27 @@ template <typename Elements, int kRowTiles>
                        static_cast<unsigned long>(part.rest));
     }
   }
-  FinishStores();
   MultiplyStep<Elements, kRowTiles>(a, kTileDepth, part.w + part.tiles * kStepBytes);
+}
+
+// Of tile `kTile` of a block's sums.
+template <int kTile>
+constexpr std::int64_t SumsOffset() {
+  return kTile / 2 * kTileSumsBytes + kTile % 2 * kSumsStride / 2;
 }
 
 template <int kRowTiles>
 inline void StartSums(const Part& part, const std::uint8_t* sums) {
   if (part.first) {
-    _tile_zero(0);
-    _tile_zero(1);
-    if constexpr (kRowTiles > 1) {
-      _tile_zero(2);
-      _tile_zero(3);
-    }
-    if constexpr (kRowTiles > 2) {
-      _tile_zero(4);
-      _tile_zero(5);
-    }
-    return;
-  }
-  _tile_loadd(0, sums, kSumsStride);
-  _tile_loadd(1, sums + kSumsStride / 2, kSumsStride);
-  if constexpr (kRowTiles > 1) {
-    _tile_loadd(2, sums + kTileSumsBytes, kSumsStride);
-    _tile_loadd(3, sums + kTileSumsBytes + kSumsStride / 2, kSumsStride);
-  }
-  if constexpr (kRowTiles > 2) {
-    _tile_loadd(4, sums + 2 * kTileSumsBytes, kSumsStride);
-    _tile_loadd(5, sums + 2 * kTileSumsBytes + kSumsStride / 2, kSumsStride);
+    ForTiles<2 * kRowTiles>([]<int kTile>() { ZeroTile<kTile>(); });
+  } else {
+    ForTiles<2 * kRowTiles>([&]<int kTile>() { LoadTile<kTile>(sums + SumsOffset<kTile>(), kSumsStride); });
   }
 }
 
 template <int kRowTiles>
 inline void StoreSums(std::uint8_t* sums) {
-  _tile_stored(0, sums, kSumsStride);
-  _tile_stored(1, sums + kSumsStride / 2, kSumsStride);
-  if constexpr (kRowTiles > 1) {
-    _tile_stored(2, sums + kTileSumsBytes, kSumsStride);
-    _tile_stored(3, sums + kTileSumsBytes + kSumsStride / 2, kSumsStride);
-  }
-  if constexpr (kRowTiles > 2) {
-    _tile_stored(4, sums + 2 * kTileSumsBytes, kSumsStride);
-    _tile_stored(5, sums + 2 * kTileSumsBytes + kSumsStride / 2, kSumsStride);
-  }
+  ForTiles<2 * kRowTiles>([&]<int kTile>() { StoreTile<kTile>(sums + SumsOffset<kTile>(), kSumsStride); });
 }
 
 // Writes `pending` meanwhile: before the sums are stored, which may be at the same place.
@@ -325,7 +284,7 @@ inline void RunChunk(const Elements& elements, const Chunk& chunk) {
 
 // Elements: what they are. Has
 //   operands, TileOperands
-//   Multiply<sums, factors, weights>(), the instruction
+//   Products, of amx_tiles.h
 //   Write(row, rows, column, sums), which makes outputs of sums [rows, 32]
 template <typename Elements>
 inline void RunTiles(const Elements& elements) {
@@ -338,7 +297,7 @@ inline void RunTiles(const Elements& elements) {
   const bool whole = depth <= kWholeDepth || tiles <= kBlockTiles;
   const std::int64_t most = whole ? kWholeChunkTiles : kChunkTiles;
   const std::int64_t chunks = (tiles + most - 1) / most;
-  ConfigureTiles(rows);
+  ConfigureBlocks(rows);
   for (std::int64_t i = 0; i < chunks; ++i) {
     RunChunk(elements, {rows, tiles * i / chunks, tiles * (i + 1) / chunks, whole ? depth : kDepth});
   }

@@ -45,7 +45,7 @@ void LowerAttention(const Node& node, PlanBuilder* builder) {
     Fail(ErrorCode::kUnsupported, "Attention with a past, a window, a soft cap, a mask of queries, or unlike heads");
   }
   AttentionSpec spec = SpecOf(node, IntAttribute(node, "q_num_heads"), passes::AttentionScale(graph, node), builder);
-  const kernels::Precision precision = builder->options().attention;
+  const kernels::Precision precision = builder->options().precision;
   spec.operands = precision == kernels::Precision::kBF16 ? "bf16" : "";
   builder->Emit<AttentionStep>(kernels::GetAttention(builder->isa(), precision), std::move(spec));
 }

@@ -39,7 +39,7 @@ RunType RunTypeOf(const Node& linear, const LinearPart& part, const PlanBuilder&
   if (part.has_codes() && builder.quantized.contains(linear.inputs[0]) && FitsS8(part)) {
     return {RunType::Kernels::kU8S8, DType::kS8};
   }
-  const bool is_rounded = builder.options().linear == kernels::Precision::kBF16 && !IsHead(linear, builder);
+  const bool is_rounded = builder.options().precision == kernels::Precision::kBF16 && !IsHead(linear, builder);
   return {is_rounded ? RunType::Kernels::kBF16 : RunType::Kernels::kF32,
           part.has_codes() ? DType::kF32 : part.weight.dtype()};
 }

@@ -37,9 +37,8 @@ struct ClippedRows {
 
 struct PlanOptions {
   kernels::Isa isa = kernels::Isa::kScalar;
-  kernels::Precision linear = kernels::Precision::kF32;  // of layers that are not INT8
-  kernels::Precision attention = kernels::Precision::kF32;
-  bool saturating = false;  // CompileOptions
+  kernels::Precision precision = kernels::Precision::kF32;  // of attention and of layers that are not INT8
+  bool saturating = false;                                  // CompileOptions
 };
 
 class PlanBuilder {

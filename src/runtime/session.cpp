@@ -63,24 +63,18 @@ kernels::Isa LevelOf(const CompileOptions& options) {
   return isa;
 }
 
-kernels::Precision FasterPrecision(kernels::Isa isa) {
-  return kernels::BFloat16IsFaster(isa) ? kernels::Precision::kBF16 : kernels::Precision::kF32;
-}
-
 runtime::PlanOptions PlanOptionsOf(const CompileOptions& options) {
   using enum kernels::Precision;
   runtime::PlanOptions plan = {.isa = LevelOf(options), .saturating = options.saturating};
-  const bool can_round = plan.isa >= kernels::Isa::kAvx512BF16;
   if (options.precision == "bf16") {
-    if (!can_round) {
+    if (plan.isa < kernels::Isa::kAvx512BF16) {
       Fail(ErrorCode::kUnsupported, "precision bf16: expected the level avx512_bf16 or above, got ",
            kernels::ToString(plan.isa));
     }
-    plan.linear = plan.attention = kBF16;
-  } else if (options.precision == "auto" && can_round) {
-    plan.linear = FasterPrecision(plan.isa);
-    plan.attention = FasterPrecision(kernels::Isa::kAvx512BF16);  // whose instruction it has on every level above too
-  } else if (options.precision != "auto" && options.precision != "f32") {
+    plan.precision = kBF16;
+  } else if (options.precision == "auto") {
+    plan.precision = kernels::BFloat16IsFaster(plan.isa) ? kBF16 : kF32;
+  } else if (options.precision != "f32") {
     Fail(ErrorCode::kInvalidArgument, "precision: expected f32, bf16 or auto, got '", options.precision, "'");
   }
   return plan;
@@ -160,9 +154,7 @@ void CompiledModel::Check(const Encoding& text) const {
 }
 std::string CompiledModel::isa() const { return std::string(kernels::ToString(impl_->options.isa)); }
 std::string CompiledModel::precision() const {
-  const runtime::PlanOptions& options = impl_->options;
-  const bool rounds = options.linear == kernels::Precision::kBF16 || options.attention == kernels::Precision::kBF16;
-  return !impl_->plain && rounds ? "bf16" : "f32";
+  return !impl_->plain && impl_->options.precision == kernels::Precision::kBF16 ? "bf16" : "f32";
 }
 std::string CompiledModel::PlanText() const {
   return impl_->plain ? impl_->plain->Describe() : runtime::PrintPlan(impl_->plan);

@@ -19,9 +19,9 @@ inline constexpr std::int64_t kMaxQueryRows = 8;  // that a kernel handles at a 
 // Numerics: scores of q * scale * log2(e) by one chain over head_dim; weights 2^(score - max) to 2 ulp, but none less
 //           than 2^-126; the weighted sum by one chain over the keys, then times 1/sum. avx2 and avx512_vnni agree bit
 //           for bit.
-//           Precision::kBF16, at avx512_bf16: q * scale * log2(e), k, v and the weights 2^(score - max) (to 1e-4,
-//           unnormalised) are rounded to bfloat16, 2^-9 each, and their products summed in f32, a pair at a time;
-//           1/sum is that of the rounded weights.
+//           Precision::kBF16, at avx512_bf16 and amx: q * scale * log2(e), k, v and the weights 2^(score - max) (to
+//           1e-4, unnormalised) are rounded to bfloat16, 2^-9 each, and their products summed in f32, in the order of
+//           vdpbf16ps or tdpbf16ps (docs/numerics.md); 1/sum is that of the rounded weights.
 //           A row's result does not depend on the other rows.
 // Scratch:  scratch_bytes(keys, head_dim), linear in keys, 64-byte aligned, one for each thread of use.
 struct AttentionArgs {
@@ -54,5 +54,6 @@ void AttentionScalar(const AttentionArgs& args) noexcept;
 void AttentionAvx2(const AttentionArgs& args) noexcept;
 void AttentionAvx512Vnni(const AttentionArgs& args) noexcept;
 void AttentionAvx512BF16(const AttentionArgs& args) noexcept;
+void AttentionAmxBF16(const AttentionArgs& args) noexcept;
 
 }  // namespace laconic::kernels

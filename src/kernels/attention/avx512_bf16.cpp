@@ -1,6 +1,5 @@
 // attention with operands rounded to bfloat16 (vdpbf16ps: two products a lane and step).
-#include "kernels/activation_simd.h"
-#include "kernels/attention/attention.h"
+#include "kernels/attention/bf16_simd.h"
 #include "kernels/panels.h"
 #include "kernels/tile_simd.h"
 
@@ -10,7 +9,6 @@ namespace {
 constexpr int kRows = 6;  // of queries at a time; by 4 vectors of keys or of values they use 24 registers of 32
 static_assert(kRows <= kMaxQueryRows);
 
-// Neighbours along the sum lie side by side, two bfloat16 in 32 bits.
 struct Scratch {
   std::int64_t dim_pairs;
   std::int64_t key_pairs;
@@ -39,85 +37,28 @@ inline Scratch SplitScratch(const AttentionArgs& args) {
   return scratch;
 }
 
-// 32 floats, of which n exist, times `factor`, as 32 bfloat16.
-inline __m512i RoundRow(const float* p, std::int64_t n, __m512 factor) {
-  const __m512 lo = _mm512_mul_ps(LoadPart(p, n).v, factor);
-  const __m512 hi = _mm512_mul_ps(LoadPart(p + kLanes, n - kLanes).v, factor);
-  return reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(hi, lo));
-}
-
-// out[c] = rows[0…15][c], in 32-bit elements.
-inline void Transpose16x16(__m512i (&rows)[16]) {
-  __m512i t[16];
-#pragma GCC unroll 8
-  for (int i = 0; i < 16; i += 2) {
-    t[i] = _mm512_unpacklo_epi32(rows[i], rows[i + 1]);
-    t[i + 1] = _mm512_unpackhi_epi32(rows[i], rows[i + 1]);
-  }
-#pragma GCC unroll 4
-  for (int i = 0; i < 16; i += 4) {
-    rows[i] = _mm512_unpacklo_epi64(t[i], t[i + 2]);
-    rows[i + 1] = _mm512_unpackhi_epi64(t[i], t[i + 2]);
-    rows[i + 2] = _mm512_unpacklo_epi64(t[i + 1], t[i + 3]);
-    rows[i + 3] = _mm512_unpackhi_epi64(t[i + 1], t[i + 3]);
-  }
-#pragma GCC unroll 4
-  for (int i = 0; i < 4; ++i) {
-    t[i] = _mm512_shuffle_i32x4(rows[i], rows[i + 4], 0x88);
-    t[i + 4] = _mm512_shuffle_i32x4(rows[i], rows[i + 4], 0xDD);
-    t[i + 8] = _mm512_shuffle_i32x4(rows[i + 8], rows[i + 12], 0x88);
-    t[i + 12] = _mm512_shuffle_i32x4(rows[i + 8], rows[i + 12], 0xDD);
-  }
-#pragma GCC unroll 4
-  for (int i = 0; i < 4; ++i) {
-    rows[i] = _mm512_shuffle_i32x4(t[i], t[i + 8], 0x88);
-    rows[i + 8] = _mm512_shuffle_i32x4(t[i], t[i + 8], 0xDD);
-    rows[i + 4] = _mm512_shuffle_i32x4(t[i + 4], t[i + 12], 0x88);
-    rows[i + 12] = _mm512_shuffle_i32x4(t[i + 4], t[i + 12], 0xDD);
-  }
-}
-
 inline void PackKeys(const AttentionArgs& args, const Scratch& scratch) {
-  const __m512 one = _mm512_set1_ps(1.0F);
   for (std::int64_t j = 0; j < args.keys; j += kLanes) {
     for (std::int64_t d = 0; d < args.head_dim; d += 2 * kLanes) {
-      __m512i rows[16];
-#pragma GCC unroll 16
-      for (int i = 0; i < 16; ++i) {
-        rows[i] = j + i < args.keys ? RoundRow(args.k + (j + i) * args.k_stride + d, args.head_dim - d, one)
-                                    : _mm512_setzero_si512();
-      }
-      Transpose16x16(rows);
+      __m512i words[16];
+      LoadKeys(args, j, d, words);
 #pragma GCC unroll 16
       for (int i = 0; i < 16; ++i) {
         if (d / 2 + i < scratch.dim_pairs) {
-          _mm512_storeu_si512(scratch.k + (d / 2 + i) * scratch.keys_padded + j, rows[i]);
+          _mm512_storeu_si512(scratch.k + (d / 2 + i) * scratch.keys_padded + j, words[i]);
         }
       }
     }
   }
 }
 
-// 16 floats, of which n exist, as bfloat16 in the low halves of 32 bits.
-inline __m512i RoundWide(const float* p, std::int64_t n) {
-  return _mm512_cvtepu16_epi32(reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(LoadPart(p, n).v)));
-}
-
 inline void PackValues(const AttentionArgs& args, const Scratch& scratch) {
   for (std::int64_t j = 0; j < args.keys; j += 2) {
-    const float* v = args.v + j * args.v_stride;
     for (std::int64_t d = 0; d < scratch.dim_padded; d += kLanes) {
-      const std::int64_t left = args.head_dim - d;
-      const __m512i low = RoundWide(v + d, left);
-      const __m512i high =
-          j + 1 < args.keys ? _mm512_slli_epi32(RoundWide(v + args.v_stride + d, left), 16) : _mm512_setzero_si512();
-      _mm512_storeu_si512(scratch.v + j / 2 * scratch.dim_padded + d, _mm512_or_si512(low, high));
+      _mm512_storeu_si512(scratch.v + j / 2 * scratch.dim_padded + d, LoadValues(args, j, d));
     }
   }
 }
-
-// sum += both products of each lane's pairs. One instruction in asm, so that g++ 12 keeps `sum` in its register.
-inline void DotProduct(__m512& sum, __m512i a, __m512i b) { asm("vdpbf16ps %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b)); }
 
 // A product's operands and place: a [rows][depth] pairs, b [depth][columns] pairs. Of the last vector of c only the
 // lanes in `last` are written.
@@ -199,47 +140,10 @@ inline void Multiply(std::int64_t rows, std::int64_t columns, PairProduct produc
   }
 }
 
-// 2^x for x <= 0 to 1e-4 (bfloat16 has 3.9e-3); 0 below 2^-150. NaN stays NaN.
-inline __m512 Exp2(__m512 x) {
-  constexpr float kExp2[] = {0.999924541F, 0.693136752F, 0.242639482F, 0.0558382832F};
-  const __m512 bounded = _mm512_max_ps(_mm512_set1_ps(-200.0F), x);
-  const __m512 n = _mm512_roundscale_ps(bounded, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-  const __m512 f = _mm512_sub_ps(bounded, n);
-  const __m512 value = Horner(kExp2, {f}).v;
-  return _mm512_scalef_ps(value, n);
-}
-
-// weights = 2^(score - max) as bfloat16, 0 past keys; returns 1 / their sum, as they were rounded.
-inline float SoftmaxRow(float* scores, const Scratch& scratch, std::int64_t keys, std::uint16_t* weights) {
-  const __m512 lowest = _mm512_set1_ps(-__builtin_inff());
-  for (std::int64_t j = keys; j < scratch.keys_padded; ++j) {
-    scores[j] = -__builtin_inff();
-  }
-  __m512 largest = lowest;
-  for (std::int64_t j = 0; j < scratch.keys_padded; j += kLanes) {
-    largest = _mm512_max_ps(_mm512_loadu_ps(scores + j), largest);
-  }
-  largest = _mm512_set1_ps(_mm512_reduce_max_ps(largest));
-  const __m512i ones = _mm512_set1_epi32(0x3F803F80);  // pairs of 1
-  __m512 sum = _mm512_setzero_ps();
-  for (std::int64_t j = 0; j < scratch.keys_padded; j += 2 * kLanes) {
-    const bool has_second = j + kLanes < scratch.keys_padded;
-    const __m512 second = has_second ? _mm512_loadu_ps(scores + j + kLanes) : lowest;
-    const auto rounded = reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(
-        Exp2(_mm512_sub_ps(second, largest)), Exp2(_mm512_sub_ps(_mm512_loadu_ps(scores + j), largest))));
-    _mm512_storeu_si512(weights + j, rounded);
-    DotProduct(sum, rounded, ones);
-  }
-  return 1.0F / _mm512_reduce_add_ps(sum);
-}
-
 inline void AttendRows(const AttentionArgs& args, const Scratch& scratch, std::int64_t first, std::int64_t rows) {
-  constexpr float kLog2E = 1.44269504F;
-  const __m512 scale = _mm512_set1_ps(args.scale * kLog2E);
   for (std::int64_t r = 0; r < rows; ++r) {
     for (std::int64_t d = 0; d < args.head_dim; d += 2 * kLanes) {
-      _mm512_storeu_si512(scratch.q + r * scratch.dim_padded + d,
-                          RoundRow(args.q + (first + r) * args.q_stride + d, args.head_dim - d, scale));
+      _mm512_storeu_si512(scratch.q + r * scratch.dim_padded + d, LoadQuery(args, first + r, d));
     }
   }
   Multiply(rows, scratch.keys_padded,
@@ -247,8 +151,8 @@ inline void AttendRows(const AttentionArgs& args, const Scratch& scratch, std::i
             scratch.keys_padded, nullptr, 0});
   float inv_sums[kRows] = {};
   for (std::int64_t r = 0; r < rows && args.keys > 0; ++r) {
-    inv_sums[r] = SoftmaxRow(scratch.scores + r * scratch.keys_padded, scratch, args.keys,
-                             scratch.weights + r * scratch.weights_stride);
+    inv_sums[r] = SoftmaxRow(args.keys, scratch.scores + r * scratch.keys_padded, kLanes,
+                             scratch.weights + r * scratch.weights_stride, 2 * kLanes);
   }
   Multiply(rows, args.head_dim,
            {scratch.key_pairs, scratch.weights, scratch.weights_stride, scratch.v, scratch.dim_padded,

@@ -23,6 +23,15 @@ std::int64_t ScalarScratchBytes(std::int64_t keys, std::int64_t /*head_dim*/) no
          kMaxQueryRows * (4 * keys_padded + 2 * RoundUp(keys, 32) + 2 * dim_padded);
 }
 
+// The tiles that attention/amx_bf16.cpp splits it into.
+[[maybe_unused]] std::int64_t BFloat16TilesScratchBytes(std::int64_t keys, std::int64_t head_dim) noexcept {
+  constexpr std::int64_t kTileBytes = 1024;
+  const std::int64_t dim_steps = RoundUp(head_dim, 32) / 32;
+  const std::int64_t key_tiles = RoundUp(keys, 16) / 16;
+  const std::int64_t key_steps = RoundUp(keys, 32) / 32;
+  return kTileBytes * (dim_steps * (key_tiles + 2 * key_steps + 5) + key_steps + 2 * key_tiles);
+}
+
 }  // namespace
 
 const AttentionKernels& GetAttention(Isa isa, [[maybe_unused]] Precision precision) noexcept {
@@ -36,9 +45,14 @@ const AttentionKernels& GetAttention(Isa isa, [[maybe_unused]] Precision precisi
 #endif
   };
 #if LACONIC_HAVE_AVX512_BF16
-  static constexpr AttentionKernels kBFloat16 = {Isa::kAvx512BF16, &BFloat16ScratchBytes, &AttentionAvx512BF16};
+  static constexpr AttentionKernels kBFloat16[] = {
+    {Isa::kAvx512BF16, &BFloat16ScratchBytes, &AttentionAvx512BF16},
+#if LACONIC_HAVE_AMX
+    {Isa::kAmx, &BFloat16TilesScratchBytes, &AttentionAmxBF16},
+#endif
+  };
   if (isa >= Isa::kAvx512BF16 && precision == Precision::kBF16) {
-    return kBFloat16;
+    return PickLevel(kBFloat16, isa);
   }
 #endif
   return PickLevel(kLevels, isa);

@@ -5,13 +5,11 @@ namespace laconic::kernels {
 namespace {
 
 struct BFloat16s {
+  using Products = BF16Products;
+
   TileOperands operands;
   const GemmBF16Args& args;
 
-  template <int kSums, int kFactors, int kWeights>
-  static void Multiply() {
-    asm volatile("tdpbf16ps %%tmm%c2, %%tmm%c1, %%tmm%c0" : : "i"(kSums), "i"(kFactors), "i"(kWeights));
-  }
   void Write(std::int64_t row, std::int64_t rows, std::int64_t column, const std::uint8_t* sums) const {
     WriteSums<2>(args, row, rows, column, reinterpret_cast<const float*>(sums));
   }

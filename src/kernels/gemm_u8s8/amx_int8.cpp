@@ -5,13 +5,11 @@ namespace laconic::kernels {
 namespace {
 
 struct Codes {
+  using Products = U8S8Products;
+
   TileOperands operands;
   const GemmU8S8Args& args;
 
-  template <int kSums, int kCodes, int kWeights>
-  static void Multiply() {
-    asm volatile("tdpbusd %%tmm%c2, %%tmm%c1, %%tmm%c0" : : "i"(kSums), "i"(kCodes), "i"(kWeights));
-  }
   void Write(std::int64_t row, std::int64_t rows, std::int64_t column, const std::uint8_t* sums) const {
     WriteSums<2>(args, row, rows, column, reinterpret_cast<const std::int32_t*>(sums));
   }
