@@ -15,10 +15,12 @@
 #include <string>
 #include <string_view>
 #include <thread>
+#include <type_traits>
 #include <vector>
 
 #include <fmt/format.h>
 
+#include "kernels/amx_tiles.h"
 #include "kernels/isa.h"
 
 namespace {
@@ -56,44 +58,28 @@ LACONIC_LOOP(Bf16Zmm, LACONIC_BF16_ZMM)
 LACONIC_LOOP(VnniYmm, LACONIC_VNNI_YMM)
 LACONIC_LOOP(VnniZmm, LACONIC_VNNI_ZMM)
 
-// Eight full tiles, 0 to 3 for results; 4 to 7 hold random bytes, or bf16 numbers from 1 to 2 of either sign.
-struct alignas(64) TileConfig {
-  std::uint8_t palette = 1;
-  std::uint8_t start_row = 0;
-  std::uint8_t reserved[14] = {};
-  std::uint16_t bytes_a_row[16] = {64, 64, 64, 64, 64, 64, 64, 64};
-  std::uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
-};
-
-// `bf16`: tdpbf16ps, else tdpbusd.
-void Amx(std::int64_t n, bool bf16) {
-  const TileConfig config;
+// Results in tiles 0 to 3; 4 to 7 hold random bytes, or bf16 numbers from 1 to 2 of either sign.
+template <typename Products>
+void Amx(std::int64_t n) {
+  constexpr bool kBF16 = std::is_same_v<Products, laconic::kernels::BF16Products>;
   std::mt19937 random(1);
-  alignas(64) std::uint8_t bytes[4 * 1024];
+  std::uint8_t bytes[4][laconic::kernels::kTileBytes];
   for (std::size_t i = 0; i < sizeof bytes; i += 2) {
-    const auto word = static_cast<std::uint16_t>(bf16 ? 0x3F80 | (random() & 0x807F) : random());
-    std::memcpy(bytes + i, &word, sizeof word);
+    const auto word = static_cast<std::uint16_t>(kBF16 ? 0x3F80 | (random() & 0x807F) : random());
+    std::memcpy(&bytes[0][0] + i, &word, sizeof word);
   }
-  const std::int64_t stride = 64;
-  asm volatile("ldtilecfg %0\n" : : "m"(config) : "memory");
-  asm volatile(
-      "tilezero %%tmm0\n tilezero %%tmm1\n tilezero %%tmm2\n tilezero %%tmm3\n"
-      "tileloadd (%0,%1,1), %%tmm4\n tileloadd 1024(%0,%1,1), %%tmm5\n"
-      "tileloadd 2048(%0,%1,1), %%tmm6\n tileloadd 3072(%0,%1,1), %%tmm7\n"
-      :
-      : "r"(bytes), "r"(stride)
-      : "memory");
-#define LACONIC_TILES(op)                                                                                             \
-  asm volatile("1:\n" op " %%tmm4, %%tmm6, %%tmm0\n" op " %%tmm5, %%tmm6, %%tmm1\n" op " %%tmm4, %%tmm7, %%tmm2\n" op \
-               " %%tmm5, %%tmm7, %%tmm3\n dec %0\n jnz 1b\n tilerelease\n"                                            \
-               : "+r"(n)                                                                                              \
-               :                                                                                                      \
-               : "cc")
-  if (bf16) {
-    LACONIC_TILES("tdpbf16ps");
-  } else {
-    LACONIC_TILES("tdpbusd");
+  laconic::kernels::ConfigureTiles({});
+  laconic::kernels::ForTiles<4>([&]<int kTile>() {
+    laconic::kernels::ZeroTile<kTile>();
+    laconic::kernels::LoadTile<4 + kTile>(bytes[kTile], laconic::kernels::kTileDepth);
+  });
+  for (; n > 0; --n) {
+    Products::template Add<0, 6, 4>();
+    Products::template Add<1, 6, 5>();
+    Products::template Add<2, 7, 4>();
+    Products::template Add<3, 7, 5>();
   }
+  laconic::kernels::ReleaseTiles();
 }
 
 struct Instruction {
@@ -117,8 +103,8 @@ constexpr Instruction kInstructions[] = {
     {"bf16_avx512", HasAvx512Bf16, Bf16Zmm, 16 * 32 * 2},
     {"int8_avx_vnni", HasAvxVnni, VnniYmm, 16 * 32 * 2},
     {"int8_avx512_vnni", HasVnni, VnniZmm, 16 * 64 * 2},
-    {"int8_amx", HasAmx, [](std::int64_t n) { Amx(n, false); }, 4 * 16 * 16 * 64 * 2},
-    {"bf16_amx", HasAmx, [](std::int64_t n) { Amx(n, true); }, 4 * 16 * 16 * 32 * 2},
+    {"int8_amx", HasAmx, Amx<laconic::kernels::U8S8Products>, 4 * 16 * 16 * 64 * 2},
+    {"bf16_amx", HasAmx, Amx<laconic::kernels::BF16Products>, 4 * 16 * 16 * 32 * 2},
 };
 
 // Seconds from the common start of so many threads to the end of the last.

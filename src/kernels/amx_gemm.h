@@ -11,6 +11,8 @@
 // Depth, what is summed over, is counted in bytes of a row, as strides and offsets are.
 #pragma once
 
+#include <immintrin.h>
+
 #include "kernels/amx_tiles.h"
 #include "kernels/panels.h"
 
@@ -301,7 +303,7 @@ inline void RunTiles(const Elements& elements) {
   for (std::int64_t i = 0; i < chunks; ++i) {
     RunChunk(elements, {rows, tiles * i / chunks, tiles * (i + 1) / chunks, whole ? depth : kDepth});
   }
-  _tile_release();
+  ReleaseTiles();
 }
 
 }  // namespace

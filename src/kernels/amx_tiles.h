@@ -8,8 +8,6 @@
 
 #include <cstdint>
 
-#include <immintrin.h>
-
 namespace laconic::kernels {
 namespace {
 
@@ -27,8 +25,8 @@ struct alignas(64) TileConfig {
   std::uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
 };
 
-// Until _tile_release().
 inline void ConfigureTiles(const TileConfig& config) { asm volatile("ldtilecfg %0" : : "m"(config)); }
+inline void ReleaseTiles() { asm volatile("tilerelease"); }
 
 template <int kTile>
 inline void ZeroTile() {

@@ -144,7 +144,7 @@ void AttentionAmxBF16(const AttentionArgs& args) noexcept {
     other = last;
   }
   Write(args, (args.queries - 1) / kTileRows * kTileRows, *other);
-  _tile_release();
+  ReleaseTiles();
 }
 
 }  // namespace laconic::kernels
