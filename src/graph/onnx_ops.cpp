@@ -63,8 +63,12 @@ ValueType Joined(Inputs in, const Attributes& attributes, int) {
   const std::size_t axis = Axis(attributes, 0, out.shape.size());
   for (const ValueType* type : in.subspan(1)) {
     Dim& joined = out.shape[axis];
-    joined = joined.is_fixed() && type->shape[axis].is_fixed() ? Dim(joined.size + type->shape[axis].size)
-                                                               : Dim(kUnknownDim);
+    const Dim& more = type->shape[axis];
+    if (!joined.is_fixed() || !more.is_fixed()) {
+      joined = Dim(kUnknownDim);
+    } else if (__builtin_add_overflow(joined.size, more.size, &joined.size)) {
+      Fail(ErrorCode::kInvalidFile, "too many elements along axis ", axis);
+    }
   }
   return out;
 }

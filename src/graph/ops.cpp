@@ -114,7 +114,9 @@ ValueType InferAttention(Inputs in, const Attributes& attributes, int output) {
     ExpectDType(*in[3], in[0]->dtype, "mask");
   }
   ValueType out = *in[0];
-  out.shape[2] = Dim(in[2]->shape[2].size / kv_heads * q_heads);
+  if (__builtin_mul_overflow(in[2]->shape[2].size / kv_heads, q_heads, &out.shape[2].size)) {
+    Fail(ErrorCode::kInvalidFile, "too many elements in ", q_heads, " heads of ", ToString(*in[2]));
+  }
   return out;
 }
 

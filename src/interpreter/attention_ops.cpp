@@ -78,8 +78,8 @@ class Bias {
   float operator()(const Geometry& g, std::int64_t b, std::int64_t head, std::int64_t query, std::int64_t key) const {
     const std::int64_t length = lengths_ ? (*lengths_)[static_cast<std::size_t>(b)] : g.keys;
     const std::int64_t place = query + (lengths_ ? length - g.queries : past_);
-    const bool hidden = key >= length || (is_causal_ && key > place) || (left_ >= 0 && key < place - left_) ||
-                        (right_ >= 0 && key > place + right_);
+    const bool hidden = key >= length || (is_causal_ && key > place) || (left_ >= 0 && place - key > left_) ||
+                        (right_ >= 0 && key - place > right_);
     if (hidden) {
       return -kInfinity;
     }
@@ -107,12 +107,7 @@ class Bias {
         }
       });
     }
-    const Shape wanted = {g.batch, g.heads, g.queries, g.keys};
-    const std::array<const Shape*, 2> shapes = {&wanted, &padded.shape()};
-    if (BroadcastShapes(shapes) != wanted) {
-      Fail(ErrorCode::kInvalidFile, "mask: expected ", ToString(wanted), ", got ", ToString(mask.shape()));
-    }
-    return BroadcastTo(call, padded, wanted);
+    return BroadcastTo(call, padded, {g.batch, g.heads, g.queries, g.keys});
   }
 
   bool is_causal_;
@@ -152,6 +147,7 @@ Scores ComputeScores(const OpCall& call, const Geometry& g, const Tensor& q, con
   const float softcap = call.Float("softcap");
   const float scale = call.Float("scale") == 0 ? 1 / std::sqrt(static_cast<float>(g.width)) : call.Float("scale");
   const Shape shape = {g.batch, g.heads, g.queries, g.keys};
+  call.CheckSize(DType::kF32, shape);
   std::vector<float> shown(call.num_outputs() > 3 ? static_cast<std::size_t>(NumElements(shape)) : 0);
   Scores scores;
   scores.weights = call.Make<float>(shape, [&](float* out) {

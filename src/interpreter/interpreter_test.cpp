@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <random>
 
 #include <gtest/gtest.h>
@@ -70,32 +71,72 @@ TEST(InterpreterTest, ReadsStridedInputs) {
             (std::vector<float>{0, 3, 0, 3, 0, 3}));
 }
 
+// An operator of constants, as a file may have it.
+Graph OneNode(const std::string& op, const std::string& name, const std::vector<Tensor>& inputs,
+              const Attributes& attributes) {
+  Graph graph;
+  std::vector<ValueId> ids;
+  for (const Tensor& tensor : inputs) {
+    ids.push_back(graph.AddInitializer("input " + std::to_string(ids.size()), tensor));
+  }
+  graph.AddOutput(graph.AddNode(op, name, ids, attributes));
+  return graph;
+}
+
 // Each of these would take terabytes.
 TEST(InterpreterTest, RefusesHugeResultsBeforeTheyAreAllocated) {
   constexpr std::int64_t kHuge = std::int64_t{1} << 40;
   const InterpreterOptions options = {.max_value_bytes = 1 << 20};
   const auto refused = [&](const std::string& op, const std::vector<Tensor>& inputs, const Attributes& attributes) {
-    Graph graph;
-    std::vector<ValueId> ids;
-    for (const Tensor& tensor : inputs) {
-      ids.push_back(graph.AddInitializer("input " + std::to_string(ids.size()), tensor));
-    }
-    graph.AddOutput(graph.AddNode(op, "huge", ids, attributes));
-    return MessageOf(graph, {}, options);
+    return MessageOf(OneNode(op, "huge", inputs, attributes), {}, options);
   };
   const Tensor one = F32({1}, {1});
+  const Tensor rows = F32({kHuge, 0}, {});
+  const Tensor heads = F32({1, 1, kHuge, 0}, {});
   const std::vector<std::pair<std::string, std::string>> messages = {
       {"Expand", refused("Expand", {one, S64({1}, {kHuge})}, {})},
       {"Tile", refused("Tile", {one, S64({1}, {kHuge})}, {})},
       {"Range", refused("Range", {S64({}, {0}), S64({}, {kHuge}), S64({}, {1})}, {})},
       {"Pad", refused("Pad", {one, S64({2}, {0, kHuge})}, {})},
       {"OneHot", refused("OneHot", {S64({1}, {0}), S64({1}, {kHuge}), F32({2}, {0, 1})}, {})},
+      {"LayerNormalization", refused("LayerNormalization", {rows, F32({0}, {})}, {})},
+      {"laconic.DynamicQuantize", refused("laconic.DynamicQuantize", {rows}, {})},
+      {"Attention", refused("Attention", {heads, F32({1, 1, 1, 0}, {}), F32({1, 1, 1, 0}, {})}, {})},
   };
   for (const auto& [op, message] : messages) {
     EXPECT_NE(message.find("out of resources: a result of shape ["), std::string::npos) << message;
     EXPECT_NE(message.find("is over the limit of 1048576 bytes\n  in node 'huge' (" + op + ")"), std::string::npos)
         << message;
   }
+}
+
+TEST(InterpreterTest, RefusesWhatWouldReadPastItsInputs) {
+  const Tensor matrix = F32({2, 2}, {1, 2, 3, 4});
+  const auto refused = [&](const std::string& op, const std::vector<Tensor>& inputs) {
+    return MessageOf(OneNode(op, "odd", inputs, {}), {}, {});
+  };
+  EXPECT_EQ(refused("Slice", {matrix, S64({2}, {1, 1}), S64({2}, {2, 2}), S64({2}, {0, 0})}),
+            "invalid file: axis 0 is there twice\n  in node 'odd' (Slice)");
+  EXPECT_EQ(refused("Gemm", {matrix, matrix, F32({3}, {1, 2, 3})}),
+            "invalid file: shapes do not broadcast: [2, 2] to [2, 3]\n  in node 'odd' (Gemm)");
+  EXPECT_EQ(refused("Gemm", {matrix, matrix, F32({2, 1, 2}, {1, 2, 3, 4})}),
+            "invalid file: expected a shape that broadcasts to [2, 2], got [2, 1, 2]\n  in node 'odd' (Gemm)");
+}
+
+// The largest window is none.
+TEST(InterpreterTest, AttentionWindowsOfAnySize) {
+  const Tensor rows = F32({1, 2, 1}, {1, 2});
+  const auto answer = [&](std::int64_t left, std::int64_t right) {
+    return Values(Interpret(OneNode("Attention", "y", {rows, rows, rows},
+                                    {{"q_num_heads", std::int64_t{1}},
+                                     {"kv_num_heads", std::int64_t{1}},
+                                     {"left_window_size", left},
+                                     {"right_window_size", right}}),
+                            {})[0]);
+  };
+  constexpr std::int64_t kMost = std::numeric_limits<std::int64_t>::max();
+  EXPECT_EQ(answer(kMost, kMost), answer(-1, -1));
+  EXPECT_EQ(answer(0, 0), (std::vector<float>{1, 2}));
 }
 
 TEST(InterpreterTest, NamesTheNodeOfABadValue) {

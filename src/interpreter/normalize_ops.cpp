@@ -44,10 +44,6 @@ std::vector<T> LineValues(const OpCall& call, std::size_t i, const Shape& line, 
   if (!call.has(i)) {
     return std::vector<T>(static_cast<std::size_t>(Product(line)), otherwise);
   }
-  const std::array<const Shape*, 2> shapes = {&line, &call[i].shape()};
-  if (BroadcastShapes(shapes) != line) {
-    Fail(ErrorCode::kInvalidFile, "scale or bias: expected ", ToString(line), ", got ", ToString(call[i].shape()));
-  }
   const Tensor values = BroadcastTo(call, call[i], line);
   return {values.values<T>().begin(), values.values<T>().end()};
 }
@@ -82,6 +78,7 @@ Tensors NormalizeLines(const OpCall& call) {
   const std::vector<T> bias = LineValues<T>(call, 2, line, T{0});
   Shape reduced = x.shape();
   std::fill(reduced.begin() + static_cast<std::ptrdiff_t>(axis), reduced.end(), 1);
+  call.CheckSize(DType::kF64, reduced);  // lines without elements take memory too
   std::vector<Moments> moments(static_cast<std::size_t>(NumElements(reduced)));
   Tensors results = {call.Make<T>(x.shape(), [&](T* out) {
     const T* from = x.data_as<T>();

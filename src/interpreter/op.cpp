@@ -77,6 +77,11 @@ Tensor BroadcastTo(const OpCall& call, const Tensor& tensor, const Shape& shape)
   if (tensor.shape() == shape) {
     return tensor;
   }
+  const std::array<const Shape*, 2> shapes = {&tensor.shape(), &shape};
+  if (BroadcastShapes(shapes) != shape) {
+    Fail(ErrorCode::kInvalidFile, "expected a shape that broadcasts to ", ToString(shape), ", got ",
+         ToString(tensor.shape()));
+  }
   const std::array strides = {BroadcastStrides(tensor.shape(), shape)};
   const std::int64_t length = shape.empty() ? 1 : shape.back();
   const auto size = SizeOf(tensor.dtype());

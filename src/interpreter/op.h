@@ -116,6 +116,7 @@ using Wide = std::conditional_t<std::is_floating_point_v<T>, double, std::uint64
 Shape BroadcastShapes(std::span<const Shape* const> shapes);  // Errors: kInvalidFile
 // Strides with which a contiguous tensor of shape `from` is read as one of shape `to`; 0 where it repeats.
 std::vector<std::int64_t> BroadcastStrides(const Shape& from, const Shape& to);
+// Errors: kInvalidFile for a tensor that does not broadcast to `shape`.
 Tensor BroadcastTo(const OpCall& call, const Tensor& tensor, const Shape& shape);
 // A contiguous copy (or `tensor` itself) with the axes in the order `perm`.
 Tensor Permute(const Tensor& tensor, const std::vector<std::size_t>& perm);

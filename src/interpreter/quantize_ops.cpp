@@ -151,6 +151,7 @@ QuantizedRows QuantizeDynamically(const OpCall& call, const Tensor& x) {
   const bool per_text = call.String(kGranularity) == kPerTensor;
   const auto rows_together = static_cast<std::size_t>(
       per_text && x.shape().size() > 1 ? Product(std::span(x.shape()).subspan(1, x.shape().size() - 2)) : 1);
+  call.CheckSize(DType::kF32, {rows});  // rows without elements take memory too
   std::vector<float> scales;
   std::vector<std::uint8_t> codes(rows_together * cols);
   QuantizedRows result;

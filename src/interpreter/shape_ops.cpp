@@ -135,9 +135,14 @@ Tensors RunSlice(const OpCall& call) {
   }
   Shape shape = x.shape();
   Sizes steps = x.strides();
+  std::vector<bool> is_cut(shape.size());
   std::int64_t first = 0;
   for (std::size_t i = 0; i < starts.size(); ++i) {
     const std::size_t axis = OpCall::Axis(axes[i], shape.size());
+    if (is_cut[axis]) {
+      Fail(ErrorCode::kInvalidFile, "axis ", axes[i], " is there twice");
+    }
+    is_cut[axis] = true;
     const std::int64_t size = x.shape()[axis];
     const std::int64_t step = slice_steps[i];
     if (step == 0) {

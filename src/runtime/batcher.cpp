@@ -1,5 +1,6 @@
 #include "laconic/batcher.h"
 
+#include <algorithm>
 #include <condition_variable>
 #include <deque>
 #include <exception>
@@ -16,6 +17,8 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 using Answer = std::promise<std::vector<float>>;
+
+constexpr std::chrono::hours kLongestWait{24 * 365};  // the clock counts so far; "forever" would wrap around
 
 struct Request {
   Encoding text;
@@ -126,7 +129,8 @@ void Batcher::Impl::Serve() {
     if (queue.empty()) {
       return;
     }
-    const Clock::time_point deadline = queue.front().submitted + options.max_wait;
+    const Clock::time_point deadline =
+        queue.front().submitted + std::min<std::chrono::microseconds>(options.max_wait, kLongestWait);
     changed.wait_until(lock, deadline, [&] { return IsFull() || is_closing; });
     Batch batch = TakeBatch();
     lock.unlock();

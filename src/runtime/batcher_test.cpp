@@ -95,6 +95,15 @@ TEST_F(BatcherTest, FullBatchesDoNotWait) {
   EXPECT_TRUE(IsAnswerTo(2, by_tokens.Run(texts_[2]))) << "a text above the limit runs alone";
 }
 
+// The longest wait there is: the clock does not count so far.
+TEST_F(BatcherTest, AWaitWithoutEndEndsWithAFullBatch) {
+  Batcher batcher(Session(model_, 1), {.max_texts = 2, .max_tokens = 1'000'000, .max_wait = microseconds::max()});
+  auto first = batcher.Submit(texts_[0]);
+  EXPECT_EQ(first.wait_for(microseconds(20'000)), std::future_status::timeout);
+  EXPECT_TRUE(IsAnswerTo(1, batcher.Run(texts_[1])));
+  EXPECT_TRUE(IsAnswerTo(0, first.get()));
+}
+
 TEST_F(BatcherTest, TheDeadlineEndsTheWait) {
   Batcher batcher(Session(model_, 1), {.max_texts = 1000, .max_tokens = 1'000'000, .max_wait = microseconds(1000)});
   EXPECT_TRUE(IsAnswerTo(3, batcher.Run(texts_[3])));

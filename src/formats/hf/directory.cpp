@@ -19,9 +19,6 @@ namespace laconic::hf {
 namespace {
 namespace fs = std::filesystem;
 
-// A classifier with more labels than this is not one; it bounds what a hostile config makes us allocate.
-constexpr std::int64_t kMaxLabels = 1'000'000;
-
 TensorMap ReadCheckpoint(const fs::path& directory) {
   if (std::optional<TensorMap> tensors = safetensors::FindTensors(directory)) {
     return *std::move(tensors);

@@ -1,6 +1,7 @@
 // A Hugging Face model directory: config.json, a checkpoint, tokenizer files.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <optional>
 
@@ -19,6 +20,9 @@ Model LoadDirectory(const std::filesystem::path& directory);
 
 // The tokenizer of a directory; nothing where none of its files is there. Errors: those of Tokenizer::FromDirectory.
 std::optional<Tokenizer> FindTokenizer(const std::filesystem::path& directory);
+
+// A classifier with more labels than this is not one; it bounds what a hostile file makes us allocate.
+inline constexpr std::int64_t kMaxLabels = 1'000'000;
 
 struct LabelInfo {
   std::vector<std::string> labels;  // of id2label, or LABEL_0 … of num_labels, or of two labels

@@ -312,6 +312,17 @@ TEST_F(DirectoryTest, AnOnnxFileAloneBecomesAnArtifactWithoutATokenizer) {
   EXPECT_THAT(ErrorOf([&] { loaded.tokenizer(); }), HasSubstr("brings no tokenizer"));
 }
 
+// The sizes of an input are a file's own choice.
+TEST_F(DirectoryTest, AnOnnxFileDoesNotDictateTheNumberOfLabels) {
+  Graph graph;
+  const ValueId ids = graph.AddInput("input_ids", {DType::kS64, {"batch", std::int64_t{1} << 40}});
+  graph.AddOutput(graph.AddNode("Cast", "logits", {ids}, {{"to", std::string("f32")}}));
+  const fs::path file = fs::temp_directory_path() / ("laconic_labels_" + std::to_string(::getpid()) + ".onnx");
+  WriteOnnx(graph, file, {});
+  EXPECT_THAT(ErrorOf([&] { Model::Load(file); }), HasSubstr("expected at most 1000000 labels, got 1099511627776"));
+  fs::remove(file);
+}
+
 TEST_F(DirectoryTest, DigestsFindAFlippedByte) {
   const fs::path saved = root_ / "saved";
   Model::Load(model_).Save(saved);

@@ -41,13 +41,17 @@ Graph Canonical(Graph graph) {
   return is_one_of_many ? Extract(graph, *logits) : std::move(graph);
 }
 
-// Labels of a graph with the one output f32[batch, labels]; 0 of any other.
+// Labels of a graph with the one output f32[batch, labels]; 0 of any other. Errors: kInvalidFile over kMaxLabels.
 std::int64_t NumLabels(const Graph& graph) {
   if (graph.outputs().size() != 1) {
     return 0;
   }
   const ValueType& type = graph.value(graph.outputs()[0]).type;
-  return type.has_rank(2) && type.shape[1].is_fixed() ? type.shape[1].size : 0;
+  const std::int64_t num_labels = type.has_rank(2) && type.shape[1].is_fixed() ? type.shape[1].size : 0;
+  if (num_labels > kMaxLabels) {
+    Fail(ErrorCode::kInvalidFile, "expected at most ", kMaxLabels, " labels, got ", num_labels);
+  }
+  return num_labels;
 }
 
 // Tokens that the table has rows for in which positions are looked up, or the largest number where no such table is
@@ -56,8 +60,11 @@ std::int64_t NumPositions(const Graph& graph) {
   std::int64_t rows = std::numeric_limits<std::int64_t>::max();
   for (const Node& node : graph.nodes()) {
     const Node* ids = node.op == "Gather" ? graph.FindProducer(node.inputs[1]) : nullptr;
-    const ValueType& table = graph.value(node.inputs.empty() ? graph.outputs()[0] : node.inputs[0]).type;
-    if (ids != nullptr && ids->op == "laconic.Positions" && table.has_rank(2) && table.shape[0].is_fixed()) {
+    if (ids == nullptr || ids->op != "laconic.Positions") {
+      continue;
+    }
+    const ValueType& table = graph.value(node.inputs[0]).type;
+    if (table.has_rank(2) && table.shape[0].is_fixed()) {
       rows = std::min(rows, table.shape[0].size - IntAttribute(*ids, "offset"));
     }
   }

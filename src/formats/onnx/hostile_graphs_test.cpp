@@ -311,6 +311,20 @@ TEST_F(HostileGraphTest, TypesThatDoNotFitAreRefused) {
   }
 }
 
+TEST_F(HostileGraphTest, CastLikeNeedsItsSecondInput) {
+  AddNode(graph(), "CastLike", {"x"}, "y");
+  ExpectRefused(ErrorCode::kInvalidFile, {"input 1 is missing", "node 'y_node' (CastLike)"});
+}
+
+// Sizes are numbers of a file's own choosing: no sum or product of them may pass 2^63.
+TEST_F(HostileGraphTest, SizesThatNoIntegerHoldsAreRefused) {
+  ::onnx::TensorShapeProto* shape = graph()->mutable_input(0)->mutable_type()->mutable_tensor_type()->mutable_shape();
+  shape->add_dim()->set_dim_value(std::int64_t{1} << 62);
+  AddNode(graph(), "Concat", {"x", "x"}, "y")->add_attribute()->set_name("axis");
+  graph()->mutable_node(0)->mutable_attribute(0)->set_type(::onnx::AttributeProto::INT);
+  ExpectRefused(ErrorCode::kInvalidFile, {"too many elements along axis 0", "node 'y_node' (Concat)"});
+}
+
 TEST_F(HostileGraphTest, WeightsThatAreNotFiniteAreRead) {
   const std::vector<float> values = {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()};
   ::onnx::TensorProto* tensor = graph()->add_initializer();

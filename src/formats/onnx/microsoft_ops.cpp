@@ -18,14 +18,6 @@ constexpr float kFiltered = -1e4F;  // added to a score, leaves no weight: atten
 
 constexpr std::size_t kNoInput = ~std::size_t{0};
 
-ValueId Needed(NodeImport* node, std::size_t input) {
-  const ValueId value = node->Input(input);
-  if (value == kNoValue) {
-    Fail(ErrorCode::kInvalidFile, "input ", input, " is missing");
-  }
-  return value;
-}
-
 void ExpectAbsent(NodeImport* node, std::initializer_list<std::pair<std::size_t, const char*>> inputs) {
   for (const auto& [input, what] : inputs) {
     if (node->Has(input)) Fail(ErrorCode::kUnsupported, "input ", input, ", ", what);
@@ -63,7 +55,7 @@ void SkipLayerNormalization(NodeImport* node) {
   if (node->HasOutput(1) || node->HasOutput(2)) {
     Fail(ErrorCode::kUnsupported, "outputs 1 and 2, mean and deviation");
   }
-  const ValueId sum = node->Add("Add", {PlusIfGiven(node, Needed(node, 0), 4), Needed(node, 1)});
+  const ValueId sum = node->Add("Add", {PlusIfGiven(node, node->Needed(0), 4), node->Needed(1)});
   node->Output(0, "LayerNormalization", {sum, node->Input(2), node->Input(3)}, attributes);
   node->Output(3, "Identity", {sum});
 }
@@ -76,7 +68,7 @@ void AddEmbeddings(NodeImport* node, ValueId places, Table&& table) {
   const Attributes attributes = {{"epsilon", node->TakeFloat("epsilon", kEpsilon)}};
   node->TakeInt("mask_index_type", 1);  // says what output 1 is to those who do not look
   node->CheckAllTaken();
-  const ValueId ids = Uncast(node, Needed(node, 0));
+  const ValueId ids = Uncast(node, node->Needed(0));
   places = places == kNoValue ? node->Add("laconic.Positions", {ids}) : Uncast(node, places);
   ValueId sum = node->Add("Add", {node->Add("Gather", {table(2), ids}), node->Add("Gather", {table(3), places})});
   if (node->Has(1)) {
@@ -193,7 +185,7 @@ void AddPackedAttention(NodeImport* node, ValueId packed, std::size_t mask, std:
   node->Expect("past_present_share_buffer", 0);
   node->TakeInt("rotary_embedding_dim", 0);
   std::vector<std::int64_t> widths = node->TakeInts("qkv_hidden_sizes");
-  const ValueType& weight = node->TypeOf(Needed(node, 1));
+  const ValueType& weight = node->TypeOf(node->Needed(1));
   if (!weight.has_rank(2) || !weight.shape[1].is_fixed()) {
     Fail(ErrorCode::kUnsupported, "weights of type ", ToString(weight));
   }
@@ -202,7 +194,7 @@ void AddPackedAttention(NodeImport* node, ValueId packed, std::size_t mask, std:
     widths = {width / 3, width / 3, width / 3};
   }
   if (widths.size() != 3 || widths[0] != widths[1] || widths[0] < 1 || widths[2] < 1 || widths[0] > width / 2 ||
-      2 * widths[0] + widths[2] != width) {
+      widths[2] != width - 2 * widths[0]) {
     Fail(ErrorCode::kInvalidFile, "the ", width,
          " columns of the weights do not split into a query's, a key's and a value's");
   }
@@ -224,7 +216,7 @@ void Attention(NodeImport* node) {
 // query, key, value, bias of all three?, mask?, added to scores?, past …?
 void MultiHeadAttention(NodeImport* node) {
   ExpectAbsent(node, {{6, "a past"}, {7, "a past"}, {8, "a past's length"}, {9, "a cache"}});
-  AttentionParts parts{{Needed(node, 0), Needed(node, 1), Needed(node, 2)}, 0, 4, 5};
+  AttentionParts parts{{node->Needed(0), node->Needed(1), node->Needed(2)}, 0, 4, 5};
   const auto width = [&](ValueId value, std::size_t axis) -> std::int64_t {
     const ValueType& type = node->TypeOf(value);
     return type.has_rank(axis + 1) && type.shape[axis].is_fixed() ? type.shape[axis].size : 0;
@@ -239,6 +231,10 @@ void MultiHeadAttention(NodeImport* node) {
   const std::int64_t columns = bias == kNoValue ? 0 : width(bias, 0);
   parts.width = width(parts.qkv[0], 2) == 0 ? columns / 3 : width(parts.qkv[0], 2);
   if (bias != kNoValue) {
+    if (parts.width < 1 || parts.width > columns / 2) {
+      Fail(ErrorCode::kUnsupported, "a bias of type ", ToString(node->TypeOf(bias)), " for a query of width ",
+           parts.width);
+    }
     const std::array<std::int64_t, 4> bounds = {0, parts.width, 2 * parts.width, columns};
     for (std::size_t i = 0; i < 3; ++i) {
       parts.qkv[i] = node->Add("Add", {parts.qkv[i], Columns(node, bias, bounds[i], bounds[i + 1])});
@@ -247,17 +243,17 @@ void MultiHeadAttention(NodeImport* node) {
   AddAttention(node, parts);
 }
 
-void Gelu(NodeImport* node) { node->Result("Gelu", {Needed(node, 0)}); }
+void Gelu(NodeImport* node) { node->Result("Gelu", {node->Needed(0)}); }
 void BiasGelu(NodeImport* node) { node->Result("Gelu", {node->Add("Add", {node->Input(0), node->Input(1)})}); }
 void FastGelu(NodeImport* node) {
-  node->Result("Gelu", {PlusIfGiven(node, Needed(node, 0), 1)}, {{"approximate", std::string("tanh")}});
+  node->Result("Gelu", {PlusIfGiven(node, node->Needed(0), 1)}, {{"approximate", std::string("tanh")}});
 }
 
 void FusedMatMul(NodeImport* node) {
   node->Expect("transBatchA", 0);
   node->Expect("transBatchB", 0);
   const float alpha = node->TakeFloat("alpha", 1);
-  std::array<ValueId, 2> inputs = {Needed(node, 0), Needed(node, 1)};
+  std::array<ValueId, 2> inputs = {node->Needed(0), node->Needed(1)};
   for (const auto& [side, name] : {std::pair(0U, "transA"), std::pair(1U, "transB")}) {
     if (node->TakeInt(name, 0) == 0) continue;
     const int rank = node->RankOf(inputs[side]);
@@ -361,12 +357,12 @@ void QLinearAdd(NodeImport* node) {
       FusedMultiplyAdd(node, ZeroPoint(node, 2), ratio_a, node->Add("Mul", {ratio_b, ZeroPoint(node, 5)}));
   const ValueId rest = node->Add("Sub", {ZeroPoint(node, 7), offset});
   RoundToCodes(node,
-               FusedMultiplyAdd(node, Needed(node, 0), ratio_a, FusedMultiplyAdd(node, Needed(node, 3), ratio_b, rest)),
+               FusedMultiplyAdd(node, node->Needed(0), ratio_a, FusedMultiplyAdd(node, node->Needed(3), ratio_b, rest)),
                7);
 }
 void QLinearMul(NodeImport* node) {
   const auto codes = [&](std::size_t first) {  // less their zero point: whole numbers
-    return node->Add("DequantizeLinear", {Needed(node, first), node->Scalar(1), node->ScalarOf(first + 2)});
+    return node->Add("DequantizeLinear", {node->Needed(first), node->Scalar(1), node->ScalarOf(first + 2)});
   };
   const ValueId scale = node->Add("Div", {node->Add("Mul", {node->ScalarOf(1), node->ScalarOf(4)}), node->ScalarOf(6)});
   const ValueId product = node->Add("Mul", {node->Add("Mul", {codes(0), codes(3)}), scale});
@@ -393,7 +389,7 @@ void QGemm(NodeImport* node) {
   }
   const ValueId scale_a = node->ScalarOf(1);
   const ValueId scale_b = node->ScalarOf(4);
-  const ValueId codes = Needed(node, 3);
+  const ValueId codes = node->Needed(3);
   const ValueId matrix =
       is_transposed ? node->Add("Transpose", {codes}, {{"perm", std::vector<std::int64_t>{1, 0}}}) : codes;
   std::vector<ValueId> inputs = {Dequantized(node, 0),

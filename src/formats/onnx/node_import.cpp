@@ -225,6 +225,13 @@ ValueId NodeImport::Raw(std::size_t input) { return Has(input) ? graph_.ValueOf(
 
 ValueId NodeImport::Input(std::size_t input) { return graph_.Widened(Raw(input)); }
 
+ValueId NodeImport::Needed(std::size_t input) {
+  if (!Has(input)) {
+    Fail(ErrorCode::kInvalidFile, "input ", input, " is missing");
+  }
+  return Input(input);
+}
+
 std::vector<ValueId> NodeImport::Inputs() {
   std::vector<ValueId> inputs;
   for (std::size_t i = 0; i < node_.inputs.size(); ++i) {

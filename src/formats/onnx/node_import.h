@@ -74,6 +74,7 @@ class NodeImport {
   // kNoValue where absent; of half precision only as Raw.
   ValueId Input(std::size_t input);
   ValueId Raw(std::size_t input);
+  ValueId Needed(std::size_t input);  // Errors: kInvalidFile where absent
   ValueId ScalarOf(std::size_t input) {
     return Has(input) ? graph_.Widened(graph_.ScalarOf(node_.inputs[input])) : kNoValue;
   }
@@ -106,7 +107,7 @@ class NodeImport {
   void Output(std::size_t output, const std::string& op, std::vector<ValueId> inputs, Attributes attributes = {});
   // Output 0 is `value`, which is one already.
   void ResultIs(ValueId value);
-  // Errors: kUnsupported for attributes that nobody took, or an output past the first `num_known` that is read.
+  // Errors: kUnsupported for attributes that nobody took.
   void CheckAllTaken() const;
 
  private:

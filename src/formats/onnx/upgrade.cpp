@@ -28,7 +28,7 @@ void Cast(NodeImport* node) {
 void CastLike(NodeImport* node) {
   node->TakeInt("saturate", 1);
   node->TakeString("round_mode", "");
-  const DType to = node->TypeOf(node->Input(1)).dtype;
+  const DType to = node->TypeOf(node->Needed(1)).dtype;
   node->Result("Cast", {node->Raw(0)}, {{"to", std::string(ToString(to))}});
 }
 
@@ -42,10 +42,7 @@ void Dropout(NodeImport* node) {
   node->TakeFloat("ratio", 0.5F);
   node->TakeInt("seed", 0);
   node->CheckAllTaken();
-  const ValueId x = node->Input(0);
-  if (x == kNoValue) {
-    Fail(ErrorCode::kInvalidFile, "input 0 is missing");
-  }
+  const ValueId x = node->Needed(0);
   if (node->HasOutput(1)) {  // what was kept: all
     const ValueId all = node->AddConstant("all", Tensor::FromValues<bool>({}, std::array{true}));
     node->Output(1, "Expand", {all, node->Add("Shape", {x})});
@@ -57,10 +54,7 @@ void Dropout(NodeImport* node) {
 void OldSoftmax(NodeImport* node) {
   const std::string& op = node->node().op;
   const std::int64_t axis = node->TakeInt("axis", 1);
-  const ValueId x = node->Input(0);
-  if (x == kNoValue) {
-    Fail(ErrorCode::kInvalidFile, "input 0 is missing");
-  }
+  const ValueId x = node->Needed(0);
   const int rank = node->RankOf(x);
   if (axis == -1 || (rank >= 0 && axis == rank - 1)) {
     node->Result(op, {x});
