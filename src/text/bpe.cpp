@@ -68,7 +68,7 @@ void Bpe::ReadMerges(const BpeMerges& merges) {
     rows.push_back({find(left), find(right), rank});
     merged_.push_back(find(merged));
   }
-  bucket_bits_ = std::bit_width(rows.size());
+  bucket_bits_ = static_cast<int>(std::bit_width(rows.size()));
   const auto key_of = [&](const Merge& merge) {
     return std::tuple(BucketOf(merge.left, merge.right), merge.left, merge.right);
   };

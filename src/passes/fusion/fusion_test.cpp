@@ -54,6 +54,11 @@ class Builder {
     return graph.AddInitializer(Name("codes"), Tensor::FromValues<std::int8_t>(shape, values));
   }
   std::string Name(const std::string& stem) { return stem + std::to_string(count_++); }
+  // The graph, which is no longer the builder's.
+  Graph Finish(ValueId output) {
+    graph.AddOutput(output);
+    return std::move(graph);
+  }
 
  private:
   std::mt19937 random_{7};
@@ -120,11 +125,6 @@ FusionResult ExpectSame(const Graph& graph) {
   return result;
 }
 
-Graph Finish(Builder b, ValueId output) {
-  b.graph.AddOutput(output);
-  return std::move(b.graph);
-}
-
 TEST(SizeTest, Calculates) {
   using fusion::Size;
   const Size b = Size::Named("batch");
@@ -165,7 +165,7 @@ TEST(LayerNormalizationTest, IsFoundInEveryForm) {
       const ValueId product = form % 2 == 0 ? b.Node("Mul", {normal, gamma}) : b.Node("Mul", {gamma, normal});
       y = form % 3 == 0 ? b.Node("Add", {product, beta}) : b.Node("Add", {beta, product});
     }
-    EXPECT_THAT(Ops(ExpectSame(Finish(std::move(b), y)).graph), ElementsAre("LayerNormalization"));
+    EXPECT_THAT(Ops(ExpectSame(b.Finish(y)).graph), ElementsAre("LayerNormalization"));
   }
 }
 
@@ -176,7 +176,7 @@ TEST(LayerNormalizationTest, OfAnotherAxisStays) {
   const ValueId variance = b.Node("ReduceMean", {b.Node("Mul", {d, d}), b.Ints({1})});
   const ValueId normal = b.Node("Div", {d, b.Node("Sqrt", {b.Node("Add", {variance, b.Scalar(1e-5F)})})});
   const ValueId y = b.Node("Add", {b.Node("Mul", {normal, b.Random({8})}), b.Random({8})});
-  EXPECT_THAT(Ops(ExpectSame(Finish(std::move(b), y)).graph), Contains("ReduceMean"));
+  EXPECT_THAT(Ops(ExpectSame(b.Finish(y)).graph), Contains("ReduceMean"));
 }
 
 TEST(GeluTest, IsFoundInEveryAssociation) {
@@ -199,7 +199,7 @@ TEST(GeluTest, IsFoundInEveryAssociation) {
     const ValueId y = form % 3 == 0   ? b.Node("Mul", {b.Node("Mul", {x, one}), b.Scalar(0.5F)})
                       : form % 3 == 1 ? b.Node("Mul", {x, b.Node("Mul", {b.Scalar(0.5F), one})})
                                       : b.Node("Mul", {b.Node("Div", {x, b.Scalar(2)}), one});
-    const FusionResult fused = ExpectSame(Finish(std::move(b), y));
+    const FusionResult fused = ExpectSame(b.Finish(y));
     ASSERT_THAT(Ops(fused.graph), ElementsAre("Gelu"));
     EXPECT_EQ(StringAttribute(fused.graph.nodes()[0], "approximate"), form < 3 ? "none" : "tanh");
   }
@@ -210,7 +210,7 @@ TEST(GeluTest, WithAnotherConstantStays) {
   const ValueId x = b.Hidden(8);
   const ValueId one = b.Node("Add", {b.Node("Erf", {b.Node("Mul", {x, b.Scalar(0.72F)})}), b.Scalar(1)});
   const ValueId y = b.Node("Mul", {b.Node("Mul", {x, one}), b.Scalar(0.5F)});
-  EXPECT_THAT(Ops(ExpectSame(Finish(std::move(b), y)).graph), Contains("Erf"));
+  EXPECT_THAT(Ops(ExpectSame(b.Finish(y)).graph), Contains("Erf"));
 }
 
 TEST(LinearTest, IsFoundFromMatMulAndGemm) {
@@ -237,7 +237,7 @@ TEST(LinearTest, IsFoundFromMatMulAndGemm) {
       y = b.Node("Add", {b.Node("MatMul", {x, b.Node("Transpose", {stored}, {{"perm", Integers{1, 0}}})}), bias});
     }
     if (form == 5) y = deep(b.Node("Gelu", {b.Node("Gemm", {flat(), plain, bias})}));
-    const FusionResult fused = ExpectSame(Finish(std::move(b), y));
+    const FusionResult fused = ExpectSame(b.Finish(y));
     std::vector<std::string> ops = {"laconic.Linear"};
     if (form == 4) ops.insert(ops.begin(), "DequantizeLinear");
     if (form == 5) ops.emplace_back("Gelu");
@@ -250,7 +250,7 @@ TEST(LinearTest, ScaledGemmStays) {
   Builder b;
   const ValueId x = b.Node("Gather", {b.Hidden(8), b.Int(0)}, {{"axis", std::int64_t{1}}});
   const ValueId y = b.Node("Gemm", {x, b.Random({8, 6})}, {{"alpha", 2.0F}});
-  EXPECT_THAT(Ops(ExpectSame(Finish(std::move(b), y)).graph), ElementsAre("Gather", "Gemm"));
+  EXPECT_THAT(Ops(ExpectSame(b.Finish(y)).graph), ElementsAre("Gather", "Gemm"));
 }
 
 struct AttentionForm {
@@ -354,7 +354,7 @@ Graph MakeAttention(const AttentionForm& form) {
   if (form.differs == "context") context = b.Node("Mul", {context, b.Scalar(2)});
   const Integers order = form.differs == "order" ? Integers{0, 2, 3, 1} : Integers{0, 2, 1, 3};
   context = b.Node("Transpose", {context}, {{"perm", order}});
-  return Finish(std::move(b), b.Node("Reshape", {context, b.Ints({0, 0, 8})}));
+  return b.Finish(b.Node("Reshape", {context, b.Ints({0, 0, 8})}));
 }
 
 TEST(AttentionTest, IsFoundWithEveryMaskAndScale) {
@@ -428,7 +428,7 @@ TEST(EmbeddingsTest, AreFoundAndOrdered) {
                                         : b.Node("Gather", {b.Random({2, 8}), zeros});
     const ValueId sum = form < 2 ? b.Node("Add", {positions, b.Node("Add", {types, words})})
                                  : b.Node("Add", {b.Node("Add", {words, positions}), types});
-    const FusionResult fused = ExpectSame(Finish(std::move(b), sum));
+    const FusionResult fused = ExpectSame(b.Finish(sum));
     const bool has_types = form % 2 == 0;
     const std::vector<std::string> with_types = {"Gather", "Gather", "Add", "laconic.Positions", "Gather", "Add"};
     const std::vector<std::string> with_row = {"Gather", "Add", "laconic.Positions", "Gather", "Add"};
@@ -451,7 +451,7 @@ TEST(PoolingTest, FirstToken) {
     if (form == 2)
       y = b.Node("Gather", {b.Node("Slice", {x, b.Ints({0}), b.Ints({1LL << 40}), b.Ints({0})}), b.Int(0)},
                  {{"axis", std::int64_t{1}}});
-    EXPECT_THAT(Ops(ExpectSame(Finish(std::move(b), y)).graph), ElementsAre("Gather"));
+    EXPECT_THAT(Ops(ExpectSame(b.Finish(y)).graph), ElementsAre("Gather"));
   }
 }
 
@@ -465,7 +465,7 @@ TEST(PoolingTest, MeanOverTheMask) {
     const ValueId sum = b.Node("ReduceSum", {b.Node("Mul", {x, wide}), b.Ints({1})}, {{"keepdims", std::int64_t{0}}});
     const ValueId count = b.Node("ReduceSum", {wide, b.Ints({1})}, {{"keepdims", std::int64_t{0}}});
     const ValueId divisor = clipped ? b.Node("Clip", {count, b.Scalar(1e-9F)}) : b.Node("Add", {count, b.Scalar(1)});
-    const FusionResult fused = ExpectSame(Finish(std::move(b), b.Node("Div", {sum, divisor})));
+    const FusionResult fused = ExpectSame(b.Finish(b.Node("Div", {sum, divisor})));
     EXPECT_EQ(Ops(fused.graph) == std::vector<std::string>{"laconic.MeanPool"}, clipped);
   }
 }
@@ -489,7 +489,7 @@ TEST(QuantizedTest, RowsOfCodesBecomeRowsOfTheTable) {
   Builder b;
   const ValueId rows = b.Node("Gather", {b.Codes({20, 8}), b.Ids("input_ids")});
   const ValueId real = b.Node("DequantizeLinear", {rows, b.Scalar(0.01F)});
-  EXPECT_THAT(Ops(ExpectSame(Finish(std::move(b), real)).graph), ElementsAre("DequantizeLinear", "Gather"));
+  EXPECT_THAT(Ops(ExpectSame(b.Finish(real)).graph), ElementsAre("DequantizeLinear", "Gather"));
 }
 
 TEST(QuantizedTest, IntegerMatMulBecomesALinear) {
@@ -502,7 +502,7 @@ TEST(QuantizedTest, IntegerMatMulBecomesALinear) {
   const ValueId x = b.Node("QuantizeLinear", {b.Hidden(8), scale, zero});
   const ValueId y =
       b.Node("QLinearMatMul", {x, scale, zero, b.Codes({8, 6}), b.Scalar(0.01F), w_zero, b.Scalar(0.1F), zero});
-  const FusionResult fused = ExpectSame(Finish(std::move(b), b.Node("DequantizeLinear", {y, b.Scalar(0.1F), zero})));
+  const FusionResult fused = ExpectSame(b.Finish(b.Node("DequantizeLinear", {y, b.Scalar(0.1F), zero})));
   EXPECT_THAT(Ops(fused.graph), ElementsAre("QuantizeLinear", "DequantizeLinear", "DequantizeLinear", "laconic.Linear",
                                             "QuantizeLinear", "DequantizeLinear"));
 }
@@ -519,7 +519,7 @@ TEST(QuantizedTest, IntegerMatMulStaysWhereItsGraphRunsOpByOp) {
   const ValueId y =
       b.Node("QLinearMatMul", {x, scale, zero, b.Codes({8, 6}), b.Scalar(0.01F), w_zero, b.Scalar(0.1F), zero});
   const ValueId real = b.Node("DequantizeLinear", {y, b.Scalar(0.1F), zero});
-  const FusionResult fused = ExpectSame(Finish(std::move(b), b.Node("Erf", {real})));
+  const FusionResult fused = ExpectSame(b.Finish(b.Node("Erf", {real})));
   EXPECT_THAT(Ops(fused.graph), ElementsAre("QuantizeLinear", "QLinearMatMul", "DequantizeLinear", "Erf"));
   EXPECT_THAT(fused.general, Contains(HasSubstr("1 Erf: ")));
   EXPECT_THAT(fused.general, Contains(HasSubstr("rounded to codes here")));
@@ -550,7 +550,7 @@ TEST(LookalikeTest, OfLayerNormalizationKeepsItsNumbers) {
     SCOPED_TRACE(differs);
     Builder b;
     const ValueId y = LookalikeOfNormalization(&b, differs);
-    EXPECT_THAT(Ops(ExpectSame(Finish(std::move(b), y)).graph), Contains("ReduceMean"));
+    EXPECT_THAT(Ops(ExpectSame(b.Finish(y)).graph), Contains("ReduceMean"));
   }
 }
 
@@ -565,7 +565,7 @@ TEST(LookalikeTest, OfGeluKeepsItsNumbers) {
                               : b.Node("Erf", {b.Node("Mul", {x, b.Scalar(0.70710677F)})});
     const ValueId one = b.Node("Add", {curve, b.Scalar(differs == "one" ? 2 : 1)});
     const ValueId y = b.Node("Mul", {b.Node("Mul", {x, one}), b.Scalar(differs == "half" ? 0.25F : 0.5F)});
-    EXPECT_THAT(Ops(ExpectSame(Finish(std::move(b), y)).graph), Not(Contains("Gelu")));
+    EXPECT_THAT(Ops(ExpectSame(b.Finish(y)).graph), Not(Contains("Gelu")));
   }
 }
 
@@ -674,14 +674,14 @@ TEST(LookalikeTest, OfASmallerRewriteKeepsItsNumbers) {
     SCOPED_TRACE(name);
     Builder b;
     const ValueId y = build(&b);
-    ExpectSame(Finish(std::move(b), y));
+    ExpectSame(b.Finish(y));
   }
 }
 
 TEST(PipelineTest, SaysWhyNodesStayGeneral) {
   Builder b;
   const ValueId negated = b.Node("Neg", {b.Hidden(8)});
-  const FusionResult fused = ExpectSame(Finish(std::move(b), b.Node("Softsign", {negated})));
+  const FusionResult fused = ExpectSame(b.Finish(b.Node("Softsign", {negated})));
   EXPECT_THAT(fused.general, Contains(HasSubstr("Softsign reads it, which is general itself")));
   EXPECT_THAT(fused.general, Contains(HasSubstr("no pattern of a classifier has it at this place")));
 }
@@ -705,7 +705,7 @@ TEST(PipelineTest, SharesWeightsThatAFileRepeats) {
   const ValueId x = b.Hidden(8);
   const std::vector<float> weight(64, 0.25F);
   const ValueId first = b.Node("MatMul", {x, b.Floats({8, 8}, weight)});
-  const Graph fused = ExpectSame(Finish(std::move(b), b.Node("MatMul", {first, b.Floats({8, 8}, weight)}))).graph;
+  const Graph fused = ExpectSame(b.Finish(b.Node("MatMul", {first, b.Floats({8, 8}, weight)}))).graph;
   EXPECT_EQ(fused.initializers().size(), 1U);
 }
 
@@ -726,7 +726,7 @@ TEST(PipelineTest, LongChainsTakeLinearTime) {
               : name == "Where"     ? b.Node(op, {condition, value, x})
                                     : b.Node(op, {value, x});
     }
-    Fuse(Finish(std::move(b), value));
+    Fuse(b.Finish(value));
   }
   EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(60));
 }
