@@ -30,7 +30,7 @@ class WordCache {
   struct alignas(64) Entry {
     std::uint8_t num_bytes = 0;  // 0: free
     std::uint8_t num_ids = 0;
-    char word_and_ids[62];
+    char word_and_ids[62] = {};
   };
   static_assert(sizeof(Entry) == 64);
 
