@@ -43,7 +43,8 @@ BenchOptions ParseOptions(const Flags& flags) {
                        .seed = flags.seed,
                        .progress = MakeTerminalProgress(),
                        .precision = flags.run.precision,
-                       .pack_cache = flags.run.pack_cache};
+                       .pack_cache = flags.run.pack_cache,
+                       .note = Note};
   const std::size_t dash = flags.length.find('-');
   options.length = ParseInteger(std::string_view(flags.length).substr(0, dash), flags.length);
   if (dash != std::string::npos) {

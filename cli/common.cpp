@@ -99,7 +99,8 @@ RunOptions RunFlags::Options() const {
           .max_length = max_length,
           .progress = MakeTerminalProgress(),
           .precision = precision,
-          .pack_cache = pack_cache};
+          .pack_cache = pack_cache,
+          .note = Note};
 }
 
 void OutputFlags::AddOutput(CLI::App* app, const std::string& what, bool required) {
@@ -194,11 +195,11 @@ std::string Percent(double share) { return fmt::format("{:.2f} %", 100 * share);
 
 std::string Milliseconds(double milliseconds) { return fmt::format("{:.3f}", milliseconds); }
 
+void Note(const std::string& text) { std::fputs(("note: " + text + "\n").c_str(), stderr); }
+
 void NoteTruncation(std::int64_t num_truncated, std::int64_t num_texts, std::int64_t max_length) {
   if (num_truncated > 0) {
-    std::fputs(
-        fmt::format("note: {} of {} texts were cut to {} tokens\n", num_truncated, num_texts, max_length).c_str(),
-        stderr);
+    Note(fmt::format("{} of {} texts were cut to {} tokens", num_truncated, num_texts, max_length));
   }
 }
 

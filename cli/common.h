@@ -92,6 +92,9 @@ std::string Bytes(std::int64_t bytes);          // "23.1 MB"
 std::string Percent(double share);              // "89.24 %"
 std::string Milliseconds(double milliseconds);  // "1.234"
 
+// On standard error, as what is not an error.
+void Note(const std::string& text);
+
 // "3 of 1,821 texts were truncated to 96 tokens" on standard error, if any were.
 void NoteTruncation(std::int64_t num_truncated, std::int64_t num_texts, std::int64_t max_length);
 

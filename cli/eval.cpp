@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "common.h"
+#include "laconic/compare.h"
 #include "laconic/evaluate.h"
 #include "report/table.h"
 
@@ -42,7 +43,7 @@ void RunEval(const Flags& flags) {
                                  Percent(metrics.accuracy), metrics.micro_f1, metrics.macro_f1));
   flags.output.WriteJson({{"schema_version", 1},
                           {"path", flags.model},
-                          {"method", model.info().method},
+                          {"method", MethodOf(model)},
                           {"texts", evaluation.num_texts},
                           {"truncated", evaluation.num_truncated},
                           {"metrics", ToJson(metrics, model.info().labels)}});

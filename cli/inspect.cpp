@@ -34,9 +34,10 @@ std::string_view ProblemName(ProblemType problem) {
 
 // An ONNX file does not say how it came about, its layers do.
 std::string Method(const Model& model) {
-  const std::size_t num_int8 = passes::FindQuantizedLinears(model.graph()).size();
-  return model.info().method == "float" && num_int8 > 0 ? fmt::format("not stated; {} linear layers in INT8", num_int8)
-                                                        : model.info().method;
+  const std::string method = MethodOf(model);
+  return method == model.info().method ? method
+                                       : fmt::format("{} (not stated; {} linear layers in INT8)", method,
+                                                     passes::FindQuantizedLinears(model.graph()).size());
 }
 
 std::string Summary(const Model& model, const TensorBytes& bytes) {
@@ -121,7 +122,7 @@ void RunInspect(const Flags& flags) {
       {{"schema_version", 1},
        {"path", flags.model},
        {"model_type", info.model_type},
-       {"method", info.method},
+       {"method", MethodOf(model)},
        {"recipe", info.recipe.empty() ? nlohmann::json::object() : ParseJson(info.recipe)},
        {"problem", ProblemName(info.problem)},
        {"labels", info.labels},

@@ -79,6 +79,19 @@ void HandleSignals() {
   std::signal(SIGXFSZ, SIG_IGN);
 }
 
+// An empty value is a shell variable that nobody set; only a text may be empty.
+void RefuseEmptyValues(CLI::App* app) {
+  const CLI::Validator is_given(
+      [](const std::string& value) { return value.empty() ? "expected a value, got ''" : ""; }, "");
+  for (CLI::App* command : app->get_subcommands({})) {
+    for (CLI::Option* option : command->get_options()) {
+      if (option->get_name() != "--text") {
+        option->check(is_given);
+      }
+    }
+  }
+}
+
 int Run(int argc, char** argv) {
   CLI::App app(
       "Laconic: the same answers in fewer bits. Makes transformer text classifiers smaller and faster, and "
@@ -97,6 +110,7 @@ int Run(int argc, char** argv) {
   AddExport(app);
   AddFitHead(app);
   AddInspect(app);
+  RefuseEmptyValues(&app);
   int status = 0;
   try {
     app.parse(argc, argv);

@@ -22,6 +22,7 @@ struct BenchOptions {
   ProgressFn progress;
   std::string precision = "f32";  // CompileOptions
   bool pack_cache = false;        // likewise
+  NoteFn note;                    // likewise
 };
 
 struct BenchResult {

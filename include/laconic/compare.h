@@ -54,4 +54,9 @@ std::int64_t DiskBytes(const std::filesystem::path& path);
 
 TensorBytes CountTensorBytes(const Model& model);
 
+// How the model was compressed: what its laconic.json states, or else what its graph shows, since other ONNX files do
+// not state it: "dynamic", "static", or "mixed" by its linear layers in INT8; "int8" if only other tensors are;
+// "float".
+std::string MethodOf(const Model& model);
+
 }  // namespace laconic

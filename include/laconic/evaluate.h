@@ -21,6 +21,7 @@ struct RunOptions {
   // CompileOptions, for Evaluate, Predict, BenchDataset and the candidates of CompareModels.
   std::string precision = "f32";
   bool pack_cache = false;  // likewise, but CompareModels packs
+  NoteFn note;              // likewise
 };
 
 struct EncodedTexts {

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "laconic/model.h"
+#include "laconic/progress.h"
 #include "laconic/tokenizer.h"
 
 namespace laconic {
@@ -25,8 +26,10 @@ struct CompileOptions {
   // to see what that does to answers. Slow.
   bool saturating = false;
   // Packed weights are kept in a file beside the model, "packed.<level>" in its directory, and mapped by the next start
-  // instead of packed again. A file that is damaged or was made from other weights is replaced.
+  // instead of packed again. A file that is damaged or was made from other weights is replaced. Where it cannot be read
+  // or written, as in a read-only directory, the model runs without, and `note` is told why.
   bool pack_cache = false;
+  NoteFn note;
 };
 
 // Immutable; share it between threads.
@@ -34,8 +37,7 @@ class CompiledModel {
  public:
   // Plans and packs. A graph with operators that have no kernel is run op by op, one text at a time: slower; PlanText()
   // says so, and why. Errors: kUnsupported for a graph that cannot be run at all, naming the node, input or output, a
-  // level that this CPU lacks, or a precision that the level lacks; kInvalidArgument for an unknown level or precision;
-  // kIo and kResource for a pack cache that cannot be written, as in a read-only directory that has none.
+  // level that this CPU lacks, or a precision that the level lacks; kInvalidArgument for an unknown level or precision.
   static std::shared_ptr<const CompiledModel> Compile(const Model& model, const CompileOptions& options = {});
   ~CompiledModel();
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <filesystem>
+#include <functional>
 #include <limits>
 #include <optional>
 #include <set>
@@ -112,15 +113,28 @@ std::shared_ptr<const CompiledModel> CompileWith(const Graph& graph, std::span<c
   return std::make_shared<const CompiledModel>(std::move(impl));
 }
 
+// Without a cache the next start is slower, nothing else.
+void TryCache(const NoteFn& note, const std::function<void()>& use) {
+  try {
+    use();
+  } catch (const Error& error) {
+    if (note) {
+      note(std::string("without a pack cache: ") + error.what());
+    }
+  }
+}
+
 }  // namespace
 
 std::shared_ptr<const CompiledModel> CompiledModel::Compile(const Model& model, const CompileOptions& options) {
   if (!options.pack_cache) {
     return runtime::CompileTapped(model.graph(), {}, nullptr, options);
   }
-  runtime::PackStore packs(PackCachePath(model.info().path, LevelOf(options)));
+  const std::filesystem::path file = PackCachePath(model.info().path, LevelOf(options));
+  runtime::PackStore packs;
+  TryCache(options.note, [&] { packs = runtime::PackStore(file); });
   auto compiled = CompileWith(model.graph(), {}, nullptr, options, &packs);
-  WithFrame([] { return "the pack cache"; }, [&] { packs.Save(); });
+  TryCache(options.note, [&] { packs.Save(); });
   return compiled;
 }
 

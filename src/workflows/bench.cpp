@@ -68,8 +68,8 @@ std::vector<Encoding> RandomBatch(const CompiledModel& model, const BenchOptions
 }  // namespace
 
 BenchResult BenchRandomTokens(const Model& model, const BenchOptions& options) {
-  const auto compiled =
-      CompiledModel::Compile(model, {.precision = options.precision, .pack_cache = options.pack_cache});
+  const auto compiled = CompiledModel::Compile(
+      model, {.precision = options.precision, .pack_cache = options.pack_cache, .note = options.note});
   const std::vector<Encoding> batch = RandomBatch(*compiled, options);
   const int threads = NumThreads({.threads = options.threads});
   Session session(compiled, threads);
@@ -108,8 +108,8 @@ BenchResult BenchRandomTokens(const Model& model, const BenchOptions& options) {
 }
 
 BenchResult BenchDataset(const Model& model, const Dataset& data, const DataBenchOptions& options) {
-  const auto compiled =
-      CompiledModel::Compile(model, {.precision = options.run.precision, .pack_cache = options.run.pack_cache});
+  const auto compiled = CompiledModel::Compile(
+      model, {.precision = options.run.precision, .pack_cache = options.run.pack_cache, .note = options.run.note});
   const int threads = NumThreads(options.run);
   const auto order = BatchOrder(EncodeTexts(model, data, options.run).encodings, options.run.batch);
   if (order.empty()) {

@@ -7,6 +7,7 @@
 #include "base/progress.h"
 #include "graph/graph.h"
 #include "laconic/error.h"
+#include "passes/quantized_layers.h"
 #include "runtime/pack_store.h"
 #include "workflows/run_options.h"
 
@@ -133,6 +134,23 @@ TensorBytes CountTensorBytes(const Model& model) {
   return bytes;
 }
 
+std::string MethodOf(const Model& model) {
+  if (model.info().method != "float") {
+    return model.info().method;
+  }
+  const std::vector<passes::QuantizedLinear> layers = passes::FindQuantizedLinears(model.graph());
+  const std::int64_t num_static = std::ranges::count_if(
+      layers, [](const passes::QuantizedLinear& layer) { return layer.input.quantizer.fixed.has_value(); });
+  if (!layers.empty()) {
+    return num_static == 0 ? "dynamic" : num_static == std::ssize(layers) ? "static" : "mixed";
+  }
+  const bool has_codes = std::ranges::any_of(model.graph().initializers(), [](const auto& entry) {
+    const Tensor& tensor = entry.second;
+    return (tensor.dtype() == DType::kS8 || tensor.dtype() == DType::kU8) && tensor.shape().size() > 1;
+  });
+  return has_codes ? "int8" : "float";
+}
+
 Comparison CompareModels(const std::vector<Model>& models, const LabelledData& data, const RunOptions& options) {
   if (models.empty()) {
     Fail(ErrorCode::kInvalidArgument, "no model to compare");
@@ -159,7 +177,7 @@ Comparison CompareModels(const std::vector<Model>& models, const LabelledData& d
     const ModelInfo& info = models[i].info();
     ComparedModel row;
     row.path = info.path.string();
-    row.method = info.method;
+    row.method = MethodOf(models[i]);
     row.precision = runners[i].compiled->precision();
     row.disk_bytes = DiskBytes(info.path);
     row.stored_bytes = info.stored_bytes;

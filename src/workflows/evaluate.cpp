@@ -117,8 +117,8 @@ LabelledData ReadLabelledData(const Model& model, const std::vector<std::filesys
 
 Evaluation Evaluate(const Model& model, const LabelledData& data, const RunOptions& options) {
   const EncodedTexts texts = EncodeTexts(model, data.data, options);
-  const auto compiled =
-      CompiledModel::Compile(model, {.precision = options.precision, .pack_cache = options.pack_cache});
+  const auto compiled = CompiledModel::Compile(
+      model, {.precision = options.precision, .pack_cache = options.pack_cache, .note = options.note});
   const std::vector<float> logits = ComputeOutputs(compiled, texts.encodings, options);
   return {ComputeMetrics(data.problem, compiled->output_width(), logits, data.data.targets),
           static_cast<std::int64_t>(data.data.texts.size()), texts.num_truncated};

@@ -21,7 +21,8 @@ class Predictor {
       : info_(model.info()),
         on_prediction_(on_prediction),
         options_(options),
-        session_(CompiledModel::Compile(model, {.precision = options.precision, .pack_cache = options.pack_cache}),
+        session_(CompiledModel::Compile(
+                     model, {.precision = options.precision, .pack_cache = options.pack_cache, .note = options.note}),
                  NumThreads(options)) {}
 
   // Texts of like length run together; predictions come in the texts' order, and are the same in any grouping.

@@ -38,6 +38,16 @@ class Options(CliTest):
                 ((*texts, "--embedding-block", "33"), "--embedding-block")):
             self.fails(USAGE, "quantize", TINY_BERT, "-o", self.folder / "out", *arguments, says=says)
 
+    def test_empty_values(self):
+        texts = self.texts()
+        for command, flags in (
+                (("quantize", TINY_BERT), ("-o", "--calibration-table", "--qconfig", "--json", "--include")),
+                (("predict", TINY_BERT, "--data", texts), ("-o", "--text-column", "--data-format", "--precision")),
+                (("calibrate", TINY_BERT, "--data", texts), ("-o", "--shard")), (("export", TINY_BERT), ("-o", "--format")),
+                (("inspect",), ())):
+            for flag in (*((flag, "") for flag in flags), ("",) if not flags else ("-o", "out", "--batch", "")):
+                self.fails(USAGE, *command, *flag, says="expected", cwd=self.folder)
+
     def test_unknown_names(self):
         out = ("-o", self.folder / "out")
         for arguments, says in (

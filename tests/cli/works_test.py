@@ -299,7 +299,7 @@ class Artifacts(CliTest):
         self.fails(USAGE, "quantize", self.folder / "quantized.onnx", "-o", self.folder / "again",
                    says="no layer that is not quantized already")
         summary = self.ok("inspect", self.folder / "quantized.onnx")
-        self.assertIn("method          not stated; 14 linear layers in INT8\n", summary)
+        self.assertIn("method          dynamic (not stated; 14 linear layers in INT8)\n", summary)
         self.assertIn("maximum length  not stated: no tokenizer\n", summary)
 
     def test_artifact_needs_nothing_of_its_origin(self):
@@ -485,6 +485,23 @@ class Reports(CliTest):
 
         self.ok("quantize", TINY_BERT, "-o", models["all"], "--overflow", "reduce-range")
         self.assertIn("without VNNI: yes", self.ok("certify", models["all"], "--strict"))
+
+    def test_method_of_an_onnx_file(self):
+        """Ours do not need to state it and others' cannot: their layers show it."""
+        data = self.texts()
+        self.ok("quantize", TINY_BERT, "-o", self.folder / "static", "--method", "static", "--calibration", data)
+        self.ok("export", self.folder / "static", "-o", self.folder / "static.onnx")
+        for method, path in (("static", self.folder / "static.onnx"), ("float", support.DATA / "onnx" / "bert.optimum.onnx"),
+                             *((method, support.DATA / "onnx" / f"bert.{name}.onnx")
+                               for name, method in (("ort_dynamic_s8", "dynamic"), ("ort_qdq_s8s8", "static"),
+                                                    ("ort_qoperator_u8s8", "static")))):
+            self.assertEqual(self.report("inspect", path)["method"], method, path)
+            self.assertRegex(self.ok("inspect", path), f"method +{method}")
+        model = self.copy_model()
+        (self.folder / "static.onnx").rename(model / "static.onnx")
+        for command in (("compare", TINY_BERT, model / "static.onnx"), ("eval", model / "static.onnx")):
+            report = self.report(*command, "--data", data)
+            self.assertEqual(report.get("models", [report])[-1]["method"], "static")
 
     def test_nothing_is_drawn_where_there_is_no_terminal(self):
         self.ok("quantize", TINY_BERT, "-o", self.folder / "int8")
