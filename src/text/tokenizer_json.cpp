@@ -100,7 +100,7 @@ BpeMerges ParseMerges(const nlohmann::json& json) {
 }
 
 std::string ParseAffix(const nlohmann::json& json, std::string_view key) {
-  const auto affix = JsonValueOr<std::string>(json, std::string(key), "");
+  auto affix = JsonValueOr<std::string>(json, std::string(key), "");
   const bool is_ascii = std::ranges::all_of(affix, [](char c) { return static_cast<unsigned char>(c) < 0x80; });
   if (!is_ascii || affix.size() > Bpe::kMaxAffixBytes) {
     FailUnsupported(key, affix);

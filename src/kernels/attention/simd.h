@@ -10,7 +10,7 @@
 namespace laconic::kernels {
 namespace {
 
-constexpr std::int64_t kQueryRows = MaxRows(kMaxVecs);
+inline constexpr std::int64_t kQueryRows = MaxRows(kMaxVecs);
 static_assert(kQueryRows <= kMaxQueryRows);
 
 // The parts of the caller's scratch.

@@ -11,8 +11,8 @@ namespace {
 
 // A part of a panel of this depth stays in L1 while the rows pass by; the sums wait in `sums`. The chains go on where
 // they stopped, so the result does not depend on it.
-constexpr std::int64_t kDepth = 128;
-constexpr std::int64_t kChunkRows = 128;  // their part of a stays in L2 while the panels pass by
+inline constexpr std::int64_t kDepth = 128;
+inline constexpr std::int64_t kChunkRows = 128;  // their part of a stays in L2 while the panels pass by
 
 template <int kVecs, Activation kActivation>
 [[gnu::noinline]] void WritePanel(const GemmF32Args& args, std::int64_t first, std::int64_t rows, std::int64_t column,
