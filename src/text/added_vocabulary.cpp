@@ -102,6 +102,9 @@ bool AddedVocabulary::Split(const Patterns& patterns, std::string_view text, con
     while (token.rstrip && HasAt(text, end, kWhiteSpace)) {
       DecodeNext(text, &end);
     }
+    if (token.lstrip && given >= end) {
+      continue;  // the token before it has taken all of it as white space
+    }
     const bool more = (begin <= given || sink(std::nullopt, text.substr(given, begin - given))) && sink(match.id, {});
     if (!more) {
       return false;

@@ -76,6 +76,20 @@ TEST(TokenizerGoldenTest, SmallVocabulariesUnderEverySetting) {
   EXPECT_GE(num_groups, 42);
 }
 
+// The ids are those of tokenizers 0.23.3.
+TEST(TokenizerTest, ATokenThatAnotherTookAsWhiteSpaceIsNotThere) {
+  const auto added = [](const char* content, bool lstrip) {
+    return json{{"id", 0},           {"content", content},  {"single_word", false}, {"lstrip", lstrip},
+                {"rstrip", !lstrip}, {"normalized", false}, {"special", false}};
+  };
+  const Tokenizer tokenizer =
+      Tokenizer::FromJson(Patched("wordpiece", {{"added_tokens", {added("b.", false), added(" ", true)}}}).dump());
+  EXPECT_THAT(tokenizer.Encode("b. ", 8).ids, ElementsAre(16, 322, 321));
+  EXPECT_THAT(tokenizer.Encode("b. one", 8).ids, ElementsAre(16, 322, 7, 321));
+  EXPECT_THAT(tokenizer.Encode("b.one ", 8).ids, ElementsAre(16, 322, 7, 323, 321));
+  EXPECT_THAT(tokenizer.Encode(" b. b.", 8).ids, ElementsAre(16, 323, 322, 322, 321));
+}
+
 TEST(TokenizerGoldenTest, RealVocabularies) {
   if (!std::filesystem::exists(std::filesystem::path(kShared) / "models")) {
     GTEST_SKIP() << "no models in " << kShared;

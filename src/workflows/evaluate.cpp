@@ -1,6 +1,8 @@
 #include "laconic/evaluate.h"
 
 #include <algorithm>
+#include <optional>
+#include <span>
 
 #include "base/cancel.h"
 #include "base/progress.h"
@@ -87,16 +89,25 @@ std::vector<float> ComputeOutputs(const std::shared_ptr<const CompiledModel>& mo
 
 namespace {
 
-// Whether some text has more than one label: then the task is multi-label even if the model's config does not say so.
-bool HasSeveralLabelsInARow(const std::vector<std::filesystem::path>& paths, DatasetOptions options) {
-  options.problem = ProblemType::kMultiLabel;
-  DatasetReader reader(paths, options);
-  while (const std::optional<DatasetRow> row = reader.Next()) {
-    if (row->labels.size() > 1) {
-      return true;
+// The problem of a model that does not state it: multi-label if some text has more than one label, else single-label.
+// Errors: kInvalidFile if that leaves a text without a label.
+ProblemType ProblemOf(const Dataset& data) {
+  const auto num_labels = static_cast<std::size_t>(data.num_labels);
+  std::optional<std::size_t> unlabelled;
+  for (std::size_t text = 0; text < data.texts.size(); ++text) {
+    const auto on = std::ranges::count(std::span(data.targets).subspan(text * num_labels, num_labels), 1);
+    if (on > 1) {
+      return ProblemType::kMultiLabel;
+    }
+    if (on == 0 && !unlabelled) {
+      unlabelled = text;
     }
   }
-  return false;
+  if (unlabelled) {
+    Fail(ErrorCode::kInvalidFile, "text ", *unlabelled + 1, " has no label; expected one label for each text, as no ",
+         "text has several and the model does not say that it is multi-label");
+  }
+  return ProblemType::kSingleLabel;
 }
 
 }  // namespace
@@ -108,11 +119,13 @@ LabelledData ReadLabelledData(const Model& model, const std::vector<std::filesys
          "' is an encoder without a classification head; fit one with fit-head");
   }
   options.labels = model.info().labels;
-  options.problem = model.info().problem;
-  if (!model.info().problem_is_stated && HasSeveralLabelsInARow(paths, options)) {
-    options.problem = ProblemType::kMultiLabel;
+  const bool is_stated = model.info().problem_is_stated;
+  options.problem = is_stated ? model.info().problem : ProblemType::kMultiLabel;
+  LabelledData labelled = {ReadDataset(paths, options), options.problem};  // once: standard input has no second pass
+  if (!is_stated) {
+    labelled.problem = ProblemOf(labelled.data);
   }
-  return {ReadDataset(paths, options), options.problem};
+  return labelled;
 }
 
 Evaluation Evaluate(const Model& model, const LabelledData& data, const RunOptions& options) {

@@ -155,6 +155,10 @@ Model FitHead(const Model& encoder, const std::vector<std::filesystem::path>& tr
     Fail(ErrorCode::kInvalidArgument, "'", encoder.info().path.string(), "' is compressed (", encoder.info().method,
          "); fit the head on the original, or refit this one to a teacher");
   }
+  if (std::ranges::find(train, "-") != train.end()) {
+    Fail(ErrorCode::kInvalidArgument,
+         "a head is fitted in two passes over the texts, and standard input has one; give ", "files");
+  }
   const LabelSet labels = ReadLabels(train, options.columns);
   DatasetOptions columns = options.columns;
   columns.labels = labels.names;

@@ -85,6 +85,7 @@ TEST_F(FitHeadTest, RefusesWhatCannotBeFitted) {
   const fs::path train = WriteTexts("train.jsonl", 20, false);
   FitHeadReport report;
   EXPECT_THROW(FitHead(QuantizeModel(bert_), {train}, {}, {}, &report), Error);
+  EXPECT_THROW(FitHead(bert_, {"-"}, {}, {.columns = {.format = DataFormat::kJson}}, &report), Error) << "two passes";
   EXPECT_THROW(RefitHeadToTeacher(bert_, Model::Load("tests/data/tiny_electra"), {}, {}), Error) << "other labels";
 }
 

@@ -9,7 +9,7 @@ import types
 import zipfile
 
 import support
-from support import TINY_BERT, USAGE, CliTest, edit_json, examples, read_tensors, write_jsonl, write_tensors
+from support import MALFORMED, TINY_BERT, USAGE, CliTest, edit_json, examples, read_tensors, write_jsonl, write_tensors
 
 LABELS = ["negative", "neutral", "positive"]
 
@@ -414,6 +414,18 @@ class Reports(CliTest):
         self.assertAlmostEqual(report["metrics"]["accuracy"], right / 60)
         self.assertEqual(report["metrics"]["labels"]["negative"]["support"], truth.count("negative"))
         self.assertLessEqual(self.METRICS, set(report["metrics"]))
+
+    def test_eval_where_the_model_does_not_state_its_problem(self):
+        model, data = self.copy_model(), self.texts(20)
+        edit_json(model / "config.json", problem_type=None)
+        expected = self.report("eval", TINY_BERT, "--data", data)["metrics"]
+        self.assertEqual(self.report("eval", model, "--data", data)["metrics"], expected)
+        piped = self.ok("eval", model, "--data", "-", "--data-format", "json", "--json", "-", input=data.read_bytes())
+        self.assertEqual(json.loads(piped)["metrics"], expected)
+        rows = [{"text": "ra", "label": ["positive", "neutral"]}, {"text": "ra", "label": []}]
+        self.assertEqual(self.report("eval", model, "--data", write_jsonl(data, rows))["metrics"]["labels"]["neutral"]["support"], 1)
+        self.fails(MALFORMED, "eval", model, "--data", write_jsonl(data, [rows[1], {"text": "ra", "label": "neutral"}]),
+                   says="text 1 has no label")
 
     def test_json_on_standard_output_is_alone_there(self):
         output = self.ok("eval", TINY_BERT, "--data", self.texts(), "--json", "-")
