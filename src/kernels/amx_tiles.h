@@ -103,13 +103,13 @@ inline void MultiplyTiles(std::int64_t depth, std::int64_t columns, const void* 
   std::int64_t j = 0;
   const auto multiply = [&]<int kColumns>() {
     MultiplyColumns<Products, kColumns>(depth, a_tiles, b, b_tiles + j * b.column_stride, c_tiles + j * kTileBytes);
-    j += kColumns;
   };
-  while (j + 4 <= columns) {
+  for (; j + 4 <= columns; j += 4) {
     multiply.template operator()<4>();
   }
   if (j + 2 <= columns) {
     multiply.template operator()<2>();
+    j += 2;
   }
   if (j < columns) {
     multiply.template operator()<1>();

@@ -9,10 +9,10 @@
 
 namespace laconic::kernels {
 
-void GemmU8S8AvxVnni_vex(const GemmU8S8Args& args) noexcept;
-void GemmU8S8AvxVnni_evex(const GemmU8S8Args& args) noexcept;
-void AttentionInt8AvxVnni_vex(const AttentionArgs& args) noexcept;
-void AttentionInt8AvxVnni_evex(const AttentionArgs& args) noexcept;
+void GemmU8S8AvxVnniVex(const GemmU8S8Args& args) noexcept;
+void GemmU8S8AvxVnniEvex(const GemmU8S8Args& args) noexcept;
+void AttentionInt8AvxVnniVex(const AttentionArgs& args) noexcept;
+void AttentionInt8AvxVnniEvex(const AttentionArgs& args) noexcept;
 
 namespace {
 
@@ -34,12 +34,12 @@ bool CpuHasAvxVnni() noexcept {
 
 void GemmU8S8AvxVnni(const GemmU8S8Args& args) noexcept {
   static const bool has_vex = HasVex();
-  (has_vex ? GemmU8S8AvxVnni_vex : GemmU8S8AvxVnni_evex)(args);
+  (has_vex ? GemmU8S8AvxVnniVex : GemmU8S8AvxVnniEvex)(args);
 }
 
 void AttentionInt8AvxVnni(const AttentionArgs& args) noexcept {
   static const bool has_vex = HasVex();
-  (has_vex ? AttentionInt8AvxVnni_vex : AttentionInt8AvxVnni_evex)(args);
+  (has_vex ? AttentionInt8AvxVnniVex : AttentionInt8AvxVnniEvex)(args);
 }
 
 }  // namespace laconic::kernels

@@ -57,6 +57,7 @@ Encoding EncodeRow(const Tokenizer& tokenizer, const DatasetRow& row, std::int64
 
 std::vector<std::vector<std::int64_t>> BatchOrder(const std::vector<Encoding>& encodings, std::int64_t batch_size) {
   std::vector<std::int64_t> lengths;
+  lengths.reserve(encodings.size());
   for (const Encoding& encoding : encodings) {
     lengths.push_back(static_cast<std::int64_t>(encoding.ids.size()));
   }

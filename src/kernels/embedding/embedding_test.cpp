@@ -1,6 +1,8 @@
 #include "kernels/embedding/embedding.h"
 
 #include <algorithm>
+#include <span>
+#include <string>
 
 #include <gtest/gtest.h>
 
@@ -15,12 +17,12 @@ constexpr std::int64_t kTokens = 5;
 
 // A table of each type with the same layout; value() is what a row holds, by the conversions of tensor/.
 struct Table {
-  Table(WeightType type_, std::int64_t cols_, std::int64_t block_, std::mt19937& rng)
-      : type(type_),
-        stride(cols_ + 2),
-        block(block_),
-        num_blocks(block_ == 0 ? 1 : (cols_ + block_ - 1) / block_),
-        floats(StridedSize(kTableRows, cols_, stride)),
+  Table(WeightType weight_type, std::int64_t cols, std::int64_t block_columns, std::mt19937& rng)
+      : type(weight_type),
+        stride(cols + 2),
+        block(block_columns),
+        num_blocks(block_columns == 0 ? 1 : (cols + block_columns - 1) / block_columns),
+        floats(StridedSize(kTableRows, cols, stride)),
         words(floats.size()),
         codes(floats.size()),
         scale(kTableRows * num_blocks),
@@ -70,34 +72,35 @@ struct Table {
 
 TEST(Embedding, RunsTheForcedLevel) { EXPECT_EQ(GetEmbedding(ActiveIsa()).isa, ExpectedLevel(Isa::kAvx512Vnni)); }
 
+// The tables' sum in their order in each place, and nothing between the rows.
+void ExpectSums(std::span<Table> tables, std::int64_t cols) {
+  const std::int64_t stride = cols + 1;
+  GuardedBuffer<float> out(StridedSize(kTokens, cols, stride));
+  std::fill_n(out.data(), out.size(), kUntouched);
+  EmbeddingArgs args = {kTokens, cols, static_cast<std::int64_t>(tables.size()), {}, out.data(), stride};
+  std::ranges::transform(tables, args.tables, &Table::View);
+  GetEmbedding(ActiveIsa()).run(args);
+  for (std::int64_t i = 0; i < out.size(); ++i) {
+    const std::int64_t token = i / stride;
+    const std::int64_t c = i % stride;
+    float want = c < cols ? tables[0].Value(token, c) : kUntouched;
+    for (std::size_t t = 1; t < tables.size() && c < cols; ++t) {
+      want += tables[t].Value(token, c);
+    }
+    ASSERT_EQ(out[i], want) << "token " << token << " column " << c;
+  }
+}
+
 TEST(Embedding, SumsInTheOrderOfTheTables) {
   std::mt19937 rng(1);
-  constexpr WeightType kTypes[] = {WeightType::kF32, WeightType::kF16, WeightType::kBF16, WeightType::kS8};
   for (const std::int64_t cols : {1, 15, 16, 17, 48, 100, 384}) {
-    for (const WeightType type : kTypes) {
-      for (std::int64_t num_tables = 1; num_tables <= kMaxEmbeddingTables; ++num_tables) {
+    for (const WeightType type : {WeightType::kF32, WeightType::kF16, WeightType::kBF16, WeightType::kS8}) {
+      for (std::size_t num_tables = 1; num_tables <= kMaxEmbeddingTables; ++num_tables) {
+        SCOPED_TRACE("type " + std::to_string(static_cast<int>(type)) + ", tables " + std::to_string(num_tables));
         Table tables[] = {{type, cols, 0, rng},
                           {WeightType::kS8, cols, num_tables == 2 ? 16 : 32, rng},
                           {WeightType::kS8, cols, 0, rng}};
-        GuardedBuffer<float> out(StridedSize(kTokens, cols, cols + 1));
-        std::fill_n(out.data(), out.size(), kUntouched);
-        EmbeddingArgs args = {kTokens, cols, num_tables, {}, out.data(), cols + 1};
-        for (std::int64_t t = 0; t < num_tables; ++t) {
-          args.tables[t] = tables[t].View();
-        }
-        GetEmbedding(ActiveIsa()).run(args);
-        for (std::int64_t token = 0; token < kTokens; ++token) {
-          for (std::int64_t c = 0; c < cols; ++c) {
-            float want = tables[0].Value(token, c);
-            for (std::int64_t t = 1; t < num_tables; ++t) {
-              want += tables[t].Value(token, c);
-            }
-            ASSERT_EQ(out[token * (cols + 1) + c], want) << "type " << static_cast<int>(type) << " column " << c;
-          }
-          if (token + 1 < kTokens) {
-            ASSERT_EQ(out[token * (cols + 1) + cols], kUntouched);
-          }
-        }
+        ExpectSums(std::span(tables).first(num_tables), cols);
       }
     }
   }

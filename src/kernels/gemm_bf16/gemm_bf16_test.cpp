@@ -26,20 +26,20 @@ float FlushedValue(std::uint16_t word) { return Flush(BFloat16ToFloat(word)); }
 
 // One linear layer with every buffer ending at a guard page; the weights as they are given, [n, k].
 struct Problem {
-  Problem(std::int64_t m_, std::int64_t n_, std::int64_t k_, WeightType type_, std::mt19937& rng)
-      : m(m_),
-        n(n_),
-        k(k_),
-        type(type_),
-        a_stride(Even(k_) + 6),
-        out_stride(Even(n_) + 4),
-        x(StridedSize(m_, k_, k_ + 3)),
-        a(StridedSize(m_, Even(k_), a_stride)),
-        w(n_ * k_),
-        words(n_ * k_),
-        bias(n_),
-        out(StridedSize(m_, n_, out_stride)),
-        rounded(StridedSize(m_, Even(n_), out_stride)) {
+  Problem(std::int64_t rows, std::int64_t columns, std::int64_t depth, WeightType weight_type, std::mt19937& rng)
+      : m(rows),
+        n(columns),
+        k(depth),
+        type(weight_type),
+        a_stride(Even(depth) + 6),
+        out_stride(Even(columns) + 4),
+        x(StridedSize(rows, depth, depth + 3)),
+        a(StridedSize(rows, Even(depth), a_stride)),
+        w(columns * depth),
+        words(columns * depth),
+        bias(columns),
+        out(StridedSize(rows, columns, out_stride)),
+        rounded(StridedSize(rows, Even(columns), out_stride)) {
     FillNormal(x.span(), rng);
     FillNormal(w.span(), rng);
     FillNormal(bias.span(), rng);
@@ -328,7 +328,7 @@ TEST(GemmBF16, WeightsOfAnyStrides) {
   Problem problem(3, 50, 20, WeightType::kF32, rng);
   problem.Run(ActiveIsa());
   const std::vector<float> want = problem.out.values();
-  std::vector<float> transposed(20 * 53, NAN);  // [k, n], rows 53 apart
+  std::vector<float> transposed(std::size_t{20} * 53, NAN);  // [k, n], rows 53 apart
   for (std::int64_t j = 0; j < 50; ++j) {
     for (std::int64_t p = 0; p < 20; ++p) {
       transposed[static_cast<std::size_t>(p * 53 + j)] = problem.w[j * 20 + p];

@@ -14,18 +14,18 @@ namespace {
 
 // One linear layer with every buffer ending at a guard page; the weights as f32 and as stored, [n, k].
 struct Problem {
-  Problem(std::int64_t m_, std::int64_t n_, std::int64_t k_, WeightType type_, std::mt19937& rng)
-      : m(m_),
-        n(n_),
-        k(k_),
-        type(type_),
-        a_stride(k_ + 5),
-        out_stride(n_ + 3),
-        a(StridedSize(m_, k_, k_ + 5)),
-        w(n_ * k_),
-        words(n_ * k_),
-        bias(n_),
-        out(StridedSize(m_, n_, n_ + 3)) {
+  Problem(std::int64_t rows, std::int64_t columns, std::int64_t depth, WeightType weight_type, std::mt19937& rng)
+      : m(rows),
+        n(columns),
+        k(depth),
+        type(weight_type),
+        a_stride(depth + 5),
+        out_stride(columns + 3),
+        a(StridedSize(rows, depth, depth + 5)),
+        w(columns * depth),
+        words(columns * depth),
+        bias(columns),
+        out(StridedSize(rows, columns, columns + 3)) {
     FillNormal(a.span(), rng);
     FillNormal(w.span(), rng);
     FillNormal(bias.span(), rng);
@@ -86,20 +86,23 @@ constexpr WeightType kTypes[] = {WeightType::kF32, WeightType::kF16, WeightType:
 
 TEST(GemmF32, RunsTheForcedLevel) { EXPECT_EQ(GetGemmF32(ActiveIsa()).isa, ExpectedLevel(Isa::kAvx512Vnni)); }
 
+void ExpectWithinTheBoundAndAvx2Agrees(Problem&& problem) {
+  problem.Run(ActiveIsa());
+  problem.ExpectNearTheTrueSum();
+  if (ComparesWithAvx2()) {
+    const std::vector<float> want = problem.out.values();
+    problem.Run(Isa::kAvx2);
+    ASSERT_TRUE(SameBits(problem.out.span(), want)) << problem.m << "x" << problem.n << "x" << problem.k;
+  }
+}
+
 TEST(GemmF32, LiesWithinTheBoundAndTheVectorLevelsAgree) {
   std::mt19937 rng(1);
   for (const WeightType type : kTypes) {
     for (const std::int64_t k : {0, 1, 7, 64, 301}) {
       for (const std::int64_t n : {1, 2, 15, 16, 17, 48, 64, 65, 128, 150}) {
         for (const std::int64_t m : {1, 2, 7, 13}) {
-          Problem problem(m, n, k, type, rng);
-          problem.Run(ActiveIsa());
-          problem.ExpectNearTheTrueSum();
-          if (ComparesWithAvx2()) {
-            const std::vector<float> want = problem.out.values();
-            problem.Run(Isa::kAvx2);
-            ASSERT_TRUE(SameBits(problem.out.span(), want)) << m << "x" << n << "x" << k;
-          }
+          ExpectWithinTheBoundAndAvx2Agrees({m, n, k, type, rng});
         }
       }
     }
@@ -157,7 +160,7 @@ TEST(GemmF32, WeightsOfAnyStrides) {
   Problem problem(3, 50, 20, WeightType::kF32, rng);
   problem.Run(ActiveIsa());
   const std::vector<float> want = problem.out.values();
-  std::vector<float> transposed(20 * 53, NAN);  // [k, n], rows 53 apart
+  std::vector<float> transposed(std::size_t{20} * 53, NAN);  // [k, n], rows 53 apart
   for (std::int64_t j = 0; j < 50; ++j) {
     for (std::int64_t p = 0; p < 20; ++p) {
       transposed[static_cast<std::size_t>(p * 53 + j)] = problem.w[j * 20 + p];

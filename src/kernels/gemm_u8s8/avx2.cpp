@@ -32,7 +32,7 @@ inline void WidenRows(std::int64_t rows, std::int64_t k, const std::uint8_t* a, 
       _mm256_store_si256(reinterpret_cast<__m256i*>(out + p), _mm256_cvtepu8_epi16(Load16Bytes(row + p)));
     }
     for (; p < wide_stride; ++p) {
-      out[p] = p < k ? row[p] : 0;
+      out[p] = static_cast<std::int16_t>(p < k ? row[p] : 0);
     }
   }
 }
@@ -87,7 +87,7 @@ template <int kRows>
     _mm_prefetch(reinterpret_cast<const char*>(weights + fetch), _MM_HINT_T1);
     const std::int16_t* codes = rows.wide + FirstOfGroup(panel, i, panel.num_groups);
 #pragma GCC unroll 2
-    for (int pair = 0; pair < 2; ++pair) {
+    for (std::int64_t pair = 0; pair < 2; ++pair) {
       const __m256i w_lo = _mm256_cvtepi8_epi16(Load16Bytes(weights + pair * 32));
       const __m256i w_hi = _mm256_cvtepi8_epi16(Load16Bytes(weights + pair * 32 + 16));
 #pragma GCC unroll 5
@@ -100,7 +100,7 @@ template <int kRows>
   }
   auto* out = reinterpret_cast<__m256i*>(sums);
 #pragma GCC unroll 5
-  for (int r = 0; r < kRows; ++r) {
+  for (std::int64_t r = 0; r < kRows; ++r) {
     _mm256_store_si256(out + 2 * r, lo[r]);
     _mm256_store_si256(out + 2 * r + 1, hi[r]);
   }

@@ -19,20 +19,20 @@ namespace {
 
 // One linear layer with every buffer ending at a guard page.
 struct Problem {
-  Problem(std::int64_t m_, std::int64_t n_, std::int64_t k_, std::mt19937& rng)
-      : m(m_),
-        n(n_),
-        k(k_),
-        a_stride(k_ + 7),
-        out_stride(n_ + 3),
-        a(StridedSize(m_, k_, k_ + 7)),
-        a_scale(m_),
-        a_zero(m_),
-        w(n_ * k_),
-        w_scale(n_),
-        bias(n_),
-        packed(GetGemmU8S8(ActiveIsa()).packed_bytes(k_, n_)),
-        out(StridedSize(m_, n_, n_ + 3)) {
+  Problem(std::int64_t rows, std::int64_t columns, std::int64_t depth, std::mt19937& rng)
+      : m(rows),
+        n(columns),
+        k(depth),
+        a_stride(depth + 7),
+        out_stride(columns + 3),
+        a(StridedSize(rows, depth, depth + 7)),
+        a_scale(rows),
+        a_zero(rows),
+        w(columns * depth),
+        w_scale(columns),
+        bias(columns),
+        packed(GetGemmU8S8(ActiveIsa()).packed_bytes(depth, columns)),
+        out(StridedSize(rows, columns, columns + 3)) {
     FillIntegers(a.span(), rng, 0, 255);
     FillIntegers(a_zero.span(), rng, 0, 255);
     FillIntegers(w.span(), rng, -127, 127);
@@ -165,10 +165,10 @@ TEST(GemmU8S8, TakesTheTilesThatItNeedsAndReleasesThem) {
 
 TEST(GemmU8S8, ExtremesDoNotSaturateOrOverflow) {
   std::mt19937 rng(4);
-  for (const std::int8_t weight : {-128, -127, 127}) {
+  for (const int weight : {-128, -127, 127}) {
     Problem problem(2, 3, kMaxGemmU8S8K, rng);
     std::fill_n(problem.a.data(), problem.a.size(), std::uint8_t{255});
-    std::fill_n(problem.w.data(), problem.w.size(), weight);
+    std::fill_n(problem.w.data(), problem.w.size(), static_cast<std::int8_t>(weight));
     std::fill_n(problem.a_zero.data(), 2, 0);
     problem.Pack();
     GetGemmU8S8(ActiveIsa()).run(problem.Args());
@@ -176,24 +176,29 @@ TEST(GemmU8S8, ExtremesDoNotSaturateOrOverflow) {
   }
 }
 
-// Sums of two products up to s16's ends and past them, among weights that stay far from there: what AVX2 sorts.
-TEST(GemmU8S8, SumsOfTwoProductsAroundTheEndsOfS16) {
+// Of the pairs of weights that meet two codes of one step, `percent` get sums at s16's ends or past them.
+void PutExtremePairs(int percent, std::mt19937& rng, Problem* problem) {
   constexpr int kPairs[][2] = {{64, 64},  {64, 65},   {127, 1},  {2, 127},    {-64, -64}, {-64, -65},
                                {-128, 0}, {-1, -128}, {-127, 2}, {127, -128}, {127, 127}, {-128, -128}};
+  for (std::int64_t j = 0; j < problem->n; ++j) {
+    for (std::int64_t p = 0; p + 1 < problem->k; p += 2) {
+      if (static_cast<int>(rng() % 100) < percent) {
+        const auto& pair = kPairs[rng() % std::size(kPairs)];
+        problem->w[j * problem->k + p] = static_cast<std::int8_t>(pair[0]);
+        problem->w[j * problem->k + p + 1] = static_cast<std::int8_t>(pair[1]);
+      }
+    }
+  }
+}
+
+// Such sums among weights that stay far from there: what AVX2 sorts.
+TEST(GemmU8S8, SumsOfTwoProductsAroundTheEndsOfS16) {
   std::mt19937 rng(11);
   for (const std::int64_t k : {4, 6, 64, 131}) {
-    for (const int percent : {0, 2, 50}) {  // of the pairs that are of kPairs
+    for (const int percent : {0, 2, 50}) {
       Problem problem(7, 50, k, rng);
       FillIntegers(problem.w.span(), rng, -60, 60);
-      for (std::int64_t j = 0; j < problem.n; ++j) {
-        for (std::int64_t p = 0; p + 1 < k; p += 2) {
-          if (static_cast<int>(rng() % 100) < percent) {
-            const auto& pair = kPairs[rng() % std::size(kPairs)];
-            problem.w[j * k + p] = static_cast<std::int8_t>(pair[0]);
-            problem.w[j * k + p + 1] = static_cast<std::int8_t>(pair[1]);
-          }
-        }
-      }
+      PutExtremePairs(percent, rng, &problem);
       for (std::uint8_t& code : problem.a.span()) {
         code = rng() % 3 == 0 ? code : rng() % 8 == 0 ? 0 : 255;
       }

@@ -63,7 +63,7 @@ template <int kRows, int kVecs>
   const auto step = [&](std::int64_t p, std::int64_t count) __attribute__((always_inline)) {
     Weights16 weights[kVecs];
 #pragma GCC unroll 4
-    for (int v = 0; v < kVecs; ++v) {
+    for (std::int64_t v = 0; v < kVecs; ++v) {
       weights[v] = LoadWeights(panel + p * kVecs * kLanes + v * 64);
       _mm_prefetch(reinterpret_cast<const char*>(panel + p * kVecs * kLanes + v * 64 + fetch), _MM_HINT_T1);
     }

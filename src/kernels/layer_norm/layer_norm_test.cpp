@@ -15,14 +15,14 @@ namespace {
 constexpr std::int64_t kRows = 5;
 
 struct Problem {
-  Problem(std::int64_t cols_, float offset, std::mt19937& rng)
-      : cols(cols_),
-        stride(cols_ + 3),
-        x(StridedSize(kRows, cols_, stride)),
-        residual(StridedSize(kRows, cols_, stride)),
-        gamma(cols_),
-        beta(cols_),
-        out(StridedSize(kRows, cols_, stride)) {
+  Problem(std::int64_t columns, float offset, std::mt19937& rng)
+      : cols(columns),
+        stride(columns + 3),
+        x(StridedSize(kRows, columns, stride)),
+        residual(StridedSize(kRows, columns, stride)),
+        gamma(columns),
+        beta(columns),
+        out(StridedSize(kRows, columns, stride)) {
     FillNormal(x.span(), rng);
     for (float& value : x.span()) {
       value += offset;
