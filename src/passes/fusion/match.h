@@ -46,17 +46,6 @@ inline std::optional<Scaled> MatchScaled(const Draft& draft, ValueId value) {
 // How many nodes a pattern follows one after the other where a file may have any number: a bound for hostile chains.
 inline constexpr int kMaxChain = 16;
 
-// Strips scalar factors.
-inline Scaled StripFactors(const Draft& draft, ValueId value) {
-  Scaled scaled{value, 1};
-  for (int i = 0; i < kMaxChain; ++i) {
-    const auto next = MatchScaled(draft, scaled.x);
-    if (!next) break;
-    scaled = {next->x, scaled.factor * next->factor};
-  }
-  return scaled;
-}
-
 // The other input of a node with two, where `one` is among them; kNoValue otherwise.
 inline ValueId OtherInput(const Node& node, ValueId one) {
   if (node.inputs.size() != 2) return kNoValue;
