@@ -117,16 +117,15 @@ Tensor JoinWeights(std::span<const LinearPart> parts) {
   });
 }
 
-template <typename Kernels>
-void PackFloats(std::span<const LinearPart> parts, const Kernels& kernels, std::int64_t k, std::int64_t n,
-                std::byte* out) {
+template <typename Packed>
+void PackFloats(std::span<const LinearPart> parts, const Packed& packed, std::byte* out) {
   const Tensor rows = JoinWeights(parts);
-  kernels.pack(k, n,
-               {.data = rows.data(),
-                .type = WeightTypeOf(rows.dtype()),
-                .k_stride = rows.strides()[1],
-                .n_stride = rows.strides()[0]},
-               out);
+  packed.kernels->pack(packed.k, packed.n,
+                       {.data = rows.data(),
+                        .type = WeightTypeOf(rows.dtype()),
+                        .k_stride = rows.strides()[1],
+                        .n_stride = rows.strides()[0]},
+                       out);
   rows.ReleasePages();
 }
 
@@ -224,6 +223,28 @@ std::string KeyOf(std::span<const LinearPart> parts, const Layout& layout) {
   return Sha256Hex(std::as_bytes(std::span(sources)));
 }
 
+// --- what all packed layers have ------------------------------------------------------------------------------------
+
+// All but the weights.
+template <typename Packed, typename Kernels>
+Packed MakePacked(std::span<const LinearPart> parts, const Kernels& kernels) {
+  Packed packed;
+  packed.kernels = &kernels;
+  packed.k = parts[0].weight.shape()[0];
+  packed.n = TotalColumns(parts);
+  packed.bias = JoinBias(parts);
+  return packed;
+}
+
+// The weights, `size_bytes` that `fill` writes where `store` has none.
+template <typename Packed, typename Layout, typename Fill>
+void FindOrPack(std::span<const LinearPart> parts, std::int64_t size_bytes, const Layout& layout, const Fill& fill,
+                PackStore* store, Packed* packed) {
+  bool is_new = false;
+  packed->weights = store->FindOrMake(KeyOf(parts, layout), size_bytes, fill, &is_new);
+  packed->own_bytes = BytesOf(packed->bias) + (is_new ? packed->weights.size_bytes : 0);
+}
+
 }  // namespace
 
 kernels::WeightType WeightTypeOf(DType dtype) {
@@ -265,15 +286,11 @@ LinearPart Dequantized(const LinearPart& part) {
 }
 
 PackedS8 PackS8(std::span<const LinearPart> parts, const kernels::GemmU8S8Kernels& kernels, PackStore* store) {
-  PackedS8 packed;
-  packed.kernels = &kernels;
-  packed.k = parts[0].weight.shape()[0];
-  packed.n = TotalColumns(parts);
+  auto packed = MakePacked<PackedS8>(parts, kernels);
   if (packed.k > laconic::kernels::kMaxGemmU8S8K) {
     Fail(ErrorCode::kUnsupported, "an INT8 layer of ", packed.k, " inputs; s32 sums are exact up to ",
          laconic::kernels::kMaxGemmU8S8K);
   }
-  packed.bias = JoinBias(parts);
   for (const LinearPart& part : parts) {
     for (std::int64_t n = 0; n < part.weight.shape()[1]; ++n) {
       packed.scale.push_back(ScaleOf(part, n));
@@ -288,41 +305,28 @@ PackedS8 PackS8(std::span<const LinearPart> parts, const kernels::GemmU8S8Kernel
     kernels.pack(packed.k, packed.n, rows.data_as<std::int8_t>(), rows.strides()[1], rows.strides()[0], out);
     rows.ReleasePages();
   };
-  bool is_new = false;
-  packed.weights = store->FindOrMake(KeyOf(parts, [&] { return LayoutOf(kernels); }),
-                                     kernels.packed_bytes(packed.k, packed.n), fill, &is_new);
-  packed.own_bytes = BytesOf(packed.scale) + BytesOf(packed.bias) + (is_new ? packed.weights.size_bytes : 0);
+  const auto layout = [&] { return LayoutOf(kernels); };
+  FindOrPack(parts, kernels.packed_bytes(packed.k, packed.n), layout, fill, store, &packed);
+  packed.own_bytes += BytesOf(packed.scale);
   return packed;
 }
 
 PackedF32 PackF32(std::span<const LinearPart> parts, kernels::Isa isa, PackStore* store) {
-  PackedF32 packed;
   const kernels::GemmF32Kernels& kernels = kernels::GetGemmF32(isa);
-  packed.kernels = &kernels;
-  packed.k = parts[0].weight.shape()[0];
-  packed.n = TotalColumns(parts);
-  packed.bias = JoinBias(parts);
+  auto packed = MakePacked<PackedF32>(parts, kernels);
   packed.type = WeightTypeOf(parts[0].weight.dtype());
-  const auto fill = [&](std::byte* out) { PackFloats(parts, kernels, packed.k, packed.n, out); };
-  bool is_new = false;
-  packed.weights = store->FindOrMake(KeyOf(parts, [&] { return LayoutOf(kernels, packed.type); }),
-                                     kernels.packed_bytes(packed.k, packed.n, packed.type), fill, &is_new);
-  packed.own_bytes = BytesOf(packed.bias) + (is_new ? packed.weights.size_bytes : 0);
+  const auto fill = [&](std::byte* out) { PackFloats(parts, packed, out); };
+  const auto layout = [&] { return LayoutOf(kernels, packed.type); };
+  FindOrPack(parts, kernels.packed_bytes(packed.k, packed.n, packed.type), layout, fill, store, &packed);
   return packed;
 }
 
 PackedBF16 PackBF16(std::span<const LinearPart> parts, kernels::Isa isa, PackStore* store) {
-  PackedBF16 packed;
   const kernels::GemmBF16Kernels& kernels = kernels::GetGemmBF16(isa);
-  packed.kernels = &kernels;
-  packed.k = parts[0].weight.shape()[0];
-  packed.n = TotalColumns(parts);
-  packed.bias = JoinBias(parts);
-  const auto fill = [&](std::byte* out) { PackFloats(parts, kernels, packed.k, packed.n, out); };
+  auto packed = MakePacked<PackedBF16>(parts, kernels);
+  const auto fill = [&](std::byte* out) { PackFloats(parts, packed, out); };
   const auto layout = [&] { return LayoutOf(kernels, WeightTypeOf(parts[0].weight.dtype())); };
-  bool is_new = false;
-  packed.weights = store->FindOrMake(KeyOf(parts, layout), kernels.packed_bytes(packed.k, packed.n), fill, &is_new);
-  packed.own_bytes = BytesOf(packed.bias) + (is_new ? packed.weights.size_bytes : 0);
+  FindOrPack(parts, kernels.packed_bytes(packed.k, packed.n), layout, fill, store, &packed);
   return packed;
 }
 

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <variant>
 #include <vector>
 
 #include "kernels/gemm_bf16/gemm_bf16.h"
@@ -16,37 +15,29 @@ namespace laconic::runtime {
 // The kernels' name for how weights are stored. Errors: kUnsupported for a dtype that no kernel reads.
 kernels::WeightType WeightTypeOf(DType dtype);
 
-// [k, n] in s8 with a scale per column, for quantized rows.
-struct PackedS8 {
-  const kernels::GemmU8S8Kernels* kernels = nullptr;
+// A layer's weights [k, n] and bias, for the kernels of one family.
+template <typename Kernels>
+struct PackedWeights {
+  const Kernels* kernels = nullptr;
   std::int64_t k = 0;
   std::int64_t n = 0;
   PackedBytes weights;
-  std::vector<float> scale;    // [n]
   std::vector<float> bias;     // [n], zeros where there is none
   std::int64_t own_bytes = 0;  // what this layer takes; weights that an earlier one has packed are not counted
 };
 
-// [k, n] in f32, f16 or bf16, for f32 rows.
-struct PackedF32 {
-  const kernels::GemmF32Kernels* kernels = nullptr;
-  std::int64_t k = 0;
-  std::int64_t n = 0;
-  kernels::WeightType type = kernels::WeightType::kF32;
-  PackedBytes weights;
-  std::vector<float> bias;
-  std::int64_t own_bytes = 0;  // likewise
+// In s8 with a scale per column, for quantized rows.
+struct PackedS8 : PackedWeights<kernels::GemmU8S8Kernels> {
+  std::vector<float> scale;  // [n]
 };
 
-// [k, n] in bfloat16, for bfloat16 rows.
-struct PackedBF16 {
-  const kernels::GemmBF16Kernels* kernels = nullptr;
-  std::int64_t k = 0;
-  std::int64_t n = 0;
-  PackedBytes weights;
-  std::vector<float> bias;
-  std::int64_t own_bytes = 0;  // likewise
+// In f32, f16 or bf16, for f32 rows.
+struct PackedF32 : PackedWeights<kernels::GemmF32Kernels> {
+  kernels::WeightType type = kernels::WeightType::kF32;
 };
+
+// In bfloat16, for bfloat16 rows.
+using PackedBF16 = PackedWeights<kernels::GemmBF16Kernels>;
 
 // One layer, or several that read the same rows, side by side. All tensors live until packing is done, then their
 // mapped pages are released.
