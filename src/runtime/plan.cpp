@@ -23,8 +23,8 @@ std::vector<Lifetime> FindLifetimes(const Plan& plan) {
     }
   };
   for (std::size_t i = 0; i < plan.steps.size(); ++i) {
-    touch(plan.steps[i]->Reads(), i);
-    touch(plan.steps[i]->Writes(), i);
+    touch(plan.steps[i]->reads(), i);
+    touch(plan.steps[i]->writes(), i);
   }
   // Read after the last step.
   lifetimes[static_cast<std::size_t>(plan.output.buffer)].last = plan.steps.size();

@@ -7,6 +7,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/aligned_bytes.h"
@@ -118,17 +119,27 @@ struct Work {
 class Step {
  public:
   virtual ~Step() = default;
+  Rows rows() const noexcept { return rows_; }  // what the rows of Work are
+  const std::vector<BufferId>& reads() const noexcept { return reads_; }
+  const std::vector<BufferId>& writes() const noexcept { return writes_; }
+
   virtual void Run(const Inputs& inputs, const Memory& memory, const Work& work) const = 0;
   virtual std::string Describe() const = 0;
-  virtual std::vector<BufferId> Reads() const = 0;
-  virtual std::vector<BufferId> Writes() const = 0;
-  virtual Rows rows() const = 0;  // what the rows of Work are
 
   // Steps that read other rows than the ones they write run alone: one task a unit of NumTasks().
   virtual bool is_row_wise() const { return true; }
   virtual std::int64_t NumTasks(const Inputs&) const { return 0; }
   virtual std::int64_t ScratchBytes(std::int64_t /*longest_text*/) const { return 0; }  // a thread
   virtual void RunTask(const Inputs&, const Memory&, std::int64_t /*task*/, std::byte* /*scratch*/) const {}
+
+ protected:
+  Step(Rows rows, std::vector<BufferId> reads, std::vector<BufferId> writes)
+      : rows_(rows), reads_(std::move(reads)), writes_(std::move(writes)) {}
+
+ private:
+  Rows rows_;
+  std::vector<BufferId> reads_;
+  std::vector<BufferId> writes_;
 };
 
 // Steps first … last - 1 that a thread can take through together, a chunk of rows at a time; or one that runs alone.

@@ -75,7 +75,10 @@ const std::int64_t* IdsOf(const Inputs& inputs, IdSource source) {
 }  // namespace
 
 EmbeddingStep::EmbeddingStep(kernels::Isa isa, std::vector<Table> tables, Matrix out)
-    : kernels_(kernels::GetEmbedding(isa)), tables_(std::move(tables)), out_(out) {}
+    : Step(Rows::kTokens, {}, {out.buffer}),
+      kernels_(kernels::GetEmbedding(isa)),
+      tables_(std::move(tables)),
+      out_(out) {}
 
 void EmbeddingStep::Run(const Inputs& inputs, const Memory& memory, const Work& work) const {
   const Range range = RowsOf(work);
@@ -105,8 +108,22 @@ std::string EmbeddingStep::Describe() const {
   return fmt::format("embed {} [{}]", fmt::join(names, " + "), kernels::ToString(kernels_.isa));
 }
 
+namespace {
+
+std::vector<BufferId> ReadBy(const LayerNormSpec& spec) {
+  return spec.residual ? std::vector{spec.x.buffer, spec.residual->buffer} : std::vector{spec.x.buffer};
+}
+
+std::vector<BufferId> WrittenBy(const LayerNormSpec& spec) {
+  std::vector<BufferId> writes = spec.codes ? BuffersOf(spec.codes->out) : std::vector<BufferId>();
+  writes.push_back(spec.out.buffer);
+  return writes;
+}
+
+}  // namespace
+
 LayerNormStep::LayerNormStep(kernels::Isa isa, LayerNormSpec spec)
-    : kernels_(kernels::GetLayerNorm(isa)), spec_(std::move(spec)) {}
+    : Step(spec.rows, ReadBy(spec), WrittenBy(spec)), kernels_(kernels::GetLayerNorm(isa)), spec_(std::move(spec)) {}
 
 void LayerNormStep::Run(const Inputs&, const Memory& memory, const Work& work) const {
   const Range range = RowsOf(work);
@@ -143,24 +160,10 @@ std::string LayerNormStep::Describe() const {
                      kernels::ToString(kernels_.isa));
 }
 
-std::vector<BufferId> LayerNormStep::Reads() const {
-  std::vector<BufferId> reads = {spec_.x.buffer};
-  if (spec_.residual) {
-    reads.push_back(spec_.residual->buffer);
-  }
-  return reads;
-}
-
-std::vector<BufferId> LayerNormStep::Writes() const {
-  std::vector<BufferId> writes = {spec_.out.buffer};
-  if (spec_.codes) {
-    writes.insert(writes.end(), {spec_.codes->out.codes, spec_.codes->out.scale, spec_.codes->out.zero_point});
-  }
-  return writes;
-}
-
 QuantizeStep::QuantizeStep(kernels::Isa isa, QuantizeSpec spec)
-    : kernels_(kernels::GetQuantizeRows(isa)), spec_(std::move(spec)) {}
+    : Step(spec.rows, {spec.x.buffer}, BuffersOf(spec.out)),
+      kernels_(kernels::GetQuantizeRows(isa)),
+      spec_(std::move(spec)) {}
 
 void QuantizeStep::Run(const Inputs&, const Memory& memory, const Work& work) const {
   const Range range = RowsOf(work);
@@ -217,7 +220,10 @@ Extremes ExtremesOf(const float* x, const float* multiplier, std::int64_t width,
 }  // namespace
 
 QuantizeStaticStep::QuantizeStaticStep(kernels::Isa isa, QuantizeSpec spec, const quant::QuantParams& params)
-    : kernels_(kernels::GetQuantizeStatic(isa)), spec_(std::move(spec)), params_(params) {}
+    : Step(spec.rows, {spec.x.buffer}, BuffersOf(spec.out)),
+      kernels_(kernels::GetQuantizeStatic(isa)),
+      spec_(std::move(spec)),
+      params_(params) {}
 
 void QuantizeStaticStep::Run(const Inputs&, const Memory& memory, const Work& work) const {
   const Range range = RowsOf(work);
@@ -242,7 +248,9 @@ std::string QuantizeStaticStep::Describe() const {
 }
 
 QuantizeTextStep::QuantizeTextStep(kernels::Isa isa, QuantizeSpec spec)
-    : kernels_(kernels::GetQuantizeStatic(isa)), spec_(std::move(spec)) {}
+    : Step(spec.rows, {spec.x.buffer}, BuffersOf(spec.out)),
+      kernels_(kernels::GetQuantizeStatic(isa)),
+      spec_(std::move(spec)) {}
 
 std::string QuantizeTextStep::Describe() const {
   return fmt::format("{}quantize each text's {} columns [{}]", ScaleNote(spec_.multiplier), spec_.x.width,
@@ -309,7 +317,10 @@ void ScaleStep::Run(const Inputs&, const Memory& memory, const Work& work) const
 std::string ScaleStep::Describe() const { return fmt::format("scale {} columns", x_.width); }
 
 LinearU8S8Step::LinearU8S8Step(LinearSpec spec, QuantizedMatrix x, PackedS8 weights)
-    : spec_(std::move(spec)), x_(x), weights_(std::move(weights)) {}
+    : Step(spec.rows, BuffersOf(x), spec.codes ? BuffersOf(spec.codes->out) : std::vector{spec.out.buffer}),
+      spec_(std::move(spec)),
+      x_(x),
+      weights_(std::move(weights)) {}
 
 void LinearU8S8Step::Run(const Inputs&, const Memory& memory, const Work& work) const {
   const Range columns = Share(0, weights_.n, weights_.kernels->panel_columns(weights_.n), work.part, work.num_parts);
@@ -355,17 +366,13 @@ void LinearU8S8Step::WriteRowScales(const Memory& memory, const Work& work) cons
   }
 }
 
-std::vector<BufferId> LinearU8S8Step::Writes() const {
-  return spec_.codes ? BuffersOf(spec_.codes->out) : std::vector{spec_.out.buffer};
-}
-
 std::string LinearU8S8Step::Describe() const {
   return fmt::format("linear u8s8 {} x {}{}{} {} [{}]", weights_.k, weights_.n, NameOf(spec_.activation),
                      QuantizeNote(spec_.codes), spec_.name, kernels::ToString(weights_.kernels->isa));
 }
 
 LinearF32Step::LinearF32Step(LinearSpec spec, Matrix x, PackedF32 weights)
-    : spec_(std::move(spec)), x_(x), weights_(std::move(weights)) {}
+    : Step(spec.rows, {x.buffer}, {spec.out.buffer}), spec_(std::move(spec)), x_(x), weights_(std::move(weights)) {}
 
 void LinearF32Step::Run(const Inputs&, const Memory& memory, const Work& work) const {
   const Range columns = Share(0, weights_.n, weights_.kernels->panel_columns(weights_.n), work.part, work.num_parts);
@@ -403,7 +410,7 @@ std::int64_t StrideOf(const Memory& memory, const BFloat16Matrix& matrix) {
 }  // namespace
 
 RoundStep::RoundStep(kernels::Isa isa, Rows rows, Matrix x, BFloat16Matrix out)
-    : kernels_(kernels::GetGemmBF16(isa)), rows_(rows), x_(x), out_(out) {}
+    : Step(rows, {x.buffer}, {out.buffer}), kernels_(kernels::GetGemmBF16(isa)), x_(x), out_(out) {}
 
 void RoundStep::Run(const Inputs&, const Memory& memory, const Work& work) const {
   const Range range = RowsOf(work);
@@ -420,7 +427,10 @@ std::string RoundStep::Describe() const {
 }
 
 LinearBF16Step::LinearBF16Step(LinearSpec spec, BFloat16Matrix x, PackedBF16 weights)
-    : spec_(std::move(spec)), x_(x), weights_(std::move(weights)) {}
+    : Step(spec.rows, {x.buffer}, {spec.rounded ? spec.rounded->buffer : spec.out.buffer}),
+      spec_(std::move(spec)),
+      x_(x),
+      weights_(std::move(weights)) {}
 
 void LinearBF16Step::Run(const Inputs&, const Memory& memory, const Work& work) const {
   const Range columns = Share(0, weights_.n, weights_.kernels->panel_columns(weights_.n), work.part, work.num_parts);
@@ -450,7 +460,11 @@ std::string LinearBF16Step::Describe() const {
 }
 
 ActivationStep::ActivationStep(kernels::Isa isa, Rows rows, kernels::Activation activation, Matrix x, Matrix out)
-    : kernels_(kernels::GetElementwise(isa)), rows_(rows), activation_(activation), x_(x), out_(out) {}
+    : Step(rows, {x.buffer}, {out.buffer}),
+      kernels_(kernels::GetElementwise(isa)),
+      activation_(activation),
+      x_(x),
+      out_(out) {}
 
 void ActivationStep::Run(const Inputs&, const Memory& memory, const Work& work) const {
   const Range range = RowsOf(work);
@@ -464,7 +478,7 @@ std::string ActivationStep::Describe() const {
 }
 
 AddStep::AddStep(kernels::Isa isa, Rows rows, Matrix a, Matrix b, Matrix out)
-    : kernels_(kernels::GetElementwise(isa)), rows_(rows), a_(a), b_(b), out_(out) {}
+    : Step(rows, {a.buffer, b.buffer}, {out.buffer}), kernels_(kernels::GetElementwise(isa)), a_(a), b_(b), out_(out) {}
 
 void AddStep::Run(const Inputs&, const Memory& memory, const Work& work) const {
   const Range range = RowsOf(work);
@@ -522,7 +536,7 @@ void TapStep::Run(const Inputs&, const Memory& memory, const Work& work) const {
   const Range range = RowsOf(work);
   if (range.size() > 0) {
     sink_->TakeRows({.value = value_,
-                     .rows = rows_,
+                     .rows = rows(),
                      .first_row = range.begin,
                      .num_rows = range.size(),
                      .width = x_.width,

@@ -36,9 +36,6 @@ class EmbeddingStep final : public Step {
   EmbeddingStep(kernels::Isa isa, std::vector<Table> tables, Matrix out);
   void Run(const Inputs& inputs, const Memory& memory, const Work& work) const override;
   std::string Describe() const override;
-  std::vector<BufferId> Reads() const override { return {}; }
-  std::vector<BufferId> Writes() const override { return {out_.buffer}; }
-  Rows rows() const override { return Rows::kTokens; }
 
  private:
   const kernels::EmbeddingKernels& kernels_;
@@ -69,9 +66,6 @@ class LayerNormStep final : public Step {
   LayerNormStep(kernels::Isa isa, LayerNormSpec spec);
   void Run(const Inputs& inputs, const Memory& memory, const Work& work) const override;
   std::string Describe() const override;
-  std::vector<BufferId> Reads() const override;
-  std::vector<BufferId> Writes() const override;
-  Rows rows() const override { return spec_.rows; }
 
  private:
   const kernels::LayerNormKernels& kernels_;
@@ -92,9 +86,6 @@ class QuantizeStep final : public Step {
   QuantizeStep(kernels::Isa isa, QuantizeSpec spec);
   void Run(const Inputs& inputs, const Memory& memory, const Work& work) const override;
   std::string Describe() const override;
-  std::vector<BufferId> Reads() const override { return {spec_.x.buffer}; }
-  std::vector<BufferId> Writes() const override { return BuffersOf(spec_.out); }
-  Rows rows() const override { return spec_.rows; }
 
  private:
   const kernels::QuantizeRowsKernels& kernels_;
@@ -107,9 +98,6 @@ class QuantizeStaticStep final : public Step {
   QuantizeStaticStep(kernels::Isa isa, QuantizeSpec spec, const quant::QuantParams& params);
   void Run(const Inputs& inputs, const Memory& memory, const Work& work) const override;
   std::string Describe() const override;
-  std::vector<BufferId> Reads() const override { return {spec_.x.buffer}; }
-  std::vector<BufferId> Writes() const override { return BuffersOf(spec_.out); }
-  Rows rows() const override { return spec_.rows; }
 
  private:
   const kernels::QuantizeStaticKernels& kernels_;
@@ -123,9 +111,6 @@ class QuantizeTextStep final : public Step {
   QuantizeTextStep(kernels::Isa isa, QuantizeSpec spec);
   void Run(const Inputs&, const Memory&, const Work&) const override {}
   std::string Describe() const override;
-  std::vector<BufferId> Reads() const override { return {spec_.x.buffer}; }
-  std::vector<BufferId> Writes() const override { return BuffersOf(spec_.out); }
-  Rows rows() const override { return spec_.rows; }
   bool is_row_wise() const override { return false; }
   std::int64_t NumTasks(const Inputs& inputs) const override { return inputs.num_texts(); }
   void RunTask(const Inputs& inputs, const Memory& memory, std::int64_t task, std::byte* scratch) const override;
@@ -138,15 +123,11 @@ class QuantizeTextStep final : public Step {
 // Codes back to f32, for a reader that has no use for integers: scale * (q - zero point).
 class DequantizeStep final : public Step {
  public:
-  DequantizeStep(Rows rows, QuantizedMatrix x, Matrix out) : rows_(rows), x_(x), out_(out) {}
+  DequantizeStep(Rows rows, QuantizedMatrix x, Matrix out) : Step(rows, BuffersOf(x), {out.buffer}), x_(x), out_(out) {}
   void Run(const Inputs& inputs, const Memory& memory, const Work& work) const override;
   std::string Describe() const override;
-  std::vector<BufferId> Reads() const override { return BuffersOf(x_); }
-  std::vector<BufferId> Writes() const override { return {out_.buffer}; }
-  Rows rows() const override { return rows_; }
 
  private:
-  Rows rows_;
   QuantizedMatrix x_;
   Matrix out_;
 };
@@ -154,15 +135,12 @@ class DequantizeStep final : public Step {
 // Rows between two bounds, for a reader that cannot clip by itself. A NaN stays one.
 class ClipStep final : public Step {
  public:
-  ClipStep(Rows rows, Matrix x, float lo, float hi, Matrix out) : rows_(rows), x_(x), lo_(lo), hi_(hi), out_(out) {}
+  ClipStep(Rows rows, Matrix x, float lo, float hi, Matrix out)
+      : Step(rows, {x.buffer}, {out.buffer}), x_(x), lo_(lo), hi_(hi), out_(out) {}
   void Run(const Inputs& inputs, const Memory& memory, const Work& work) const override;
   std::string Describe() const override;
-  std::vector<BufferId> Reads() const override { return {x_.buffer}; }
-  std::vector<BufferId> Writes() const override { return {out_.buffer}; }
-  Rows rows() const override { return rows_; }
 
  private:
-  Rows rows_;
   Matrix x_;
   float lo_, hi_;
   Matrix out_;
@@ -172,15 +150,11 @@ class ClipStep final : public Step {
 class ScaleStep final : public Step {
  public:
   ScaleStep(Rows rows, Matrix x, Tensor multiplier, Matrix out)
-      : rows_(rows), x_(x), multiplier_(std::move(multiplier)), out_(out) {}
+      : Step(rows, {x.buffer}, {out.buffer}), x_(x), multiplier_(std::move(multiplier)), out_(out) {}
   void Run(const Inputs& inputs, const Memory& memory, const Work& work) const override;
   std::string Describe() const override;
-  std::vector<BufferId> Reads() const override { return {x_.buffer}; }
-  std::vector<BufferId> Writes() const override { return {out_.buffer}; }
-  Rows rows() const override { return rows_; }
 
  private:
-  Rows rows_;
   Matrix x_;
   Tensor multiplier_;  // f32 [width]
   Matrix out_;
@@ -200,9 +174,6 @@ class LinearU8S8Step final : public Step {
   LinearU8S8Step(LinearSpec spec, QuantizedMatrix x, PackedS8 weights);
   void Run(const Inputs& inputs, const Memory& memory, const Work& work) const override;
   std::string Describe() const override;
-  std::vector<BufferId> Reads() const override { return BuffersOf(x_); }
-  std::vector<BufferId> Writes() const override;
-  Rows rows() const override { return spec_.rows; }
 
  private:
   void WriteRowScales(const Memory& memory, const Work& work) const;
@@ -217,9 +188,6 @@ class LinearF32Step final : public Step {
   LinearF32Step(LinearSpec spec, Matrix x, PackedF32 weights);
   void Run(const Inputs& inputs, const Memory& memory, const Work& work) const override;
   std::string Describe() const override;
-  std::vector<BufferId> Reads() const override { return {x_.buffer}; }
-  std::vector<BufferId> Writes() const override { return {spec_.out.buffer}; }
-  Rows rows() const override { return spec_.rows; }
 
  private:
   LinearSpec spec_;
@@ -233,13 +201,9 @@ class RoundStep final : public Step {
   RoundStep(kernels::Isa isa, Rows rows, Matrix x, BFloat16Matrix out);
   void Run(const Inputs& inputs, const Memory& memory, const Work& work) const override;
   std::string Describe() const override;
-  std::vector<BufferId> Reads() const override { return {x_.buffer}; }
-  std::vector<BufferId> Writes() const override { return {out_.buffer}; }
-  Rows rows() const override { return rows_; }
 
  private:
   const kernels::GemmBF16Kernels& kernels_;
-  Rows rows_;
   Matrix x_;
   BFloat16Matrix out_;
 };
@@ -249,9 +213,6 @@ class LinearBF16Step final : public Step {
   LinearBF16Step(LinearSpec spec, BFloat16Matrix x, PackedBF16 weights);
   void Run(const Inputs& inputs, const Memory& memory, const Work& work) const override;
   std::string Describe() const override;
-  std::vector<BufferId> Reads() const override { return {x_.buffer}; }
-  std::vector<BufferId> Writes() const override { return {spec_.rounded ? spec_.rounded->buffer : spec_.out.buffer}; }
-  Rows rows() const override { return spec_.rows; }
 
  private:
   LinearSpec spec_;
@@ -264,13 +225,9 @@ class ActivationStep final : public Step {
   ActivationStep(kernels::Isa isa, Rows rows, kernels::Activation activation, Matrix x, Matrix out);
   void Run(const Inputs& inputs, const Memory& memory, const Work& work) const override;
   std::string Describe() const override;
-  std::vector<BufferId> Reads() const override { return {x_.buffer}; }
-  std::vector<BufferId> Writes() const override { return {out_.buffer}; }
-  Rows rows() const override { return rows_; }
 
  private:
   const kernels::ElementwiseKernels& kernels_;
-  Rows rows_;
   kernels::Activation activation_;
   Matrix x_, out_;
 };
@@ -280,13 +237,9 @@ class AddStep final : public Step {
   AddStep(kernels::Isa isa, Rows rows, Matrix a, Matrix b, Matrix out);
   void Run(const Inputs& inputs, const Memory& memory, const Work& work) const override;
   std::string Describe() const override;
-  std::vector<BufferId> Reads() const override { return {a_.buffer, b_.buffer}; }
-  std::vector<BufferId> Writes() const override { return {out_.buffer}; }
-  Rows rows() const override { return rows_; }
 
  private:
   const kernels::ElementwiseKernels& kernels_;
-  Rows rows_;
   Matrix a_, b_, out_;
 };
 
@@ -304,12 +257,11 @@ struct AttentionSpec {
 class AttentionStep final : public Step {
  public:
   AttentionStep(const kernels::AttentionKernels& kernels, AttentionSpec spec)
-      : kernels_(kernels), spec_(std::move(spec)) {}
+      : Step(spec.queries, {spec.q.buffer, spec.k.buffer, spec.v.buffer}, {spec.out.buffer}),
+        kernels_(kernels),
+        spec_(std::move(spec)) {}
   void Run(const Inputs&, const Memory&, const Work&) const override {}
   std::string Describe() const override;
-  std::vector<BufferId> Reads() const override { return {spec_.q.buffer, spec_.k.buffer, spec_.v.buffer}; }
-  std::vector<BufferId> Writes() const override { return {spec_.out.buffer}; }
-  Rows rows() const override { return spec_.queries; }
   bool is_row_wise() const override { return false; }
   std::int64_t NumTasks(const Inputs& inputs) const override;
   std::int64_t ScratchBytes(std::int64_t longest_text) const override;
@@ -323,12 +275,9 @@ class AttentionStep final : public Step {
 // Token rows to one row a text. Row-wise over texts.
 class FirstTokenStep final : public Step {
  public:
-  FirstTokenStep(Matrix x, Matrix out) : x_(x), out_(out) {}
+  FirstTokenStep(Matrix x, Matrix out) : Step(Rows::kTexts, {x.buffer}, {out.buffer}), x_(x), out_(out) {}
   void Run(const Inputs& inputs, const Memory& memory, const Work& work) const override;
   std::string Describe() const override { return "first token of each text"; }
-  std::vector<BufferId> Reads() const override { return {x_.buffer}; }
-  std::vector<BufferId> Writes() const override { return {out_.buffer}; }
-  Rows rows() const override { return Rows::kTexts; }
 
  private:
   Matrix x_, out_;
@@ -338,29 +287,22 @@ class FirstTokenStep final : public Step {
 class TapStep final : public Step {
  public:
   TapStep(TapSink* sink, std::size_t value, std::string name, Rows rows, Matrix x)
-      : sink_(sink), value_(value), name_(std::move(name)), rows_(rows), x_(x) {}
+      : Step(rows, {x.buffer}, {}), sink_(sink), value_(value), name_(std::move(name)), x_(x) {}
   void Run(const Inputs& inputs, const Memory& memory, const Work& work) const override;
   std::string Describe() const override { return "tap " + name_; }
-  std::vector<BufferId> Reads() const override { return {x_.buffer}; }
-  std::vector<BufferId> Writes() const override { return {}; }
-  Rows rows() const override { return rows_; }
 
  private:
   TapSink* sink_;
   std::size_t value_;
   std::string name_;
-  Rows rows_;
   Matrix x_;
 };
 
 class MeanPoolStep final : public Step {
  public:
-  MeanPoolStep(Matrix x, Matrix out) : x_(x), out_(out) {}
+  MeanPoolStep(Matrix x, Matrix out) : Step(Rows::kTexts, {x.buffer}, {out.buffer}), x_(x), out_(out) {}
   void Run(const Inputs& inputs, const Memory& memory, const Work& work) const override;
   std::string Describe() const override { return "mean of each text's tokens"; }
-  std::vector<BufferId> Reads() const override { return {x_.buffer}; }
-  std::vector<BufferId> Writes() const override { return {out_.buffer}; }
-  Rows rows() const override { return Rows::kTexts; }
 
  private:
   Matrix x_, out_;
