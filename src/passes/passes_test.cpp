@@ -342,6 +342,22 @@ TEST(QuantizedLayersTest, FindsWhatIsRoundedHow) {
   EXPECT_TRUE(FindQuantizedLinears(before).empty());
 }
 
+// Opset 21: the type of codes without a zero point.
+TEST(QuantizedLayersTest, CodesMayHaveTheirTypeFromAnAttribute) {
+  Graph graph;
+  const std::vector<float> scale = {0.5F};
+  const ValueId x = graph.AddInput("x", {DType::kF32, {"rows", 4}});
+  const ValueId by = graph.AddInitializer("scale", Tensor::FromValues<float>({}, scale));
+  for (const char* dtype : {"s8", "s16"}) {
+    const std::string name = dtype;
+    const ValueId codes = graph.AddNode("QuantizeLinear", name + "_codes", {x, by}, {{"output_dtype", name}});
+    const ValueId real = graph.AddNode("DequantizeLinear", name + "_real", {codes, by});
+    const std::optional<quant::QuantParams> params = FindStaticParams(graph, *graph.FindProducer(codes));
+    EXPECT_EQ(params, FindStaticParams(graph, *graph.FindProducer(real)));
+    EXPECT_EQ(params, name == "s8" ? std::optional(quant::QuantParams{0.5F, 0, DType::kS8, {}}) : std::nullopt);
+  }
+}
+
 TEST(HalfTest, StoresWeightsHalfAndKeepsTheLayout) {
   for (const DType dtype : {DType::kF16, DType::kBF16}) {
     const Graph graph = StoreWeightsHalf(Example(), {"query", "words"}, dtype, {});

@@ -1,7 +1,5 @@
 #include "passes/quantized_layers.h"
 
-#include <optional>
-
 #include "graph/ops.h"
 #include "passes/layer_selection.h"
 #include "quant/static.h"
@@ -25,24 +23,10 @@ const Tensor* FindColumnFactor(const Graph& graph, const Node& node) {
 template <typename T>
 std::optional<T> FindScalar(const Graph& graph, ValueId value) {
   const Tensor* tensor = graph.FindInitializer(value);
-  if (tensor == nullptr || tensor->num_elements() != 1) {
+  if (tensor == nullptr || tensor->dtype() != kDTypeOf<T> || tensor->num_elements() != 1) {
     return std::nullopt;
   }
   return tensor->Contiguous().values<T>()[0];
-}
-
-// A static quantizer with one scale for all values.
-std::optional<quant::QuantParams> FindStaticParams(const Graph& graph, const Node& quantize) {
-  const std::optional<float> scale = FindScalar<float>(graph, quantize.inputs[1]);
-  std::optional<std::int32_t> zero_point = 0;
-  DType dtype = DType::kU8;
-  if (quantize.inputs.size() > 2 && quantize.inputs[2] != kNoValue) {
-    dtype = graph.value(quantize.inputs[2]).type.dtype;
-    zero_point = dtype == DType::kU8 ? std::optional<std::int32_t>(FindScalar<std::uint8_t>(graph, quantize.inputs[2]))
-                 : dtype == DType::kS8 ? std::optional<std::int32_t>(FindScalar<std::int8_t>(graph, quantize.inputs[2]))
-                                       : std::nullopt;
-  }
-  return scale && zero_point ? std::optional(quant::QuantParams{*scale, *zero_point, dtype}) : std::nullopt;
 }
 
 // Steps over the Clip that keeps a static quantizer to some of its codes, and notes which.
@@ -101,6 +85,19 @@ bool FindWeight(const Graph& graph, ValueId weight, QuantizedLinear* layer) {
 }
 
 }  // namespace
+
+std::optional<quant::QuantParams> FindStaticParams(const Graph& graph, const Node& node) {
+  using S32 = std::optional<std::int32_t>;
+  const DType dtype = graph.value(node.op == "QuantizeLinear" ? node.outputs[0] : node.inputs[0]).type.dtype;
+  const std::optional<float> scale = FindScalar<float>(graph, node.inputs[1]);
+  S32 zero_point = 0;
+  if (node.inputs.size() > 2 && node.inputs[2] != kNoValue) {
+    zero_point = dtype == DType::kS8 ? S32(FindScalar<std::int8_t>(graph, node.inputs[2]))
+                                     : S32(FindScalar<std::uint8_t>(graph, node.inputs[2]));
+  }
+  const bool is_8_bit = dtype == DType::kU8 || dtype == DType::kS8;
+  return is_8_bit && scale && zero_point ? std::optional(quant::QuantParams{*scale, *zero_point, dtype}) : std::nullopt;
+}
 
 std::vector<QuantizedLinear> FindQuantizedLinears(const Graph& graph) {
   std::vector<QuantizedLinear> layers;

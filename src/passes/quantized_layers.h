@@ -1,6 +1,7 @@
-// The integers of a graph's quantized linear layers, for whoever looks at them beside the runtime: diff, certify.
+// The integers of a graph's quantized linear layers, for the planner and for whoever else looks at them: diff, certify.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -25,6 +26,10 @@ struct QuantizedLinear {
   const Tensor* codes = nullptr;       // [K, N], s8 or u8
   const Tensor* zero_point = nullptr;  // null: 0
 };
+
+// The one scale and zero point of a QuantizeLinear or DequantizeLinear. Nothing where there are several or they are
+// computed, or the codes are not 8 bits.
+std::optional<quant::QuantParams> FindStaticParams(const Graph& graph, const Node& node);
 
 // In the graph's order. Layers of which only one side is rounded are none of these.
 std::vector<QuantizedLinear> FindQuantizedLinears(const Graph& graph);

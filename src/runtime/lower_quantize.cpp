@@ -2,6 +2,7 @@
 
 #include "graph/ops.h"
 #include "laconic/error.h"
+#include "passes/quantized_layers.h"
 #include "quant/static.h"
 #include "runtime/lowering.h"
 
@@ -23,29 +24,15 @@ QuantizeSpec SpecOf(ValueId in, ValueId out, PlanBuilder* builder) {
   return spec;
 }
 
-// Of a QuantizeLinear or DequantizeLinear with one scale for all.
 quant::QuantParams ParamsOf(const Graph& graph, const Node& node) {
-  quant::QuantParams params;
-  params.dtype = graph.value(node.op == "QuantizeLinear" ? node.outputs[0] : node.inputs[0]).type.dtype;
-  const Tensor* scale = graph.FindInitializer(node.inputs[1]);
-  const bool has_zero = node.inputs.size() > 2 && node.inputs[2] != kNoValue;
-  const Tensor* zero_point = has_zero ? graph.FindInitializer(node.inputs[2]) : nullptr;
-  const bool runs = (params.dtype == DType::kU8 || params.dtype == DType::kS8) && scale != nullptr &&
-                    scale->dtype() == DType::kF32 && scale->num_elements() == 1 &&
-                    (!has_zero || (zero_point != nullptr && zero_point->num_elements() == 1));
-  if (!runs) {
-    Fail(ErrorCode::kUnsupported, node.op, ": expected u8 or s8 by one constant scale and zero point for all, got ",
-         laconic::ToString(params.dtype));
+  const std::optional<quant::QuantParams> params = passes::FindStaticParams(graph, node);
+  if (!params) {
+    Fail(ErrorCode::kUnsupported, node.op, ": expected u8 or s8 by one constant scale and zero point for all");
   }
-  params.scale = scale->values<float>()[0];
-  if (!(params.scale > 0) || !std::isfinite(params.scale)) {
-    Fail(ErrorCode::kInvalidFile, node.op, ": expected a scale above 0, got ", params.scale);
+  if (!(params->scale > 0) || !std::isfinite(params->scale)) {
+    Fail(ErrorCode::kInvalidFile, node.op, ": expected a scale above 0, got ", params->scale);
   }
-  if (has_zero) {
-    params.zero_point = params.dtype == DType::kS8 ? std::int32_t{zero_point->values<std::int8_t>()[0]}
-                                                   : std::int32_t{zero_point->values<std::uint8_t>()[0]};
-  }
-  return params;
+  return *params;
 }
 
 StaticScale StaticScaleOf(const quant::QuantParams& params) { return {params.scale, quant::ZeroPointAsU8(params)}; }
