@@ -9,13 +9,14 @@
 #include <fmt/format.h>
 
 #include "laconic/error.h"
+#include "models/encoder.h"
 
 namespace laconic::runtime {
 namespace {
 
-constexpr const char* kIds = "input_ids";
-constexpr const char* kMask = "attention_mask";
-constexpr const char* kTypes = "token_type_ids";
+constexpr std::string_view kIds = models::kInputIds;
+constexpr std::string_view kMask = models::kAttentionMask;
+constexpr std::string_view kTypes = models::kTokenTypeIds;
 constexpr std::int64_t kMaxFoldedBytes = std::int64_t{1} << 30;
 constexpr std::int64_t kProbeLength = 4;
 constexpr std::int64_t kMaxFixedLength = 1 << 16;  // of input_ids: a file must not dictate how much is allocated
@@ -183,30 +184,10 @@ std::vector<float> PlainModel::RunOne(const Encoding& encoding, std::int64_t tex
   return {answer.values<float>().begin(), answer.values<float>().end()};
 }
 
-void PlainModel::Check(const Encoding& encoding) const {
-  if (encoding.ids.empty()) {
-    Fail(ErrorCode::kInvalidArgument, "expected at least 1 token, got 0");
-  }
-  if (!encoding.type_ids.empty() && encoding.type_ids.size() != encoding.ids.size()) {
-    Fail(ErrorCode::kInvalidArgument, "expected as many token types as tokens, ", encoding.ids.size(), ", got ",
-         encoding.type_ids.size());
-  }
-  for (const std::int64_t id : encoding.ids) {
-    if (id < 0 || (num_ids_ > 0 && id >= num_ids_)) {
-      Fail(ErrorCode::kInvalidArgument, "token id ", id, " is outside 0 to ", num_ids_ - 1);
-    }
-  }
-}
-
 std::vector<float> PlainModel::Run(std::span<const Encoding> batch, ThreadPool* pool) const {
-  const auto frame = [](std::size_t text) { return [text] { return fmt::format("text {} of the batch", text); }; };
   std::vector<std::int64_t> starts = {0};
-  for (std::size_t text = 0; text < batch.size(); ++text) {
-    WithFrame(frame(text), [&] { Check(batch[text]); });
-    starts.push_back(starts.back() + static_cast<std::int64_t>(batch[text].ids.size()));
-  }
-  if (batch.empty()) {
-    return {};
+  for (const Encoding& text : batch) {
+    starts.push_back(starts.back() + static_cast<std::int64_t>(text.ids.size()));
   }
   if (sink_ != nullptr) {
     sink_->BeginBatch({starts});
@@ -216,7 +197,8 @@ std::vector<float> PlainModel::Run(std::span<const Encoding> batch, ThreadPool* 
   pool->Run(static_cast<std::int64_t>(batch.size()), [&](std::int64_t task, int) {
     const auto text = static_cast<std::size_t>(task);
     try {
-      rows[text] = WithFrame(frame(text), [&] { return RunOne(batch[text], task, starts[text]); });
+      rows[text] = WithFrame([&] { return fmt::format("text {} of the batch", text); },
+                             [&] { return RunOne(batch[text], task, starts[text]); });
     } catch (...) {
       errors[text] = std::current_exception();
     }

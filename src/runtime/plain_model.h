@@ -26,7 +26,8 @@ class PlainModel {
   // `taps` are names of values for `sink` (tap.h): f32 [1, tokens, width] or [1, width] for one text, of fixed width.
   PlainModel(Graph graph, std::string reason, std::span<const std::string> taps = {}, TapSink* sink = nullptr);
 
-  // One row of output_width() values a text. Errors: kInvalidArgument naming the text; the interpreter's.
+  // One row of output_width() values a text. Precondition: CompiledModel::Check of each, of which there are some.
+  // Errors: the interpreter's, naming the text.
   std::vector<float> Run(std::span<const Encoding> batch, ThreadPool* pool) const;
 
   std::int64_t output_width() const noexcept { return output_width_; }
@@ -40,7 +41,6 @@ class PlainModel {
   void FindNumIds();
   void ChooseOutput();
   std::map<ValueId, Tensor> MakeInputs(const Encoding& encoding) const;
-  void Check(const Encoding& encoding) const;
   // The answer for text number `text` of a batch, whose tokens start there at `first_token`.
   std::vector<float> RunOne(const Encoding& encoding, std::int64_t text, std::int64_t first_token) const;
   void HandOver(std::size_t tap, const Tensor& rows, std::int64_t text, std::int64_t first_token,

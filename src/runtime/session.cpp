@@ -40,11 +40,12 @@ Graph KeepReadRows(const Graph& graph, std::span<const std::string> tapped) {
   return passes::KeepReadRows(graph, kept);
 }
 
-// `limit`: rows of the table that they look into; 0: there is none.
-void CheckIds(std::string_view what, std::span<const std::int32_t> ids, std::int64_t limit) {
+// `num_rows`: of the table that they look into; 0: it is not known.
+void CheckIds(std::string_view what, std::span<const std::int32_t> ids, std::int64_t num_rows) {
+  const std::int64_t last = num_rows > 0 ? num_rows - 1 : std::numeric_limits<std::int32_t>::max();
   for (const std::int32_t id : ids) {
-    if (limit > 0 && (id < 0 || id >= limit)) {
-      Fail(ErrorCode::kInvalidArgument, what, " ", id, " is outside 0 to ", limit - 1);
+    if (id < 0 || id > last) {
+      Fail(ErrorCode::kInvalidArgument, what, " ", id, " is outside 0 to ", last);
     }
   }
 }
@@ -157,14 +158,18 @@ std::int64_t CompiledModel::memory_bytes() const noexcept {
 void CompiledModel::Check(const Encoding& text) const {
   const auto length = static_cast<std::int64_t>(text.ids.size());
   if (length == 0 || length > max_length()) {
-    Fail(ErrorCode::kInvalidArgument, "expected 1 to ", max_length(), " tokens, got ", length);
+    const bool is_bounded = max_length() != std::numeric_limits<std::int64_t>::max();
+    Fail(ErrorCode::kInvalidArgument, "expected ", is_bounded ? "1 to " + std::to_string(max_length()) : "at least 1",
+         " tokens, got ", length);
   }
   if (!text.type_ids.empty() && text.type_ids.size() != text.ids.size()) {
     Fail(ErrorCode::kInvalidArgument, "expected as many token types as tokens, ", length, ", got ",
          text.type_ids.size());
   }
   CheckIds("token id", text.ids, num_ids());
-  CheckIds("token type", text.type_ids, impl_->plan.num_types);
+  if (impl_->plan.num_types > 0) {
+    CheckIds("token type", text.type_ids, impl_->plan.num_types);
+  }
 }
 std::string CompiledModel::isa() const { return std::string(kernels::ToString(impl_->options.isa)); }
 std::string CompiledModel::precision() const {
@@ -213,9 +218,8 @@ struct Session::Impl {
 
 void Session::Impl::SetInputs(std::span<const Encoding> batch) {
   inputs.Clear();
-  for (std::size_t i = 0; i < batch.size(); ++i) {
-    WithFrame([&] { return "text " + std::to_string(i) + " of the batch"; }, [&] { model->Check(batch[i]); });
-    inputs.Append(batch[i].ids, batch[i].type_ids);
+  for (const Encoding& text : batch) {
+    inputs.Append(text.ids, text.type_ids);
   }
 }
 
@@ -264,14 +268,17 @@ void Session::Impl::Run(std::span<const Encoding> batch, std::span<float> out) {
   if (out.size() != batch.size() * width) {
     Fail(ErrorCode::kInvalidArgument, "expected room for ", batch.size(), " x ", width, " values, got ", out.size());
   }
+  for (std::size_t i = 0; i < batch.size(); ++i) {
+    WithFrame([&] { return "text " + std::to_string(i) + " of the batch"; }, [&] { model->Check(batch[i]); });
+  }
+  if (batch.empty()) {
+    return;
+  }
   if (model->impl().plain) {
     std::ranges::copy(model->impl().plain->Run(batch, &pool), out.begin());
     return;
   }
   SetInputs(batch);
-  if (batch.empty()) {
-    return;
-  }
   // Taps see the batch as a whole. Each group reads all weights: they have to stay in L3.
   if (plan.tap_sink == nullptr && plan.linear_bytes <= kMostGroupedBytes) {
     groups.Split(inputs, pool.num_threads());
