@@ -81,10 +81,7 @@ ValueType Permuted(Inputs in, const Attributes& attributes, int) {
     return out;
   }
   const auto& perm = std::get<std::vector<std::int64_t>>(found->second);
-  if (!out.has_shape) {
-    return out;
-  }
-  std::vector<bool> seen(out.shape.size());
+  std::vector<bool> seen(out.has_shape ? out.shape.size() : perm.size());
   for (std::size_t i = 0; i < perm.size(); ++i) {
     const bool fits = perm.size() == seen.size() && perm[i] >= 0 && perm[i] < static_cast<std::int64_t>(seen.size()) &&
                       !seen[static_cast<std::size_t>(perm[i])];
@@ -92,7 +89,9 @@ ValueType Permuted(Inputs in, const Attributes& attributes, int) {
       Fail(ErrorCode::kInvalidFile, "'perm' is no permutation of ", seen.size(), " axes");
     }
     seen[static_cast<std::size_t>(perm[i])] = true;
-    out.shape[i] = in[0]->shape[static_cast<std::size_t>(perm[i])];
+    if (out.has_shape) {
+      out.shape[i] = in[0]->shape[static_cast<std::size_t>(perm[i])];
+    }
   }
   return out;
 }

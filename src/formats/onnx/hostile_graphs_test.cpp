@@ -325,6 +325,19 @@ TEST_F(HostileGraphTest, SizesThatNoIntegerHoldsAreRefused) {
   ExpectRefused(ErrorCode::kInvalidFile, {"too many elements along axis 0", "node 'y_node' (Concat)"});
 }
 
+// The rank of `x` is not known: the permutation has to be one by itself.
+TEST_F(HostileGraphTest, PermutationsOfUnknownTensorsAreChecked) {
+  for (const std::int64_t axis : {7, -1, 0}) {
+    graph()->clear_node();
+    ::onnx::AttributeProto* perm = AddNode(graph(), "Transpose", {"x"}, "y")->add_attribute();
+    perm->set_name("perm");
+    perm->set_type(::onnx::AttributeProto::INTS);
+    perm->add_ints(axis);
+    perm->add_ints(0);
+    ExpectRefused(ErrorCode::kInvalidFile, {"'perm' is no permutation of 2 axes", "node 'y_node' (Transpose)"});
+  }
+}
+
 TEST_F(HostileGraphTest, WeightsThatAreNotFiniteAreRead) {
   const std::vector<float> values = {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()};
   ::onnx::TensorProto* tensor = graph()->add_initializer();
