@@ -35,10 +35,10 @@ ValueId DequantizedMatrix(Draft* draft, ValueId codes, ValueId scale, ValueId ze
   if (zeros != nullptr) {
     const bool repeats = per_column && zeros->num_elements() == 1;
     if (!repeats && zeros->num_elements() != scales->num_elements()) return kNoValue;
-    const std::byte zero = zeros->data()[0];
-    const Tensor full = repeats ? Tensor::FromBytes(zeros->dtype(), shape,
-                                                    std::vector<std::byte>(static_cast<std::size_t>(columns), zero))
-                                : *zeros;
+    const Tensor full =
+        repeats ? Tensor::FromBytes(zeros->dtype(), shape,
+                                    std::vector<std::byte>(static_cast<std::size_t>(columns), zeros->data()[0]))
+                : *zeros;
     inputs.push_back(shaped(zero_point, full));
   }
   return draft->AddNode("DequantizeLinear", draft->name(codes) + "_dequantized", std::move(inputs));
