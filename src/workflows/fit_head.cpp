@@ -15,6 +15,7 @@
 #include "metrics/logistic_regression.h"
 #include "models/encoder.h"
 #include "passes/quantize/int8.h"
+#include "runtime/stored_weights.h"
 #include "workflows/run_options.h"
 
 namespace laconic {
@@ -112,36 +113,19 @@ Examples HoldOut(Examples* train, std::int64_t num_features, std::int64_t num_la
   return validation;
 }
 
-// The weight of the head as f32 [labels, features], whatever it is stored as.
+// The head in f32, whatever it is stored as.
 LinearHead ReadHead(const Graph& graph, const Node& node) {
-  const ValueId weight_id = node.inputs[1];
-  const Tensor* weight = graph.FindInitializer(weight_id);
-  std::vector<float> scale;
-  if (weight == nullptr) {
-    const Node& stored = *graph.FindProducer(weight_id);
-    weight = graph.FindInitializer(stored.inputs[0]);
-    if (stored.op == "DequantizeLinear") {
-      const std::span<const float> values = graph.FindInitializer(stored.inputs[1])->values<float>();
-      scale.assign(values.begin(), values.end());
-    }
-  }
+  const runtime::LinearPart stored = runtime::StoredLinear(graph, node);
+  const Tensor weight = stored.has_codes() ? runtime::Dequantized(stored).weight : stored.weight.ToF32();
   LinearHead head;
-  head.num_features = weight->shape()[0];
-  head.num_labels = weight->shape()[1];
-  const Tensor rows = weight->Transposed().Contiguous();
-  if (scale.empty()) {
-    const Tensor wide = rows.ToF32();
-    head.weight.assign(wide.values<float>().begin(), wide.values<float>().end());
-  } else {
-    const std::span<const std::int8_t> codes = rows.values<std::int8_t>();
-    for (std::size_t i = 0; i < codes.size(); ++i) {
-      head.weight.push_back(static_cast<float>(codes[i]) * scale[i / static_cast<std::size_t>(head.num_features)]);
-    }
-  }
+  head.num_features = weight.shape()[0];
+  head.num_labels = weight.shape()[1];
+  const Tensor rows = weight.Transposed().Contiguous();
+  head.weight.assign(rows.values<float>().begin(), rows.values<float>().end());
   head.bias.assign(static_cast<std::size_t>(head.num_labels), 0.0F);
-  if (node.inputs.size() > 2) {
-    const std::span<const float> bias = graph.FindInitializer(node.inputs[2])->values<float>();
-    head.bias.assign(bias.begin(), bias.end());
+  if (stored.bias != nullptr) {
+    const Tensor bias = stored.bias->Contiguous();
+    head.bias.assign(bias.values<float>().begin(), bias.values<float>().end());
   }
   return head;
 }

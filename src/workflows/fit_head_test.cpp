@@ -81,6 +81,28 @@ TEST_F(FitHeadTest, RefittingToItselfChangesNothing) {
   EXPECT_EQ(refitted.info().method, "dynamic");
 }
 
+// Heads of every form that quantization gives them: one scale for all, zero points.
+TEST_F(FitHeadTest, RefittingReadsTheOldHeadHoweverItIsStored) {
+  Dataset data;
+  for (int i = 0; i < 40; ++i) {
+    data.texts.push_back("ba mu " + std::to_string(i * 7919 % 1000));
+  }
+  const RunOptions run = {.threads = 1};
+  const auto logits = [&](const Model& model) {
+    return ComputeOutputs(CompiledModel::Compile(model), EncodeTexts(model, data, run).encodings, run);
+  };
+  for (const CodeType dtype : {CodeType::kS8, CodeType::kU8}) {
+    QConfig qconfig = PresetQConfig("laconic", {.is_static = false, .has_texts = false});
+    qconfig.layers.weights.dtype = dtype;
+    qconfig.layers.weights.granularity = Granularity::kTensor;
+    const Model quantized = QuantizeModel(bert_, {.qconfig = qconfig});
+    const Model refitted = RefitHeadToTeacher(quantized, quantized, data, {.run = run, .penalty = 1e6});
+    // The head is rounded again, by the channel: half a code of 127 in each of 32 weights at most.
+    EXPECT_LE(CompareLogits(ProblemType::kSingleLabel, 3, logits(quantized), logits(refitted)).max_abs_difference,
+              0.05);
+  }
+}
+
 TEST_F(FitHeadTest, RefusesWhatCannotBeFitted) {
   const fs::path train = WriteTexts("train.jsonl", 20, false);
   FitHeadReport report;
