@@ -1,7 +1,6 @@
 #include "workflows/calibrated_rounding.h"
 
 #include <algorithm>
-#include <cstring>
 #include <functional>
 #include <memory>
 #include <utility>
@@ -11,15 +10,14 @@
 #include "base/progress.h"
 #include "base/thread_pool.h"
 #include "laconic/error.h"
-#include "laconic/session.h"
 #include "passes/quantize/int8_weights.h"
 #include "passes/quantize/linear_groups.h"
 #include "quant/activations.h"
 #include "quant/column_stats.h"
 #include "quant/gptq.h"
 #include "quant/smooth.h"
-#include "runtime/tap.h"
 #include "workflows/calibration_table.h"
+#include "workflows/gathered_rows.h"
 
 namespace laconic {
 namespace {
@@ -28,52 +26,6 @@ using passes::LinearGroup;
 using quant::MatrixView;
 
 constexpr std::int64_t kBatchTokens = 256;
-
-// Puts the rows of each tapped value together, a batch at a time.
-class BatchGatherer final : public runtime::TapSink {
- public:
-  using Take = std::function<void(std::size_t value, const MatrixView& rows)>;
-
-  BatchGatherer(const Graph& graph, const std::vector<ValueId>& values, Take take)
-      : take_(std::move(take)), values_(values.size()) {
-    for (std::size_t i = 0; i < values.size(); ++i) {
-      const auto& shape = graph.value(values[i]).type.shape;
-      values_[i].width = shape.back().size;
-      values_[i].is_texts = shape.size() == 2;
-    }
-  }
-
-  void BeginBatch(const runtime::TapBatch& batch) override {
-    for (Value& value : values_) {
-      value.num_rows = value.is_texts ? static_cast<std::int64_t>(batch.starts.size()) - 1 : batch.starts.back();
-      value.rows.resize(static_cast<std::size_t>(value.num_rows * value.width));
-    }
-  }
-
-  void TakeRows(const runtime::TapRows& rows) noexcept override {
-    const auto bytes = static_cast<std::size_t>(rows.width) * sizeof(float);
-    for (std::int64_t i = 0; i < rows.num_rows; ++i) {
-      float* to = values_[rows.value].rows.data() + (rows.first_row + i) * rows.width;
-      std::memcpy(to, rows.data + i * rows.stride, bytes);
-    }
-  }
-
-  void EndBatch() override {
-    for (std::size_t i = 0; i < values_.size(); ++i) {
-      take_(i, {values_[i].rows.data(), values_[i].num_rows, values_[i].width});
-    }
-  }
-
- private:
-  struct Value {
-    std::vector<float> rows;
-    std::int64_t num_rows = 0;
-    std::int64_t width = 0;
-    bool is_texts = false;
-  };
-  Take take_;
-  std::vector<Value> values_;
-};
 
 // One input of a group.
 struct Input {
@@ -174,19 +126,14 @@ class Rounder {
   // One run of the model: `take` gets the rows of each input of each group.
   void RunTexts(const char* what, const std::function<void(Group&, Input&, const MatrixView&)>& take) {
     std::vector<std::pair<Group*, Input*>> owners;
-    std::vector<ValueId> values;
     std::vector<std::string> names;
     for (Group& group : groups_) {
       for (Input& input : group.inputs) {
         owners.emplace_back(&group, &input);
-        values.push_back(input.value);
         names.push_back(graph_.value(input.value).name);
       }
     }
-    BatchGatherer gatherer(graph_, values, [&](std::size_t i, const MatrixView& rows) {
-      WithFrame([&] { return "value '" + names[i] + "'"; }, [&] { take(*owners[i].first, *owners[i].second, rows); });
-    });
-    Session session(runtime::CompileTapped(graph_, names, &gatherer), options_.threads);
+    RowGatherer gatherer(graph_, names, options_.threads);
     for (std::size_t begin = 0; begin < texts_.size();) {
       ThrowIfCancelled();
       std::size_t end = begin + 1;
@@ -194,7 +141,11 @@ class Rounder {
       while (end < texts_.size() && tokens + static_cast<std::int64_t>(texts_[end].ids.size()) <= kBatchTokens) {
         tokens += static_cast<std::int64_t>(texts_[end++].ids.size());
       }
-      session.Run(texts_.subspan(begin, end - begin));
+      gatherer.Run(texts_.subspan(begin, end - begin));
+      for (std::size_t i = 0; i < owners.size(); ++i) {
+        WithFrame([&] { return "value '" + names[i] + "'"; },
+                  [&] { take(*owners[i].first, *owners[i].second, gatherer.rows(i)); });
+      }
       begin = end;
       Report(progress_, what, static_cast<std::int64_t>(begin), static_cast<std::int64_t>(texts_.size()));
     }
