@@ -38,9 +38,9 @@ void PlanBuilder::NoteFirstTokens(const Node& node) {
 }
 
 const std::vector<const Node*>& PlanBuilder::ReadersOf(ValueId value) const {
-  static const std::vector<const Node*> kNone;
+  static const std::vector<const Node*> none;
   const auto found = readers_.find(value);
-  return found == readers_.end() ? kNone : found->second;
+  return found == readers_.end() ? none : found->second;
 }
 
 const Node* PlanBuilder::SoleReader(ValueId value) const {

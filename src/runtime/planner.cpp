@@ -24,7 +24,7 @@ void LowerNothing(const Node&, PlanBuilder*) {}
 
 void Lower(const Node& node, PlanBuilder* builder) {
   using Handler = void (*)(const Node&, PlanBuilder*);
-  static const std::map<std::string_view, Handler> kHandlers = {
+  static const std::map<std::string_view, Handler> handlers = {
       {"Add", LowerAdd},
       {"Attention", LowerAttention},
       {"Cast", LowerNothing},
@@ -44,8 +44,8 @@ void Lower(const Node& node, PlanBuilder* builder) {
       {"laconic.MeanPool", LowerMeanPool},
       {"laconic.Positions", LowerNothing},
   };
-  const auto found = kHandlers.find(node.op);
-  if (found == kHandlers.end()) {
+  const auto found = handlers.find(node.op);
+  if (found == handlers.end()) {
     Fail(ErrorCode::kUnsupported, "no kernel runs ", node.op);
   }
   found->second(node, builder);

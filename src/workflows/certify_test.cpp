@@ -23,7 +23,7 @@ const std::string kLayer = "bert.encoder.layer.0.output.dense";
 
 NextRowFn Texts() {
   return [i = 0]() mutable -> std::optional<DatasetRow> {
-    static const char* const kTexts[] = {"du to lifa", "ra manedafi, gomu!", "", "tifa", "lifa du gomu ra ra tifa"};
+    static constexpr const char* kTexts[] = {"du to lifa", "ra manedafi, gomu!", "", "tifa", "lifa du gomu ra ra tifa"};
     return i == 5 ? std::nullopt : std::optional(DatasetRow{kTexts[i++], std::nullopt, {}});
   };
 }

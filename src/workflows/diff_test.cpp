@@ -17,7 +17,7 @@ namespace {
 
 NextRowFn Texts(int count) {
   return [count, i = 0]() mutable -> std::optional<DatasetRow> {
-    static const char* const kTexts[] = {"du to lifa", "ra manedafi, gomu!", "", "tifa", "lifa du gomu ra ra tifa"};
+    static constexpr const char* kTexts[] = {"du to lifa", "ra manedafi, gomu!", "", "tifa", "lifa du gomu ra ra tifa"};
     return i == count ? std::nullopt : std::optional(DatasetRow{kTexts[i++ % 5], std::nullopt, {}});
   };
 }

@@ -75,9 +75,9 @@ class Reasons {
 
  private:
   const std::vector<const Node*>& ReadersOf(ValueId value) const {
-    static const std::vector<const Node*> kNone;
+    static const std::vector<const Node*> none;
     const auto found = readers_.find(value);
-    return found == readers_.end() ? kNone : found->second;
+    return found == readers_.end() ? none : found->second;
   }
 
   bool IsRounded(const Node& node) const {
