@@ -12,6 +12,7 @@
 
 #include "base/cancel.h"
 #include "base/file.h"
+#include "base/staging.h"
 #include "base/utf8.h"
 #include "common.h"
 #include "laconic/error.h"
@@ -70,8 +71,13 @@ void HandleSignals() {
   // The first Ctrl-C asks long work to stop and clean up; the second ends the process at once. No SA_RESTART: a read
   // that waits for standard input has to return.
   struct sigaction action {};
-  action.sa_handler = [](int) { RequestCancel(); };
-  action.sa_flags = static_cast<int>(SA_RESETHAND);
+  action.sa_handler = [](int number) {
+    if (RequestCancel()) {
+      RemoveStaging();
+      std::signal(number, SIG_DFL);
+      std::raise(number);
+    }
+  };
   ::sigaction(SIGINT, &action, nullptr);
   ::sigaction(SIGTERM, &action, nullptr);
   // A closed pipe and a file over the user's limit are i/o errors like any other.

@@ -10,7 +10,7 @@ std::atomic<bool> cancel_requested{false};
 static_assert(std::atomic<bool>::is_always_lock_free);  // or it would not be safe in a signal handler
 }  // namespace
 
-void RequestCancel() noexcept { cancel_requested.store(true, std::memory_order_relaxed); }
+bool RequestCancel() noexcept { return cancel_requested.exchange(true, std::memory_order_relaxed); }
 
 void ThrowIfCancelled() {
   if (cancel_requested.load(std::memory_order_relaxed)) {

@@ -3,8 +3,8 @@
 
 namespace laconic {
 
-// Safe in a signal handler.
-void RequestCancel() noexcept;
+// Whether it had been requested before. Safe in a signal handler.
+bool RequestCancel() noexcept;
 
 // Throws Error(kCancelled) once cancellation was requested. Call between units of work that take milliseconds.
 void ThrowIfCancelled();

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/cancel.h"
+#include "base/staging.h"
 
 namespace laconic {
 namespace fs = std::filesystem;
@@ -144,6 +145,7 @@ AtomicFile::AtomicFile(const fs::path& path, bool force) : path_(path) {
     staging_.clear();
     FailErrno("cannot write", path_);
   }
+  NoteStaging(staging_);
 }
 
 AtomicFile::~AtomicFile() {
@@ -151,6 +153,7 @@ AtomicFile::~AtomicFile() {
     descriptor_.Close();
     std::error_code ignored;
     fs::remove(staging_, ignored);
+    ForgetStaging(staging_);
   }
 }
 
@@ -180,6 +183,7 @@ void AtomicFile::Commit() {
   if (::rename(staging_.c_str(), path_.c_str()) != 0) {
     FailErrno("cannot write", path_);
   }
+  ForgetStaging(staging_);
   staging_.clear();
 }
 
@@ -199,18 +203,21 @@ AtomicDirectory::AtomicDirectory(const fs::path& path, bool force) : path_(path)
     FailErrno("cannot make directory", staging);
   }
   staging_ = staging;
+  NoteStaging(staging_);
 }
 
 AtomicDirectory::~AtomicDirectory() {
   if (!staging_.empty()) {
     std::error_code ignored;
     fs::remove_all(staging_, ignored);
+    ForgetStaging(staging_);
   }
 }
 
 void AtomicDirectory::Commit() {
   const fs::path target = path_.has_filename() ? path_ : path_.parent_path();
   fs::path old;
+  ForgetStaging(staging_);  // while the old one is out of the way, the new one must not be removed
   if (Exists(target)) {
     old = staging_.string() + "-old";
     if (::rename(target.c_str(), old.c_str()) != 0) {

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/sha256.h"
+#include "base/staging.h"
 
 namespace laconic {
 namespace {
@@ -50,6 +51,20 @@ TEST_F(FileTest, SaysWhetherThereIsAnything) {
   fs::create_symlink("loop", root_ / "loop");
   EXPECT_EQ(CodeOf([&] { Exists(root_ / "loop"); }), ErrorCode::kIo);
   EXPECT_EQ(CodeOf([&] { IsDirectory(root_ / std::string(300, 'x')); }), ErrorCode::kIo);
+}
+
+TEST_F(FileTest, WhatIsBeingWrittenCanBeRemovedAtOnce) {
+  std::ofstream(root_ / "old") << "precious";
+  const AtomicFile file(root_ / "file", false);
+  const AtomicDirectory directory(root_ / "directory", false);
+  for (int i = 0; i < 200; ++i) {  // more than one read of a directory gives
+    std::ofstream(directory.staging() / (std::to_string(i) + std::string(40, 'x'))) << "half";
+  }
+  AtomicFile done(root_ / "done", false);
+  done.Commit();
+  EXPECT_EQ(NumEntries(), 4);
+  RemoveStaging();
+  EXPECT_EQ(NumEntries(), 2);  // old and done
 }
 
 TEST_F(FileTest, DigestsAreThoseOfFips180) {

@@ -380,6 +380,24 @@ class Interruption(CliTest):
             else:
                 self.fail("20 attempts came too late")
 
+    def test_the_second_signal_ends_it_at_once_and_leaves_nothing(self):
+        model = self.wide_model()
+        for command in ("quantize", "export"):
+            for attempt in range(20):
+                before = listing(self.folder)
+                process = self.start(command, model, "-o", self.folder / f"out{command}{attempt}")
+                while not any(path.name.startswith(".out") for path in self.folder.iterdir()) and process.poll() is None:
+                    pass
+                process.send_signal(signal.SIGSTOP)
+                for sent in (signal.SIGINT, signal.SIGTERM):  # two of one kind would arrive as one
+                    process.send_signal(sent)
+                process.send_signal(signal.SIGCONT)
+                if process.wait(timeout=60) in (-signal.SIGINT, -signal.SIGTERM):
+                    self.assertEqual(listing(self.folder), before)
+                    break
+            else:
+                self.fail("20 attempts came too late")
+
     def test_while_it_computes(self):
         data = write_jsonl(self.folder / "many.jsonl", [{"text": "ra manedafi " * 40, "label": 0}] * 20000)
         for command in (("predict", TINY_BERT, "--data", data, "-o", self.folder / "out"),
