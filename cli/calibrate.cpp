@@ -1,7 +1,6 @@
 #include "laconic/calibrate.h"
 
 #include <charconv>
-#include <limits>
 #include <memory>
 
 #include <fmt/format.h>
@@ -59,12 +58,8 @@ CalibrationTable Make(const Flags& flags) {
   if (flags.output.output != "-") {
     options.checkpoint = flags.output.output + ".partial";
   }
-  DatasetOptions columns = flags.data.Options();
-  columns.read_labels = false;
-  DatasetReader reader(flags.data.Paths(), columns);
-  std::int64_t left = flags.batches == 0 ? std::numeric_limits<std::int64_t>::max() : flags.batches * flags.run.batch;
-  return MakeCalibrationTable(
-      Model::Load(flags.model), [&] { return left-- > 0 ? reader.Next() : std::nullopt; }, options);
+  const DataFlags::Sample texts = flags.data.CalibrationTexts(flags.batches, flags.run.batch);
+  return MakeCalibrationTable(Model::Load(flags.model), texts.next, options);
 }
 
 void RunCalibrate(const Flags& flags) {
@@ -103,10 +98,7 @@ void AddCalibrate(CLI::App& app) {
   command->add_option("--exclude", flags->options.exclude, "Not the layers of these names; wins over --include")
       ->delimiter(',');
   command->add_option("--shard", flags->shard, "i/n: only texts i, i + n, i + 2n, ... (i from 0)");
-  command
-      ->add_option("--calibration-batches", flags->batches,
-                   "Use the first N batches of texts only, which should be like the rest (0: all)")
-      ->check(NonNegative());
+  AddCalibrationBatches(command, &flags->batches);
   flags->run.Add(command, 32);
   flags->output.AddJson(command);
   flags->output.AddForce(command);

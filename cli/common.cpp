@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <limits>
 #include <memory>
 
 #include <fmt/format.h>
@@ -69,6 +70,20 @@ NextRowFn DataFlags::Rows(std::int64_t limit) const {
     ++num_read;
     return reader->Next();
   };
+}
+
+DataFlags::Sample DataFlags::CalibrationTexts(std::int64_t batches, std::int64_t batch) const {
+  constexpr std::int64_t kMax = std::numeric_limits<std::int64_t>::max();
+  DatasetOptions options = Options();
+  options.read_labels = false;
+  auto reader = std::make_shared<EvenRowReader>(Paths(), options, batches > kMax / batch ? kMax : batches * batch);
+  return {[reader] { return reader->Next(); }, reader->num_rows()};
+}
+
+void AddCalibrationBatches(CLI::App* app, std::int64_t* batches) {
+  app->add_option("--calibration-batches", *batches,
+                  "Use N batches of texts only, spread evenly over the files; of standard input the first (0: all)")
+      ->check(NonNegative());
 }
 
 void RunFlags::Add(CLI::App* app, std::int64_t default_batch) {

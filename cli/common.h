@@ -45,8 +45,17 @@ struct DataFlags {
   DatasetOptions Options() const;
   // The texts alone, one after another; the first `limit` of them (0: all).
   NextRowFn Rows(std::int64_t limit = 0) const;
+  // The texts to calibrate with: `batches` of `batch`, spread evenly (EvenRowReader); 0: all.
+  struct Sample {
+    NextRowFn next;
+    std::int64_t num_rows = 0;
+  };
+  Sample CalibrationTexts(std::int64_t batches, std::int64_t batch) const;
   std::vector<std::filesystem::path> Paths() const { return {paths.begin(), paths.end()}; }
 };
+
+// --calibration-batches.
+void AddCalibrationBatches(CLI::App* app, std::int64_t* batches);
 
 // How a model is run.
 struct RunFlags {

@@ -62,7 +62,10 @@ std::string Recipe(const ModelInfo& info) {
   const nlohmann::json recipe = info.recipe.empty() ? nlohmann::json::object() : ParseJson(info.recipe);
   std::string text;
   if (const auto texts = recipe.find("calibration_texts"); texts != recipe.end()) {
-    text += fmt::format("calibrated on   {} texts\n", texts->dump());
+    const auto rows = recipe.find("calibration_rows");
+    text += fmt::format(
+        "calibrated on   {} texts{}\n", texts->dump(),
+        rows == recipe.end() || *rows == *texts ? "" : fmt::format(", spread evenly over {}", rows->dump()));
   }
   if (const auto layers = recipe.find("reduced_range"); layers != recipe.end()) {
     text += fmt::format("reduced range   {} linear layers\n", layers->size());

@@ -47,15 +47,17 @@ std::optional<QConfig> QConfigOf(const Flags& flags) {
                      flags.edits);
 }
 
-NextRowFn CalibrationTexts(const Flags& flags) {
-  return flags.calibration.Rows(flags.calibration_batches * flags.run.batch);
+DataFlags::Sample CalibrationTexts(const Flags& flags) {
+  return flags.calibration.CalibrationTexts(flags.calibration_batches, flags.run.batch);
 }
 
-Model QuantizeCalibrated(const Model& model, const Flags& flags, const QuantizeOptions& options) {
+Model QuantizeCalibrated(const Model& model, const Flags& flags, QuantizeOptions options) {
   RunOptions run = flags.run.Options();
   run.progress = options.progress;
+  const DataFlags::Sample texts = CalibrationTexts(flags);
+  options.calibration_rows = texts.num_rows;
   PreparedModel prepared = Prepare(model, options);
-  Calibrate(&prepared, CalibrationTexts(flags), run);
+  Calibrate(&prepared, texts.next, run);
   return Convert(prepared, options.progress);
 }
 
@@ -112,7 +114,7 @@ void RunQuantize(const Flags& flags) {
     options.reduced_range = reduced;
     return is_calibrated ? QuantizeCalibrated(model, flags, options) : QuantizeModel(model, options);
   };
-  const auto texts = [&] { return is_calibrated ? CalibrationTexts(flags) : NextRowFn(); };
+  const auto texts = [&] { return is_calibrated ? CalibrationTexts(flags).next : NextRowFn(); };
   const FixedModel fixed = QuantizeWithoutOverflow(model, overflow, quantize, texts, flags.run.Options());
   const Model& quantized = fixed.model;
   quantized.Save(flags.output.output, flags.output.force);
@@ -213,10 +215,7 @@ void AddQuantize(CLI::App& app) {
       ->capture_default_str();
   flags->calibration.Add(command, false, "--calibration");
   flags->run.Add(command, 32);
-  command
-      ->add_option("--calibration-batches", flags->calibration_batches,
-                   "Use the first N batches only, which should be like the rest (0: all)")
-      ->check(NonNegative());
+  AddCalibrationBatches(command, &flags->calibration_batches);
   command->add_option("--calibration-table", flags->table,
                       "Static: a table by calibrate, which gives the ranges; with --calibration too, its texts only "
                       "choose smoothing and rounding");

@@ -75,6 +75,25 @@ class DatasetReader {
   std::unique_ptr<Impl> impl_;
 };
 
+// Of all rows of the files `wanted`, spread evenly: of n rows those numbered floor(k n / wanted), k = 0, 1, ... A file
+// may be sorted, and its first rows be unlike the rest. To count rows, files are read once before; standard input
+// cannot be, and gives its first. 0 wanted, or no less than there are: all.
+class EvenRowReader {
+ public:
+  // Errors: those of DatasetReader, of reading to the end too.
+  EvenRowReader(std::vector<std::filesystem::path> paths, const DatasetOptions& options, std::int64_t wanted);
+  std::optional<DatasetRow> Next();
+  std::int64_t num_rows() const noexcept { return num_rows_; }  // of the files; 0 where they were not counted
+
+ private:
+  DatasetReader reader_;
+  std::int64_t left_ = 0;
+  std::int64_t num_rows_ = 0;
+  std::int64_t step_ = 1;  // a row is taken where the sum of steps passes a multiple of `span_`
+  std::int64_t span_ = 1;
+  std::int64_t sum_ = 0;
+};
+
 struct Dataset {
   std::vector<std::string> texts;
   std::vector<std::string> second_texts;  // as many as `texts`, or none

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <limits>
 #include <numeric>
 #include <set>
 #include <utility>
@@ -182,6 +183,32 @@ std::optional<DatasetRow> DatasetReader::Next() {
     return row;
   }
   impl_->decoder.CheckLabelsSeen();
+  return std::nullopt;
+}
+
+EvenRowReader::EvenRowReader(std::vector<fs::path> paths, const DatasetOptions& options, std::int64_t wanted)
+    : reader_(paths, options), left_(wanted == 0 ? std::numeric_limits<std::int64_t>::max() : wanted) {
+  if (wanted == 0 || std::ranges::find(paths, "-") != paths.end()) {
+    return;
+  }
+  for (DatasetReader counted(std::move(paths), options); counted.Next();) {
+    ++num_rows_;
+  }
+  step_ = std::min(wanted, num_rows_);
+  span_ = num_rows_;
+  sum_ = span_ - 1;  // the first row is taken
+}
+
+std::optional<DatasetRow> EvenRowReader::Next() {
+  while (left_ > 0) {
+    std::optional<DatasetRow> row = reader_.Next();
+    sum_ += step_;
+    if (!row || sum_ >= span_) {
+      sum_ -= span_;
+      --left_;
+      return row;
+    }
+  }
   return std::nullopt;
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <fstream>
 #include <functional>
+#include <limits>
 #include <numeric>
 #include <span>
 
@@ -227,6 +228,33 @@ TEST_F(DatasetTest, LabelSetsAreFound) {
   EXPECT_THAT(error("text,label\na,0\nb,x\n"), AllOf(HasSubstr("names in some places"), HasSubstr("row 2")));
   EXPECT_THAT(error("text,label\na,99999999999999999999\n"), HasSubstr("expected a label index"));
   EXPECT_THAT(error("text,x\na,2\n"), HasSubstr("label column"));
+}
+
+TEST_F(DatasetTest, EvenRowsAreSpreadOverTheFiles) {
+  const std::vector<fs::path> files = {Write("a.csv", "text\n0\n1\n2\n3\n4\n5\n6\n"),
+                                       Write("b.csv", "text\n7\n8\n9\n")};
+  const auto numbers = [&](std::int64_t wanted, std::int64_t* num_rows = nullptr) {
+    EvenRowReader reader(files, {.read_labels = false}, wanted);
+    std::vector<int> taken;
+    while (const std::optional<DatasetRow> row = reader.Next()) {
+      taken.push_back(std::stoi(row->text));
+    }
+    EXPECT_FALSE(reader.Next());
+    if (num_rows != nullptr) {
+      *num_rows = reader.num_rows();
+    }
+    return taken;
+  };
+  std::int64_t num_rows = 0;
+  EXPECT_THAT(numbers(1, &num_rows), ElementsAre(0));
+  EXPECT_EQ(num_rows, 10);
+  EXPECT_THAT(numbers(3), ElementsAre(0, 3, 6));
+  EXPECT_THAT(numbers(4), ElementsAre(0, 2, 5, 7));
+  EXPECT_THAT(numbers(9), ElementsAre(0, 1, 2, 3, 4, 5, 6, 7, 8));
+  for (const std::int64_t all :
+       {std::int64_t{0}, std::int64_t{10}, std::int64_t{11}, std::numeric_limits<std::int64_t>::max()}) {
+    EXPECT_THAT(numbers(all), ElementsAre(0, 1, 2, 3, 4, 5, 6, 7, 8, 9)) << all;
+  }
 }
 
 TEST(BatchByLength, SortsStably) {

@@ -10,13 +10,13 @@
 #include "base/cancel.h"
 #include "base/file.h"
 #include "base/progress.h"
-#include "base/sha256.h"
 #include "laconic/error.h"
 #include "passes/layer_selection.h"
 #include "runtime/tap.h"
 #include "workflows/calibration_table.h"
 #include "workflows/quantized_model.h"
 #include "workflows/run_options.h"
+#include "workflows/text_digest.h"
 
 namespace laconic {
 namespace {
@@ -175,21 +175,6 @@ class ObservingSink final : public runtime::TapSink {
   const std::vector<std::int64_t>* numbers_ = nullptr;
   std::mutex mutex_;
   std::exception_ptr failure_;
-};
-
-// A SHA-256 over texts, one after the other.
-class TextDigest {
- public:
-  void Add(const DatasetRow& row) {
-    // Lengths first, so that no two sequences of texts read alike.
-    const std::string all = digest_ + std::to_string(row.text.size()) + (row.second_text ? "+" : " ") + row.text +
-                            row.second_text.value_or("");
-    digest_ = Sha256Hex(std::as_bytes(std::span(all)));
-  }
-  const std::string& value() const noexcept { return digest_; }
-
- private:
-  std::string digest_;
 };
 
 class Calibration {

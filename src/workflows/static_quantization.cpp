@@ -15,6 +15,7 @@
 #include "workflows/calibration_table.h"
 #include "workflows/quantized_model.h"
 #include "workflows/run_options.h"
+#include "workflows/text_digest.h"
 
 namespace laconic {
 namespace {
@@ -77,7 +78,8 @@ struct PreparedModel::Impl {
   std::optional<CalibrationTable> table;
   std::int64_t num_texts = 0;
   TextSample texts;
-  int threads = 1;  // of the last Calibrate
+  TextDigest digest;  // of all that Calibrate took
+  int threads = 1;    // of the last Calibrate
 };
 
 PreparedModel::PreparedModel(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -102,7 +104,10 @@ std::int64_t Calibrate(PreparedModel* prepared, const NextRowFn& next, const Run
     if (row && impl.keeps_texts()) {
       impl.texts.Add([&] { return EncodeRow(impl.model.tokenizer(), *row, max_length); });
     }
-    num_texts += row ? 1 : 0;
+    if (row) {
+      impl.digest.Add(*row);
+      ++num_texts;
+    }
     return row;
   };
   if (impl.observes()) {
@@ -125,6 +130,10 @@ Model Convert(const PreparedModel& prepared, const ProgressFn& progress) {
   }
   nlohmann::json recipe = RecipeOf(impl.options, impl.qconfig, impl.layers);
   recipe["calibration_texts"] = impl.table ? impl.table->num_texts() : impl.num_texts;
+  recipe["calibration_sha256"] = impl.digest.value();
+  if (impl.options.calibration_rows > 0) {
+    recipe["calibration_rows"] = impl.options.calibration_rows;
+  }
   Graph graph =
       QuantizeGraph(impl.model.graph(), impl.layers, WithReducedRange(impl.qconfig, impl.options.reduced_range),
                     impl.table ? &*impl.table : nullptr, impl.texts.Texts(), impl.threads, progress);

@@ -541,6 +541,29 @@ class Calibrate(CliTest):
         self.calibrate("again", TINY_BERT, "--data", data, "--json", report)
         self.assertEqual(json.loads(report.read_text())["texts"], 50)
 
+    def test_batches_are_spread_over_the_file(self):
+        """Of 20 texts 0, 3, 6, 10, 13 and 16; of standard input the first; and the artifact says so."""
+        data = self.texts(20)
+        lines = data.read_text().splitlines(keepends=True)
+        spread, first = self.folder / "spread.jsonl", self.folder / "first.jsonl"
+        spread.write_text("".join(lines[i] for i in (0, 3, 6, 10, 13, 16)))
+        first.write_text("".join(lines[:6]))
+        flags = ("--batch", 3, "--calibration-batches", 2)
+        self.assertEqual(self.calibrate("a", TINY_BERT, "--data", data, *flags), self.calibrate("b", TINY_BERT, "--data", spread))
+        self.ok("calibrate", TINY_BERT, "--data", "-", "--data-format", "json", *flags, "-o", self.folder / "c",
+                input=data.read_bytes())
+        self.assertEqual((self.folder / "c").read_bytes(), self.calibrate("d", TINY_BERT, "--data", first))
+        for method in ("static", "dynamic"):
+            recipes = []
+            for i, texts in enumerate((data, spread)):
+                self.ok("quantize", TINY_BERT, "-o", self.folder / f"{method}{i}", "--method", method, "--calibration", texts, *flags)
+                recipes.append(json.loads((self.folder / f"{method}{i}" / "laconic.json").read_text()))
+            self.assertEqual(recipes[0]["sha256"], recipes[1]["sha256"])
+            self.assertEqual([recipe["recipe"].pop("calibration_rows") for recipe in recipes], [20, 6])
+            self.assertEqual(recipes[0]["recipe"], recipes[1]["recipe"])
+            self.assertEqual(recipes[0]["recipe"]["calibration_texts"], 6)
+            self.assertIn("6 texts, spread evenly over 20\n", self.ok("inspect", self.folder / f"{method}0"))
+
     def test_qconfigs(self):
         data = self.texts(20)
         config = self.folder / "qconfig.json"
