@@ -17,6 +17,7 @@ TEST(JsonTest, ReadsValuesWithFallback) {
   EXPECT_EQ(JsonValueOr<std::int64_t>(object, "b", 7), 7);
   EXPECT_GT(JsonValueOr<std::int64_t>(object, "c", 7), std::int64_t{1} << 62);
   EXPECT_THROW(JsonValueOr<std::int64_t>(object, "d", 7), Error);
+  EXPECT_THROW(JsonValueOr<std::int64_t>(ParseJson(R"({"a": 3.5})"), "a", 7), Error);
 }
 
 TEST(JsonTest, RefusesHostileText) {
@@ -24,6 +25,9 @@ TEST(JsonTest, RefusesHostileText) {
   EXPECT_THROW(ParseJson("\"\xff\""), Error);
   EXPECT_THROW(ParseJson(std::string(1000000, '[')), Error);
   EXPECT_THROW(ParseJson(""), Error);
+  const auto nested = [](int depth) { return std::string(depth, '[') + std::string(depth, ']'); };
+  EXPECT_NO_THROW(ParseJson(nested(kMaxJsonDepth)));
+  EXPECT_THROW(ParseJson(nested(kMaxJsonDepth + 1)), Error);
 }
 
 TEST(JsonTest, TheOutlineSkipsStrings) {

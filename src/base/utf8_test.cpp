@@ -25,6 +25,7 @@ TEST(Utf8Test, FindsWhatIsNotUtf8) {
   EXPECT_EQ(FindInvalidUtf8("\xED\xA0\x80"), 0U);      // a surrogate
   EXPECT_EQ(FindInvalidUtf8("\xF4\x90\x80\x80"), 0U);  // above U+10FFFF
   EXPECT_EQ(FindInvalidUtf8("a\xE0\xA6"), 1U);         // cut off
+  EXPECT_EQ(FindInvalidUtf8(std::string_view("a\xE0\xA6\x95").substr(0, 3)), 1U) << "what lies behind is not looked at";
 }
 
 }  // namespace

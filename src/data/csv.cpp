@@ -90,11 +90,7 @@ class CsvReader final : public RecordReader {
         field->push_back(static_cast<char>(in_.Get()));
       }
     }
-    const int end = in_.Get();
-    if (end == '\r' && in_.Peek() == '\n') {
-      in_.Get();
-    }
-    return end == delimiter_;
+    return in_.Get() == delimiter_;  // the rest of a line's end passes for a blank line
   }
 
   void ReadQuoted(std::string* field) {

@@ -92,6 +92,7 @@ TEST(CsvReader, KeepsEveryByteOfAField) {
 
 TEST(CsvReader, ErrorsSayWhere) {
   EXPECT_THAT(CsvError("a,b\n1,2\n\n3\n"), AllOf(HasSubstr("expected 2 fields, got 1"), HasSubstr("row 2 (line 4)")));
+  EXPECT_THAT(CsvError("a,b\r\n1,2\r\n\r\n3\r\n"), HasSubstr("row 2 (line 4)"));
   EXPECT_THAT(CsvError("a\n\"x\ny\"\n\"never closed\n\n"),
               AllOf(HasSubstr("does not end"), HasSubstr("row 2 (line 4)")));
   EXPECT_THAT(CsvError("a,b\n1,2,3\n"), HasSubstr("more than the expected 2 fields"));

@@ -11,11 +11,13 @@
 
 #include "laconic/error.h"
 #include "laconic/model.h"
+#include "runtime/tap.h"
 
 namespace laconic {
 namespace {
 using std::chrono::hours;
 using std::chrono::microseconds;
+using std::chrono::milliseconds;
 
 class BatcherTest : public ::testing::Test {
  protected:
@@ -89,6 +91,7 @@ TEST_F(BatcherTest, ABadTextFailsAloneAndItsNeighboursDoNot) {
 TEST_F(BatcherTest, FullBatchesDoNotWait) {
   Batcher by_texts(Session(model_, 1), {.max_texts = 2, .max_tokens = 1'000'000, .max_wait = hours(1)});
   auto first = by_texts.Submit(texts_[0]);
+  EXPECT_EQ(first.wait_for(milliseconds(20)), std::future_status::timeout) << "alone it waits";
   EXPECT_TRUE(IsAnswerTo(1, by_texts.Run(texts_[1])));
   EXPECT_TRUE(IsAnswerTo(0, first.get()));
   Batcher by_tokens(Session(model_, 1), {.max_texts = 1000, .max_tokens = 1, .max_wait = hours(1)});
@@ -102,6 +105,49 @@ TEST_F(BatcherTest, AWaitWithoutEndEndsWithAFullBatch) {
   EXPECT_EQ(first.wait_for(microseconds(20'000)), std::future_status::timeout);
   EXPECT_TRUE(IsAnswerTo(1, batcher.Run(texts_[1])));
   EXPECT_TRUE(IsAnswerTo(0, first.get()));
+}
+
+// How many texts and tokens each batch has.
+struct BatchSizes : runtime::TapSink {
+  void BeginBatch(const runtime::TapBatch& batch) override {
+    sizes.emplace_back(batch.starts.size() - 1, batch.starts.back());
+  }
+  void TakeRows(const runtime::TapRows& /*rows*/) noexcept override {}
+  std::vector<std::pair<std::size_t, std::int64_t>> sizes;
+};
+
+TEST_F(BatcherTest, BatchesKeepWithinBothLimits) {
+  BatchSizes batches;
+  const Model model = Model::Load("tests/data/tiny_bert");
+  {
+    Batcher batcher(Session(runtime::CompileTapped(model.graph(), {}, &batches), 1),
+                    {.max_texts = 3, .max_tokens = 120, .max_wait = hours(1)});
+    std::vector<std::future<std::vector<float>>> answers;
+    for (const Encoding& text : texts_) {
+      answers.push_back(batcher.Submit(text));
+    }
+  }
+  std::size_t num_texts = 0;
+  for (const auto& [texts, tokens] : batches.sizes) {
+    EXPECT_LE(texts, 3U);
+    EXPECT_TRUE(tokens <= 120 || texts == 1) << texts << " texts of " << tokens << " tokens";
+    num_texts += texts;
+  }
+  EXPECT_EQ(num_texts, texts_.size());
+  EXPECT_LT(batches.sizes.size(), texts_.size());
+}
+
+TEST_F(BatcherTest, AfterAFullBatchTheNextOneWaitsToo) {
+  Batcher batcher(Session(model_, 1), {.max_texts = 100, .max_tokens = 30, .max_wait = hours(1)});
+  const Encoding text = {{1, 2, 3, 4, 5, 6, 7, 8, 9, 10}, {}};
+  for (int round = 0; round < 2; ++round) {
+    auto first = batcher.Submit(text);
+    auto second = batcher.Submit(text);
+    EXPECT_EQ(first.wait_for(milliseconds(20)), std::future_status::timeout);
+    const std::vector<float> third = batcher.Run(text);
+    EXPECT_EQ(first.get(), third);
+    EXPECT_EQ(second.get(), third);
+  }
 }
 
 TEST_F(BatcherTest, TheDeadlineEndsTheWait) {

@@ -2,6 +2,7 @@
 
 #include "runtime/pack_store.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cstring>
 #include <fstream>
@@ -18,6 +19,8 @@
 #include "laconic/session.h"
 #include "passes/layer_selection.h"
 #include "passes/quantize/int8.h"
+#include "runtime/packed_linear.h"
+#include "runtime/stored_weights.h"
 
 namespace laconic {
 namespace {
@@ -79,6 +82,37 @@ TEST_F(PackStoreTest, SharesWithinAModelAndAcrossStarts) {
   EXPECT_FALSE(store.is_stale());
   find(&store, "c", &is_new);
   EXPECT_TRUE(store.is_stale());
+}
+
+// Five pages and eight bytes of 'a', from the file as `change` leaves it: 'b' where they had to be made anew.
+class DamagedPackTest : public TemporaryDirectory {
+ protected:
+  static constexpr std::int64_t kSize = 5 * 4096 + 8;
+
+  std::string Find(std::int64_t size, char made) const {
+    runtime::PackStore store(file_);
+    bool is_new = false;
+    const runtime::PackedBytes packed = store.FindOrMake(
+        "key", size, [&](std::byte* out) { std::memset(out, made, static_cast<std::size_t>(size)); }, &is_new);
+    std::string bytes(reinterpret_cast<const char*>(packed.data), static_cast<std::size_t>(size));
+    store.Save();
+    return bytes;
+  }
+  fs::path file_ = directory_ / "packed";
+};
+
+TEST_F(DamagedPackTest, IsMadeAnew) {
+  EXPECT_EQ(Find(kSize, 'a'), std::string(kSize, 'a'));
+  EXPECT_EQ(Find(kSize, 'b'), std::string(kSize, 'a')) << "unchanged";
+  const std::string whole = ReadBytes(file_);
+  std::string changed = whole;
+  changed[changed.rfind('a')] = 'x';
+  WriteBytes(file_, changed);
+  EXPECT_EQ(Find(kSize, 'b'), std::string(kSize, 'b')) << "its last byte, past whole words";
+  WriteBytes(file_, whole.substr(0, whole.size() - 5 * 4096));
+  EXPECT_EQ(Find(kSize, 'b'), std::string(kSize, 'b')) << "the index is whole, most of the pages are gone";
+  WriteBytes(file_, whole);
+  EXPECT_EQ(Find(kSize << 10, 'b'), std::string(kSize << 10, 'b')) << "another size, past the file's end";
 }
 
 class PackCacheTest : public TemporaryDirectory {
@@ -160,6 +194,19 @@ TEST_F(PackCacheTest, WeightsThatChangedAreNotTakenFromIt) {
   WriteBytes(cache_, whole_);
   EXPECT_EQ(Answers(true), Answers(false));
   EXPECT_NE(ReadBytes(cache_), whole_);
+}
+
+TEST_F(PackCacheTest, LevelsOfOneStoreHaveTheirOwn) {
+  const Model model = Model::Load(artifact_);
+  const auto& nodes = model.graph().nodes();
+  const auto linear = std::ranges::find(nodes, "laconic.Linear", &Node::op);
+  const std::vector parts = {runtime::StoredLinear(model.graph(), *linear)};
+  runtime::PackStore store;
+  const auto pack = [&](kernels::Isa isa) {
+    return runtime::PackS8(parts, kernels::GetGemmU8S8(isa), &store).weights.data;
+  };
+  EXPECT_EQ(pack(kernels::Isa::kScalar), pack(kernels::Isa::kScalar));
+  EXPECT_NE(pack(kernels::Isa::kScalar), pack(kernels::Isa::kAvx2));
 }
 
 // Only the time of the file tells.

@@ -193,7 +193,8 @@ std::string LayoutOf(const kernels::GemmBF16Kernels& kernels, kernels::WeightTyp
   });
 }
 
-// What a part's packed form is made of; empty where its weight is no dense view of a mapped file.
+// What a part's packed form is made of (scales are none of it); empty where its weight is no dense view of a mapped
+// file.
 std::string SourceOf(const LinearPart& part) {
   const Tensor& weight = part.weight;
   const MappedFile* file = weight.mapped_file();
@@ -202,10 +203,10 @@ std::string SourceOf(const LinearPart& part) {
   }
   const std::string fingerprint = Fingerprint(BytesOf(weight));
   weight.ReleasePages();
-  return fmt::format("{} {} {} of {} bytes at {}, from {}: {} {} {}; ", ToString(weight.dtype()),
+  return fmt::format("{} {} {} of {} bytes at {}, from {}: {} {}; ", ToString(weight.dtype()),
                      laconic::ToString(weight.shape()), laconic::ToString(weight.strides()), file->bytes().size(),
                      file->modified_ns(), weight.data() - file->bytes().data(), fingerprint,
-                     Sha256Hex(BytesOf(part.scale.Contiguous())), Sha256Hex(BytesOf(part.zero_point.Contiguous())));
+                     Sha256Hex(BytesOf(part.zero_point.Contiguous())));
 }
 
 // A digest of all that the packed bytes depend on; empty where a file could not hold them.

@@ -37,7 +37,9 @@ constexpr std::string_view kLocator = "PK\6\7";
 TEST(ZipTest, EntriesAreFound) {
   for (const bool zip64 : {false, true}) {
     const std::string archive = MakeZip({{"a", "hello"}, {"b/c", ""}, {"d", "world"}}, zip64);
-    for (const std::string& comment : {std::string(), std::string("of 2\0\0", 6)}) {
+    // The last comment looks like an end record whose comment has another length.
+    for (const std::string& comment :
+         {std::string(), std::string("of 2\0\0", 6), std::string(kEnd) + "of 2, padded to a record"}) {
       const std::string bytes = Patch(archive, kEnd, 20, LittleEndian(comment.size(), 2)) + comment;
       const auto entries = Parse(bytes);
       ASSERT_EQ(entries.size(), 3U);
