@@ -79,6 +79,11 @@ Tensor Tensor::Allocate(DType dtype, Shape shape) {
 }
 
 Tensor Tensor::FromBytes(DType dtype, Shape shape, std::span<const std::byte> bytes) {
+  if (const std::int64_t expected = NumElements(shape) * SizeOf(dtype);
+      static_cast<std::int64_t>(bytes.size()) != expected) {
+    Fail(ErrorCode::kInternal, "expected ", expected, " bytes for a tensor of shape ", ToString(shape), " and dtype ",
+         ToString(dtype), ", got ", bytes.size());
+  }
   return Make(dtype, std::move(shape), [&](std::byte* data) {
     if (!bytes.empty()) {
       std::memcpy(data, bytes.data(), bytes.size());

@@ -51,6 +51,12 @@ TEST(TensorTest, HostileShapesAreRefused) {
   EXPECT_EQ(NumElements({}), 1);
 }
 
+TEST(TensorTest, AnotherNumberOfValuesThanTheShapeHasIsRefused) {
+  const std::vector<float> values(100);
+  EXPECT_THROW(Tensor::FromValues<float>({1}, values), Error);
+  EXPECT_THROW(Tensor::FromValues<float>({101}, values), Error);
+}
+
 TEST(TensorTest, ReadingAsAnotherTypeIsRefused) { EXPECT_THROW(Iota({2}).values<std::int32_t>(), Error); }
 
 }  // namespace

@@ -711,6 +711,18 @@ TEST(PipelineTest, SharesWeightsThatAFileRepeats) {
   EXPECT_EQ(fused.initializers().size(), 1U);
 }
 
+// 64 numbers do not become one: what it would hold is not known, and so it is no position either.
+TEST(PipelineTest, LeavesAReshapeThatCannotRun) {
+  Builder b;
+  const ValueId ids = b.Ids("input_ids");
+  const ValueId index = b.Node("Reshape", {b.Ints(Integers(64, 1)), b.Ints({1})});
+  const ValueId words = b.Node("Gather", {b.Random({80, 8}), ids});
+  const ValueId sum = b.Node("Add", {words, b.Node("Gather", {b.Random({80, 8}), index})});
+  const FusionResult fused = Fuse(b.Finish(sum));
+  EXPECT_THAT(PrintGraph(fused.graph), HasSubstr("= Reshape("));
+  EXPECT_THAT(fused.general, Contains(HasSubstr("it cannot be probed: invalid file: cannot reshape [64] to [1]")));
+}
+
 // A chain of twenty thousand nodes of each kind that a pattern follows takes a second or two; quadratic work, minutes.
 TEST(PipelineTest, LongChainsTakeLinearTime) {
   const auto begin = std::chrono::steady_clock::now();

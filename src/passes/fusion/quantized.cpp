@@ -33,6 +33,7 @@ ValueId DequantizedMatrix(Draft* draft, ValueId codes, ValueId scale, ValueId ze
   };
   std::vector<ValueId> inputs = {codes, shaped(scale, *scales)};
   if (zeros != nullptr) {
+    if (SizeOf(zeros->dtype()) != 1) return kNoValue;
     const bool repeats = per_column && zeros->num_elements() == 1;
     if (!repeats && zeros->num_elements() != scales->num_elements()) return kNoValue;
     const Tensor full =

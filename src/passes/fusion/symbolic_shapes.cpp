@@ -659,6 +659,11 @@ Facts InferFacts(const Node& node, int output, DType dtype, const std::vector<co
     Inference inference(node, output, inputs, &facts);
     rule->second(&inference);
   }
+  // Of what cannot run (a Reshape to fewer elements), and of broadcasts in two directions, no elements are known.
+  const std::optional<std::int64_t> count = facts.has_shape ? Product(facts.shape).number() : std::nullopt;
+  if (facts.elements && count && *count != static_cast<std::int64_t>(facts.elements->size())) {
+    facts.elements.reset();
+  }
   return facts;
 }
 
