@@ -251,6 +251,99 @@ TEST(OddGraphTest, CodesOfAStatedTypeClampToIt) {
   EXPECT_EQ(odd.Answer(real, kTwoTexts), (std::vector<float>{2, 3, 127.0F / 32, 127.0F / 32}));
 }
 
+// A text of token types 1 0: what they mask is masked, whatever attention_mask would.
+TEST(OddGraphTest, AnotherMaskIsAnotherMask) {
+  OddGraph odd;
+  const ValueId types = odd.graph.AddInput("token_type_ids", {DType::kS64, {"batch", "sequence"}});
+  const ValueId mask = odd.graph.AddNode("laconic.KeyMask", "mask", {types});
+  const ValueId x = odd.Words();
+  const ValueId mixed =
+      odd.graph.AddNode("Attention", "mixed", {x, x, x, mask},
+                        {{"q_num_heads", std::int64_t{1}}, {"kv_num_heads", std::int64_t{1}}, {"scale", 1.0F}});
+  EXPECT_EQ(odd.Answer(odd.First("logits", mixed), {{{3, 1}, {0, 1}}}), (std::vector<float>{2, 3}));
+}
+
+TEST(OddGraphTest, WeightsWithAScaleARowKeepThem) {
+  OddGraph odd;
+  const std::vector<std::int8_t> codes = {1, 2, 3, 4};
+  const ValueId stored = odd.graph.AddInitializer("codes", Tensor::FromValues<std::int8_t>({2, 2}, codes));
+  const ValueId weight = odd.graph.AddNode("DequantizeLinear", "weight", {stored, odd.Floats("scale", {2}, {1, 10})},
+                                           {{"axis", std::int64_t{0}}});
+  const ValueId first = odd.First("first", odd.Words());
+  // (2, 3) and (4, 5) by (1 2; 30 40)
+  EXPECT_EQ(odd.Answer(odd.graph.AddNode("laconic.Linear", "logits", {first, weight}), kTwoTexts),
+            (std::vector<float>{92, 124, 154, 208}));
+}
+
+// Tables of codes by columns, and by blocks that no kernel has.
+TEST(OddGraphTest, TablesKeepTheScalesTheyHave) {
+  for (const std::int64_t block : {0, 1}) {
+    OddGraph odd;
+    const std::vector<std::int8_t> codes = {1, 2, 3, 4};
+    const ValueId stored = odd.graph.AddInitializer("codes", Tensor::FromValues<std::int8_t>({2, 2}, codes));
+    const ValueId scale = block == 0 ? odd.Floats("scale", {2}, {1, 10}) : odd.Floats("scale", {2, 2}, {1, 10, 1, 10});
+    const ValueId table = odd.graph.AddNode("DequantizeLinear", "table", {stored, scale},
+                                            {{"axis", std::int64_t{1}}, {"block_size", block}});
+    const ValueId rows = odd.graph.AddNode("Gather", "rows", {table, odd.ids});
+    EXPECT_EQ(odd.Answer(odd.First("logits", rows), {{{1, 0}, {}}, {{0}, {}}}), (std::vector<float>{3, 40, 1, 20}));
+  }
+}
+
+TEST(OddGraphTest, PositionsBehindAnOffsetHaveTheirOwnScales) {
+  for (const std::int64_t offset : {1, 2}) {
+    OddGraph odd;
+    const std::vector<std::int8_t> codes = {1, 2, 3, 4};
+    const ValueId stored = odd.graph.AddInitializer("codes", Tensor::FromValues<std::int8_t>({2, 2}, codes));
+    const ValueId table = odd.graph.AddNode("DequantizeLinear", "places", {stored, odd.Floats("scale", {2}, {1, 100})},
+                                            {{"axis", std::int64_t{0}}});
+    const ValueId places = odd.graph.AddNode("laconic.Positions", "positions", {odd.ids}, {{"offset", offset}});
+    const ValueId sum =
+        odd.graph.AddNode("Add", "sum", {odd.Words(), odd.graph.AddNode("Gather", "row", {table, places})});
+    const ValueId first = odd.First("logits", sum);
+    if (offset == 1) {
+      EXPECT_EQ(odd.Answer(first, {{{1}, {}}}), (std::vector<float>{302, 403}));
+      continue;
+    }
+    odd.graph.AddOutput(first);
+    EXPECT_NE(CompileError({ModelInfo(), std::make_shared<const Graph>(odd.graph), std::nullopt})
+                  .find("positions from 2 on in a table of 2 rows"),
+              std::string::npos);
+  }
+}
+
+TEST(OddGraphTest, CodesAreReadByTheScaleOfTheirReader) {
+  OddGraph odd;
+  const std::vector<std::uint8_t> zero = {0};
+  const ValueId zero_point = odd.graph.AddInitializer("zero", Tensor::FromValues<std::uint8_t>({}, zero));
+  const ValueId codes = odd.graph.AddNode(
+      "QuantizeLinear", "codes", {odd.First("first", odd.Words()), odd.Floats("scale", {}, {0.5F}), zero_point});
+  const ValueId real =
+      odd.graph.AddNode("DequantizeLinear", "logits", {codes, odd.Floats("other", {}, {0.25F}), zero_point});
+  EXPECT_EQ(odd.Answer(real, kTwoTexts), (std::vector<float>{1, 1.5F, 2, 2.5F}));
+}
+
+// A layer that writes a static quantizer's codes still shows a bias that is no number.
+TEST(OddGraphTest, ABiasThatIsNoNumberIsSeenThroughCodes) {
+  OddGraph odd;
+  const std::vector<std::uint8_t> zero = {0};
+  const std::vector<std::int8_t> codes = {1, 2, 3, 4};
+  const ValueId zero_point = odd.graph.AddInitializer("zero", Tensor::FromValues<std::uint8_t>({}, zero));
+  const ValueId scale = odd.Floats("scale", {}, {0.5F});
+  const ValueId stored = odd.graph.AddInitializer("codes", Tensor::FromValues<std::int8_t>({2, 2}, codes));
+  const ValueId weight = odd.graph.AddNode("DequantizeLinear", "weight", {stored, scale});
+  const auto rounded = [&](const std::string& name, ValueId x) {
+    const ValueId q = odd.graph.AddNode("QuantizeLinear", name + "_codes", {x, scale, zero_point});
+    return odd.graph.AddNode("DequantizeLinear", name, {q, scale, zero_point});
+  };
+  const ValueId bias = odd.Floats("bias", {2}, {NAN, 1});
+  const ValueId inner =
+      odd.graph.AddNode("laconic.Linear", "inner", {rounded("x", odd.First("first", odd.Words())), weight, bias});
+  for (const float x :
+       odd.Answer(odd.graph.AddNode("laconic.Linear", "logits", {rounded("y", inner), weight}), kTwoTexts)) {
+    EXPECT_TRUE(std::isnan(x)) << x;
+  }
+}
+
 TEST(OddGraphTest, AFileDoesNotDictateTheLengthOfTheProbe) {
   Graph graph;
   const ValueId ids = graph.AddInput("input_ids", {DType::kS64, {"batch", std::int64_t{1} << 40}});

@@ -121,6 +121,16 @@ TEST_P(PlannerTest, FusedStepsGiveTheSameAnswers) {
   EXPECT_EQ(apart->PlanText().find("gelu + "), std::string::npos) << apart->PlanText();
 }
 
+// Queries by integers beside keys and values by floats: no GEMM can have both.
+TEST(PartlyQuantizedTest, FusedStepsGiveTheSameAnswers) {
+  const Graph graph = Model::Load("tests/data/tiny_bert").graph();
+  const std::vector<std::string> queries = passes::SelectLayers(graph, {.include = {"*query*"}});
+  const Graph quantized = passes::QuantizeInt8(graph, {queries.begin(), queries.end()});
+  Nobody nobody;
+  ExpectSameAnswers(CompileTapped(quantized, TappableValues(quantized), &nobody),
+                    CompileTapped(quantized, {}, nullptr));
+}
+
 // The whole plan, as `laconic inspect --plan` prints it.
 void ExpectPlan(Precision precision, const std::string& expected) {
   const auto model = CompileTapped(Load("tiny_bert", precision), {}, nullptr, {.isa = "scalar"});
