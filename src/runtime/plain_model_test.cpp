@@ -8,6 +8,8 @@
 
 #include <gtest/gtest.h>
 
+#include "kernels/attention/attention.h"
+#include "kernels/attention_int8/attention_int8.h"
 #include "laconic/error.h"
 #include "laconic/model.h"
 #include "laconic/session.h"
@@ -320,6 +322,37 @@ TEST(OddGraphTest, CodesAreReadByTheScaleOfTheirReader) {
   const ValueId real =
       odd.graph.AddNode("DequantizeLinear", "logits", {codes, odd.Floats("other", {}, {0.25F}), zero_point});
   EXPECT_EQ(odd.Answer(real, kTwoTexts), (std::vector<float>{1, 1.5F, 2, 2.5F}));
+}
+
+TEST(OddGraphTest, AScaleOfZeroIsRefused) {
+  OddGraph odd;
+  const std::vector<std::uint8_t> zero = {0};
+  const ValueId zero_point = odd.graph.AddInitializer("zero", Tensor::FromValues<std::uint8_t>({}, zero));
+  const ValueId scale = odd.Floats("scale", {}, {0});
+  const ValueId codes =
+      odd.graph.AddNode("QuantizeLinear", "codes", {odd.First("first", odd.Words()), scale, zero_point});
+  odd.graph.AddOutput(odd.graph.AddNode("DequantizeLinear", "logits", {codes, scale, zero_point}));
+  EXPECT_NE(CompileError({ModelInfo(), std::make_shared<const Graph>(odd.graph), std::nullopt})
+                .find("QuantizeLinear: expected a scale above 0, got 0"),
+            std::string::npos);
+}
+
+TEST(OddGraphTest, AttentionPastTheKernelsLimitsRunsOpByOpOrHasALongestText) {
+  const auto compile = [](std::int64_t width, const std::string& op, const Attributes& attributes) {
+    OddGraph odd;
+    const ValueId mask = odd.graph.AddNode(
+        "laconic.KeyMask", "mask", {odd.graph.AddInput("attention_mask", {DType::kS64, {"batch", "sequence"}})});
+    const std::vector<float> rows(static_cast<std::size_t>(width), 1);
+    const ValueId x = odd.graph.AddNode("Gather", "words", {odd.Floats("table", {1, width}, rows), odd.ids});
+    odd.graph.AddOutput(odd.First("logits", odd.graph.AddNode(op, "mixed", {x, x, x, mask}, attributes)));
+    return CompiledModel::Compile({ModelInfo(), std::make_shared<const Graph>(odd.graph), std::nullopt});
+  };
+  const Attributes one_head = {{"q_num_heads", std::int64_t{1}}, {"kv_num_heads", std::int64_t{1}}, {"scale", 1.0F}};
+  EXPECT_EQ(compile(kernels::kMaxHeadDim, "Attention", one_head)->PlanText().find("heads wider"), std::string::npos);
+  EXPECT_NE(compile(kernels::kMaxHeadDim + 1, "Attention", one_head)->PlanText().find("heads wider"),
+            std::string::npos);
+  EXPECT_EQ(compile(8, "laconic.Int8Attention", {{"num_heads", std::int64_t{1}}, {"scale", 1.0F}})->max_length(),
+            kernels::kMaxInt8Keys);
 }
 
 // A layer that writes a static quantizer's codes still shows a bias that is no number.

@@ -8,6 +8,7 @@
 #include "kernels/isa.h"
 #include "laconic/model.h"
 #include "passes/layer_selection.h"
+#include "passes/precision/half.h"
 #include "passes/quantize/int8.h"
 #include "passes/quantize/linear_groups.h"
 #include "runtime/tap.h"
@@ -121,14 +122,16 @@ TEST_P(PlannerTest, FusedStepsGiveTheSameAnswers) {
   EXPECT_EQ(apart->PlanText().find("gelu + "), std::string::npos) << apart->PlanText();
 }
 
-// Queries by integers beside keys and values by floats: no GEMM can have both.
+// Queries by integers or in half precision beside keys and values in f32: no GEMM can have both.
 TEST(PartlyQuantizedTest, FusedStepsGiveTheSameAnswers) {
   const Graph graph = Model::Load("tests/data/tiny_bert").graph();
-  const std::vector<std::string> queries = passes::SelectLayers(graph, {.include = {"*query*"}});
-  const Graph quantized = passes::QuantizeInt8(graph, {queries.begin(), queries.end()});
-  Nobody nobody;
-  ExpectSameAnswers(CompileTapped(quantized, TappableValues(quantized), &nobody),
-                    CompileTapped(quantized, {}, nullptr));
+  const std::vector<std::string> names = passes::SelectLayers(graph, {.include = {"*query*"}});
+  const std::set<std::string> queries(names.begin(), names.end());
+  for (const Graph& mixed :
+       {passes::QuantizeInt8(graph, queries), passes::StoreWeightsHalf(graph, queries, DType::kF16, {})}) {
+    Nobody nobody;
+    ExpectSameAnswers(CompileTapped(mixed, TappableValues(mixed), &nobody), CompileTapped(mixed, {}, nullptr));
+  }
 }
 
 // The whole plan, as `laconic inspect --plan` prints it.
