@@ -330,7 +330,12 @@ class Lowerer {
     if (found != plain_of_.end()) {
       return found->second;
     }
-    return plain_of_[id] = plain_.AddValue({graph_.value(id).name, *graph_.FindInitializer(id)});
+    const Tensor* constant = graph_.FindInitializer(id);
+    if (constant == nullptr) {  // a pattern gives the first output alone
+      Fail(ErrorCode::kUnsupported, "no way to write '", graph_.value(id).name, "', a further output of ",
+           graph_.FindProducer(id)->op, ", at opset ", plain_.opset);
+    }
+    return plain_of_[id] = plain_.AddValue({graph_.value(id).name, *constant});
   }
 
   // Equal constants become one.

@@ -418,5 +418,24 @@ TEST(ColumnSumsTest, AddUpTheRows) {
   EXPECT_THAT(MakeColumnSums(matrix, &zero_points).values<std::int32_t>(), ::testing::ElementsAre(133 - 9, -31 + 3));
 }
 
+// A pattern gives one value: where others are read, the operator itself is needed.
+TEST(LoweringTest, FurtherOutputsNeedTheOperatorItself) {
+  Graph graph;
+  const ValueId x = graph.AddInput("x", {DType::kF32, {"rows", 2}});
+  const ValueId row = graph.AddInitializer("row", Tensor::FromValues<float>({2}, std::vector<float>{1, 2}));
+  const std::vector<std::string> names = {"y", "mean"};
+  const std::vector<ValueId> outputs = graph.AddNode("LayerNormalization", names, {x, row, row});
+  graph.AddOutput(graph.AddNode("Add", "sum", {outputs[0], outputs[1]}));
+  EXPECT_EQ(Lower(graph, 17).nodes.size(), 2U);
+  try {
+    Lower(graph, 16);
+    FAIL() << "no error";
+  } catch (const Error& error) {
+    EXPECT_STREQ(error.what(),
+                 "unsupported: no way to write 'mean', a further output of LayerNormalization, at opset 16\n"
+                 "  in node 'sum'");
+  }
+}
+
 }  // namespace
 }  // namespace laconic::onnx_file
