@@ -30,7 +30,7 @@ inline constexpr std::int64_t kMaxRecordBytes = std::int64_t{32} << 20;
 // How columns (JSON: keys) are read.
 //
 // Text:   `text_column`, else the first there is of `text`, `sentence`, `sentence1`. Pairs: `second_text_column`, else
-//         `text_pair`, else `sentence2`; every row has a second text or none has.
+//         `text_pair`, else `sentence2`, but not the text's own column; every row has a second text or none has.
 // Labels: `label_column`, else the first there is of `label`, `labels`, `intents`, holding
 //           - one label: a name, or its index as an integer (a text that is both is the name), or
 //           - JSON only, a list of such labels, no index twice;

@@ -125,6 +125,16 @@ TEST_F(DatasetTest, ColumnsCanBeChosen) {
               ElementsAre("b"));
 }
 
+TEST_F(DatasetTest, AColumnIsOneTextOfAPairAtMost) {
+  const fs::path path = Write("p.csv", "sentence1,sentence2,label\na,b,1\n");
+  const Dataset dataset = ReadDataset({path}, {.text_column = "sentence2", .read_labels = false});
+  EXPECT_THAT(dataset.texts, ElementsAre("b"));
+  EXPECT_THAT(dataset.second_texts, IsEmpty());
+  const DatasetOptions twice = {.text_column = {}, .second_text_column = "sentence1", .read_labels = false};
+  EXPECT_THAT(MessageOf(ErrorCode::kInvalidFile, [&] { ReadDataset({path}, twice); }),
+              HasSubstr("column 'sentence1' cannot be both texts of a pair"));
+}
+
 TEST_F(DatasetTest, LabelsAreNotLookedAtUnlessWanted) {
   const Dataset dataset = ReadDataset({Write("a.csv", "text,label\na,what\n\"\",\n")}, {.read_labels = false});
   EXPECT_THAT(dataset.texts, ElementsAre("a", ""));

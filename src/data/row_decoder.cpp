@@ -131,7 +131,10 @@ DatasetRow RowDecoder::Decode(json* record) {
     Fail(ErrorCode::kInvalidFile, "no text: expected a column ", wanted, ", got ", ColumnsOf(*record));
   }
   const auto second = FindColumn(*record, options_.second_text_column, kSecondTextColumns);
-  const bool has_second = second != record->end();
+  if (second == text && !options_.second_text_column.empty()) {
+    Fail(ErrorCode::kInvalidFile, "column '", text.key(), "' cannot be both texts of a pair");
+  }
+  const bool has_second = second != record->end() && second != text;
   if (!has_second && !options_.second_text_column.empty()) {
     Fail(ErrorCode::kInvalidFile, "no column '", options_.second_text_column, "', got ", ColumnsOf(*record));
   }

@@ -314,7 +314,8 @@ class Calibration {
   // is read whole before it runs, and is not interrupted.
   bool RunChunk() {
     constexpr std::int64_t kBatches = 8;  // to choose texts of like length from
-    const std::int64_t size = options_.run.batch * (sink_.has_ordered() ? 1 : kBatches);
+    const std::int64_t size =
+        sink_.has_ordered() ? options_.run.batch : std::min(options_.run.batch, INT64_MAX / kBatches) * kBatches;
     const Tokenizer& tokenizer = model_.tokenizer();
     std::vector<Encoding> texts;
     std::vector<std::int64_t> numbers;

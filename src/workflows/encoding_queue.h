@@ -1,6 +1,7 @@
 // Hands texts from the thread that tokenizes them to the one that runs the model, at bounded memory.
 #pragma once
 
+#include <algorithm>
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
@@ -14,7 +15,7 @@ namespace laconic {
 // One thread puts, one takes.
 class EncodingQueue {
  public:
-  explicit EncodingQueue(std::int64_t batch) : batch_(static_cast<std::size_t>(batch)) {}
+  explicit EncodingQueue(std::int64_t batch) : batch_(std::min(static_cast<std::size_t>(batch), kMaxTokens)) {}
 
   // Waits while the queue is full. False: the taker has stopped.
   bool Put(Encoding encoding);

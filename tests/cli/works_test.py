@@ -100,6 +100,16 @@ class OddTexts(CliTest):
             self.assertIn("1 of 1 texts were cut to 128 tokens", self.stderr)
             self.assertEqual(output, self.ok("predict", TINY_BERT, "--text", text[:2000]))
 
+    def test_batches_whose_multiples_overflow(self):
+        expected = self.ok("predict", TINY_BERT, "--data", self.texts())
+        for batch in (2**60, 2**61, 2**63 - 1):
+            for threads in (1, 2):
+                output = self.ok("predict", TINY_BERT, "--data", self.texts(), "--batch", batch, "--threads", threads)
+                self.assertEqual(output, expected)
+            self.ok("calibrate", TINY_BERT, "--data", self.texts(), "-o", self.folder / "table.json", "--batch", batch, "--force")
+        self.ok("quantize", TINY_BERT, "-o", self.folder / "int8", "--method", "static", "--calibration", self.texts(),
+                "--calibration-batches", 2**62, "--batch", 2**62)
+
     def test_truncation_is_said(self):
         data = write_jsonl(self.folder / "texts.jsonl", [{"text": "ra", "label": 0}, {"text": "ra " * 20, "label": 0}])
         for command in ("predict", "eval"):
