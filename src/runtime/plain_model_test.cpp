@@ -231,6 +231,15 @@ TEST(OddGraphTest, AnswersOfTokensAreNoAnswersOfTexts) {
             "unsupported: no output is f32 [batch, labels]; for one text there is 'hidden' of type f32[1, 4, 2]");
 }
 
+TEST(OddGraphTest, IntegersBehindACastAreNoCodes) {
+  OddGraph odd;
+  const std::vector<std::int8_t> rows = {0, 1, 2, 3, 4, 5, 6, 7};
+  const ValueId table = odd.graph.AddInitializer("integers", Tensor::FromValues<std::int8_t>({4, 2}, rows));
+  const ValueId real = odd.graph.AddNode("Cast", "real", {table}, {{"to", std::string("f32")}});
+  const ValueId words = odd.graph.AddNode("Gather", "rows", {real, odd.ids});
+  EXPECT_EQ(odd.Answer(odd.First("logits", words), kTwoTexts), (std::vector<float>{2, 3, 4, 5}));
+}
+
 // Codes that our kernels do not have: the interpreter does.
 TEST(OddGraphTest, SixteenBitCodesRun) {
   OddGraph odd;

@@ -12,13 +12,13 @@ const Node* FindConversion(const Graph& graph, ValueId value, std::string_view o
   return is_conversion ? node : nullptr;
 }
 
-// A constant as it is, or before Cast widened it; null otherwise.
+// A constant of floats as it is, or before Cast widened it; null otherwise.
 const Tensor* FindStoredFloats(const Graph& graph, ValueId value) {
-  if (const Tensor* tensor = graph.FindInitializer(value)) {
-    return tensor;
-  }
   const Node* cast = FindConversion(graph, value, "Cast");
-  return cast == nullptr ? nullptr : graph.FindInitializer(cast->inputs[0]);
+  const Tensor* tensor = graph.FindInitializer(cast == nullptr ? value : cast->inputs[0]);
+  const bool are_floats = tensor != nullptr && (tensor->dtype() == DType::kF32 || tensor->dtype() == DType::kF16 ||
+                                                tensor->dtype() == DType::kBF16);
+  return are_floats ? tensor : nullptr;
 }
 
 bool HasZeroPoint(const Node& node) { return node.inputs.size() > 2 && node.inputs[2] != kNoValue; }

@@ -84,7 +84,7 @@ def attention_cases():
     lengths = np.array([3, 5], np.int32)
     mask = (np.arange(LENGTH) < lengths[:, None]).astype(np.int32)
     holes = np.array([[1, 0, 1, 1, 0], [1, 1, 0, 1, 1]], np.int32)
-    masks = [None, lengths, mask, holes, np.repeat(holes[:, None], LENGTH, 1)]
+    masks = [None, lengths, mask, holes, holes * np.array([[1], [0]], np.int32), np.repeat(holes[:, None], LENGTH, 1)]
     x, weight, bias = floats(BATCH, LENGTH, 12), floats(12, 3 * hidden), floats(3 * hidden)
     scores = floats(1, HEADS, LENGTH, LENGTH)
     for m in masks:

@@ -99,13 +99,20 @@ ValueId Columns(NodeImport* node, ValueId x, std::int64_t begin, std::int64_t en
   return node->Add("Slice", {x, node->Integers({begin}), node->Integers({end}), node->Integers({-1})});
 }
 
+// The input attention_mask, of which `mask` [B, S] is a Cast; kNoValue for another value, which may leave a text
+// without a key, where the filter's value is added to all scores and so does nothing.
+ValueId MaskBehind(NodeImport* node, ValueId mask) {
+  const ValueId seen = Uncast(node, mask);
+  return node->Producer(seen) == nullptr && node->NameOf(seen) == "attention_mask" ? seen : kNoValue;
+}
+
 // The mask [B, S] that says which keys are seen; kNoValue if `mask` is no such thing. Lengths [B] that are a mask's sum
 // are what the optimizer puts in place of a mask, trusting that padding comes last; we take the mask again.
 ValueId KeysSeen(NodeImport* node, ValueId mask) {
   const int rank = node->RankOf(mask);
   const Node* sum = rank == 1 ? node->Producer(mask) : nullptr;
   if (rank == 2) {
-    return Uncast(node, mask);
+    return MaskBehind(node, mask);
   }
   if (sum == nullptr || sum->op != "ReduceSum" || sum->inputs.size() != 2 || node->RankOf(sum->inputs[0]) != 2) {
     return kNoValue;
@@ -113,7 +120,7 @@ ValueId KeysSeen(NodeImport* node, ValueId mask) {
   const Tensor* axes = node->ConstantOf(sum->inputs[1]);
   const bool along_text = axes != nullptr && axes->dtype() == DType::kS64 && axes->num_elements() == 1 &&
                           (axes->values<std::int64_t>()[0] == 1 || axes->values<std::int64_t>()[0] == -1);
-  return along_text ? Uncast(node, sum->inputs[0]) : kNoValue;
+  return along_text ? MaskBehind(node, sum->inputs[0]) : kNoValue;
 }
 
 // bool, to be broadcast to [B, heads, Q, K]. A mask is [B, K], [B, Q, K] or lengths [B].

@@ -84,6 +84,7 @@ class NodeImport {
   const Tensor* ConstantOf(ValueId value) const { return graph_.graph().FindInitializer(value); }
   const Node* Producer(ValueId value) const { return graph_.graph().FindProducer(value); }
   const ValueType& TypeOf(ValueId value) const { return graph_.graph().value(value).type; }
+  const std::string& NameOf(ValueId value) const { return graph_.graph().value(value).name; }
   int RankOf(ValueId value) const { return graph_.RankOf(value); }
 
   // Attributes leave the node as they are asked for. Errors: kInvalidFile for one of another type.

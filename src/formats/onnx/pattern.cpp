@@ -153,7 +153,8 @@ bool Pattern::Admits(const Attributes& attributes) const {
       return false;
     }
   }
-  return true;
+  const auto scale = attributes.find("scale");  // of attention, where 0 stands for the usual one
+  return scale == attributes.end() || scale->second != Attribute(0.0F);
 }
 
 bool AreCodes(const PatternInput& wanted, std::span<const Tensor* const> constants) {

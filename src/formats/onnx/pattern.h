@@ -108,7 +108,7 @@ class Pattern {
   Ref output() const noexcept { return output_; }
   const std::vector<Ref>& more_outputs() const noexcept { return more_outputs_; }
 
-  // Whether RequireEqual's demands are met.
+  // Whether RequireEqual's demands are met, and no scale is 0.
   bool Admits(const Attributes& attributes) const;
 
  private:

@@ -62,8 +62,11 @@ class AttentionFuser {
     const auto v = FollowBack(draft_, product->inputs[1]);
     const auto num_heads = q && k && v ? NumHeads(*q, *k, *v) : std::nullopt;
     if (!num_heads || v->factor != 1) return refuse("its queries, keys or values are not split into heads as known");
-    Emit(value, {q->source, k->source, v->source}, *num_heads, scores->scale * q->factor * k->factor,
-         scores->is_masked);
+    const double scale = scores->scale * q->factor * k->factor;
+    if (static_cast<float>(scale) == 0 || !std::isfinite(static_cast<float>(scale))) {
+      return refuse("its scores are multiplied by 0, which an Attention's scale cannot say");
+    }
+    Emit(value, {q->source, k->source, v->source}, *num_heads, scale, scores->is_masked);
     return true;
   }
 

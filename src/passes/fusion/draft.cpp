@@ -116,6 +116,15 @@ const Node* Draft::Producer(ValueId value, std::string_view op) const {
   return node != nullptr && node->op == op ? node : nullptr;
 }
 
+std::vector<const Node*> Draft::ReadersOf(ValueId value) const {
+  std::vector<const Node*> readers;
+  for (const NodeId id : values_[Index(value)].readers) {
+    const Node* node = FindNode(id);
+    if (node != nullptr && std::ranges::find(node->inputs, value) != node->inputs.end()) readers.push_back(node);
+  }
+  return readers;
+}
+
 const Tensor* Draft::Constant(ValueId value) const {
   return value == kNoValue || !values_[Index(value)].constant ? nullptr : &*values_[Index(value)].constant;
 }

@@ -40,6 +40,7 @@ class Draft {
   bool IsInput(ValueId value) const { return values_[Index(value)].is_input; }
   bool IsOutput(ValueId value) const { return values_[Index(value)].num_outputs > 0; }
   std::int64_t num_uses(ValueId value) const { return values_[Index(value)].num_uses; }
+  std::vector<const Node*> ReadersOf(ValueId value) const;
   const std::vector<ValueId>& inputs() const noexcept { return inputs_; }
   std::optional<ValueId> FindInput(std::string_view name) const;
 

@@ -60,18 +60,51 @@ class Embeddings {
     return found->second;
   }
 
+  // [batch, sequence, any], and no constant that once was.
+  bool IsRowsOfTokens(ValueId value) const {
+    const Sizes& ids = draft_.facts(*ids_).shape;
+    const Facts& facts = draft_.facts(value);
+    return draft_.Constant(value) == nullptr && facts.has_rank(3) && SameSize(facts.shape[0], ids[0]) &&
+           SameSize(facts.shape[1], ids[1]);
+  }
+
+  // Whether `value` is a term of sums [batch, sequence, width] and nothing else, so that what broadcasts alike may
+  // stand for it: a row for all tokens, or rows for all texts.
+  bool IsTermOfSums(ValueId value, int depth = 3) const {
+    if (draft_.IsOutput(value) || depth == 0) return false;
+    return std::ranges::all_of(draft_.ReadersOf(value), [&](const Node* reader) {
+      const bool is_sum = reader->op == "Add" && IsRowsOfTokens(reader->outputs[0]);
+      const ValueId other = is_sum ? OtherInput(*reader, value) : kNoValue;
+      return other != kNoValue && other != value &&
+             ((HaveSameShape(draft_, other, reader->outputs[0]) && IsRowsOfTokens(other)) ||
+              IsTermOfSums(reader->outputs[0], depth - 1));
+    });
+  }
+
+  // Rows [1, sequence, width] in place of `value`.
+  bool MayBePositions(ValueId value) const {
+    const Facts& facts = draft_.facts(value);
+    const bool same_shape =
+        facts.has_rank(3) && facts.shape[0].Is(1) && SameSize(facts.shape[1], draft_.facts(*ids_).shape[1]);
+    return same_shape || IsTermOfSums(value);
+  }
+
   // table[index] with an index that is no input.
   bool RecogniseIndex(const Node& node) {
     const ValueId value = node.outputs[0];
     const ValueId index = node.inputs[1];
     if (draft_.IsInput(index) || draft_.Producer(index, "laconic.Positions") != nullptr) return false;
+    const bool is_term = IsTermOfSums(value);
+    if (!is_term && !MayBePositions(value)) {
+      draft_.Note(value, "it is more than a term of the sum of embeddings");
+      return false;
+    }
     if (const auto offset = prober_.FindPositions(index)) {
       draft_.Rewrite(value, "Gather", {node.inputs[0], Positions(*offset, draft_.name(value) + "_positions")});
       return true;
     }
     const std::string why = prober_.reason();
-    const std::optional<Tensor> row =
-        prober_.IsZero(index) && !draft_.IsOutput(value) ? FirstRow(node.inputs[0]) : std::nullopt;
+    const std::optional<Tensor> row = is_term && prober_.IsZero(index) ? FirstRow(node.inputs[0]) : std::nullopt;
     if (!row) {
       draft_.Note(value, "its index is neither an input nor positions: " + why);
       return false;
@@ -106,7 +139,7 @@ class Embeddings {
     const bool is_table = rank == 2 || (rank == 3 && table->shape()[0] == 1);
     const auto begin = draft_.Integers(node.inputs[1]);
     if (!is_table || !begin || begin->size() != 1 || (*begin)[0] < 0 || !table->is_contiguous() ||
-        !SameSize(facts.shape[rank - 2], draft_.facts(*ids_).shape[1]) ||
+        !MayBePositions(value) || !SameSize(facts.shape[rank - 2], draft_.facts(*ids_).shape[1]) ||
         !facts.shape[rank - 1].Is(table->shape()[rank - 1])) {
       return false;
     }

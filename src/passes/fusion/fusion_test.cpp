@@ -72,7 +72,7 @@ std::vector<std::string> Ops(const Graph& graph) {
   return ops;
 }
 
-// Three texts of seven tokens, with holes in the mask.
+// Three texts of seven tokens, with holes in the mask. Ids 0 and 1, of which one is the padding's, are no token's.
 Tensor InputFor(const Graph& graph, ValueId input) {
   constexpr std::int64_t kBatch = 3;
   constexpr std::int64_t kLength = 7;
@@ -88,8 +88,9 @@ Tensor InputFor(const Graph& graph, ValueId input) {
   Integers ints;
   for (std::int64_t i = 0; i < kBatch * kLength; ++i) {
     const bool is_mask = value.name == "attention_mask";
-    ints.push_back(is_mask ? (i % kLength == 0 ? 1 : static_cast<std::int64_t>(random() % 2))
-                           : static_cast<std::int64_t>(random() % (value.name == "token_type_ids" ? 2 : 20)));
+    ints.push_back(is_mask                          ? (i % kLength == 0 ? 1 : static_cast<std::int64_t>(random() % 2))
+                   : value.name == "token_type_ids" ? static_cast<std::int64_t>(random() % 2)
+                                                    : 2 + static_cast<std::int64_t>(random() % 18));
   }
   return Tensor::FromValues<std::int64_t>({kBatch, kLength}, ints);
 }
@@ -137,6 +138,20 @@ TEST(SizeTest, Calculates) {
   EXPECT_FALSE(SameSize(Size(), Size()));
   EXPECT_FALSE((Size(std::int64_t{1} << 62) * 4).is_known());
   EXPECT_EQ((b * 2 + 3).ToDim().symbol, "3 + 2 * batch");
+}
+
+TEST(ShapesTest, TheLastThreeTokensOfATextOfOneAreOne) {
+  Builder b;
+  const ValueId last = b.Node("Slice", {b.Hidden(8), b.Ints({-3}), b.Ints({1LL << 40}), b.Ints({1})});
+  EXPECT_THAT(Ops(ExpectSame(b.Finish(b.Node("Expand", {last, b.Ints({1, 3, 8})}))).graph), Contains("Expand"));
+}
+
+TEST(ShapesTest, AListAndAColumnMakeAMatrix) {
+  Builder b;
+  const ValueId rows = b.Node("MatMul", {b.Hidden(8), b.Random({8, 12})});
+  const ValueId row = b.Node("ReduceMean", {rows, b.Ints({0, 1})}, {{"keepdims", std::int64_t{0}}});
+  const ValueId sizes = b.Node("Add", {b.Ints({1, 2}), b.Node("Unsqueeze", {b.Ints({0, 1}), b.Ints({1})})});
+  ExpectSame(b.Finish(b.Node("Reshape", {row, b.Node("Reshape", {sizes, b.Ints({-1})})})));
 }
 
 TEST(LayerNormalizationTest, IsFoundInEveryForm) {
@@ -260,7 +275,7 @@ struct AttentionForm {
   bool turned_by_reshape = false;  // k as [batch * heads, tokens, numbers] on its way, as torch's dynamo exporter does
   bool replaces_nan = false;
   // What makes it something else: axis (of the softmax), interleaved (heads), order (of the context), values (doubled),
-  // context (doubled), scaled mask, other NaN.
+  // context (doubled), scaled mask, other NaN, no scores (times 0).
   std::string differs;
 };
 
@@ -305,6 +320,7 @@ Graph MakeAttention(const AttentionForm& form) {
   }
   ValueId scores = b.Node("MatMul", {q, k});
   if (form.scale == 0) scores = b.Node("Div", {scores, b.Scalar(2)});
+  if (form.differs == "no scores") scores = b.Node("Mul", {b.Scalar(0), scores});
   const ValueId row = b.Node("Unsqueeze", {mask, b.Ints({1, 2})});
   const ValueId places = b.Node("Range", {b.Int(0), b.Node("Gather", {b.Node("Shape", {mask}), b.Int(1)}), b.Int(1)});
   const ValueId queries = b.Node("Unsqueeze", {places, b.Ints({1})});
@@ -390,7 +406,8 @@ TEST(AttentionTest, OtherMasksStayAndSayWhy) {
 }
 
 TEST(AttentionTest, WhatOnlyLooksLikeItKeepsItsNumbers) {
-  for (const char* differs : {"axis", "interleaved", "order", "values", "context", "scaled mask", "other NaN"}) {
+  for (const char* differs :
+       {"axis", "interleaved", "order", "values", "context", "scaled mask", "other NaN", "no scores"}) {
     SCOPED_TRACE(differs);
     EXPECT_THAT(Ops(ExpectSame(MakeAttention({.differs = differs})).graph), Contains("Softmax"));
   }
@@ -416,7 +433,7 @@ TEST(EmbeddingsTest, AreFoundAndOrdered) {
       positions = b.Node("Gather", {table, b.Node("Expand", {range, b.Node("Shape", {ids})})});
     } else if (form == 2) {  // RoBERTa: counted from the padding's id
       const ValueId real =
-          b.Node("Cast", {b.Node("Not", {b.Node("Equal", {ids, b.Int(777)})})}, {{"to", std::string("s64")}});
+          b.Node("Cast", {b.Node("Not", {b.Node("Equal", {ids, b.Int(1)})})}, {{"to", std::string("s64")}});
       const ValueId count = b.Node("Mul", {b.Node("CumSum", {real, b.Int(1)}), real});
       positions = b.Node("Gather", {table, b.Node("Add", {count, b.Int(1)})});
     } else {  // rows of the table, cut
@@ -436,6 +453,68 @@ TEST(EmbeddingsTest, AreFoundAndOrdered) {
     const auto found = std::ranges::find(fused.graph.nodes(), "laconic.Positions", &Node::op);
     ASSERT_NE(found, fused.graph.nodes().end());
     EXPECT_EQ(IntAttribute(*found, "offset"), form == 2 || form == 4 ? 2 : 0);
+  }
+}
+
+// Rows of a table that all tokens, or all texts, share have fewer dimensions when they are recognised.
+TEST(EmbeddingsTest, ReadByMoreThanTheirSumStay) {
+  const std::map<std::string, std::function<ValueId(Builder*, ValueId)>> readers = {
+      {"mean of rows",
+       [](Builder* b, ValueId rows) {
+         return b->Node("ReduceMean", {rows, b->Ints({0})}, {{"keepdims", std::int64_t{0}}});
+       }},
+      {"last row", [](Builder* b, ValueId rows) {
+         return b->Node("Slice", {rows, b->Ints({-1}), b->Ints({99}), b->Ints({0})});
+       }}};
+  for (const auto& [name, read] : readers) {
+    for (const bool of_types : {false, true}) {
+      SCOPED_TRACE(name);
+      Builder b;
+      const ValueId ids = b.Ids("input_ids");
+      const ValueId words = b.Node("Gather", {b.Random({20, 8}), ids});
+      const ValueId length = b.Node("Gather", {b.Node("Shape", {ids}), b.Int(1)});
+      const ValueId places = b.Node("Range", {b.Int(0), length, b.Int(1)});
+      const ValueId index = of_types ? b.Node("Mul", {ids, b.Int(0)}) : places;
+      const ValueId rows = b.Node("Gather", {b.Random({24, 8}), index});
+      const ValueId sum = b.Node("Add", {words, rows});
+      const FusionResult fused = ExpectSame(b.Finish(b.Node("Add", {sum, read(&b, rows)})));
+      EXPECT_THAT(Ops(fused.graph), Not(Contains("laconic.Positions")));
+    }
+  }
+}
+
+// What treats a special id in its own way depends on more than the mask.
+TEST(EmbeddingsTest, IdsOtherThanThePaddingsCount) {
+  for (const std::int64_t special : {2, 3, 101, 102, 103}) {
+    SCOPED_TRACE(special);
+    Builder b;
+    const ValueId ids = b.Ids("input_ids");
+    const ValueId is_special = b.Node("Equal", {ids, b.Int(special)});
+    const ValueId others = b.Node("Cast", {b.Node("Not", {is_special})}, {{"to", std::string("s64")}});
+    const ValueId count = b.Node("CumSum", {others, b.Int(1)});
+    const ValueId types = b.Node("Cast", {is_special}, {{"to", std::string("s64")}});
+    const ValueId words = b.Node("Gather", {b.Random({20, 8}), ids});
+    const ValueId placed = b.Node("Add", {words, b.Node("Gather", {b.Random({24, 8}), count})});
+    const FusionResult fused =
+        ExpectSame(b.Finish(b.Node("Add", {placed, b.Node("Gather", {b.Random({2, 8}), types})})));
+    EXPECT_THAT(Ops(fused.graph), Not(Contains("laconic.Positions")));
+    EXPECT_EQ(std::ranges::count(Ops(fused.graph), "Gather"), 3);
+  }
+}
+
+TEST(PoolingTest, AMeanWithoutASpecialTokenIsNoneOverTheMask) {
+  for (const std::int64_t special : {0, 1, 2, 101, 102, 103}) {
+    SCOPED_TRACE(special);
+    Builder b;
+    const ValueId x = b.Hidden(8);
+    const ValueId kept = b.Node("Cast", {b.Node("Not", {b.Node("Equal", {b.Ids("input_ids"), b.Int(special)})})},
+                                {{"to", std::string("s64")}});
+    const ValueId mask =
+        b.Node("Cast", {b.Node("Unsqueeze", {b.Node("Mul", {kept, b.Ids("attention_mask")}), b.Ints({-1})})},
+               {{"to", std::string("f32")}});
+    const ValueId sum = b.Node("ReduceSum", {b.Node("Mul", {x, mask}), b.Ints({1})}, {{"keepdims", std::int64_t{0}}});
+    const ValueId count = b.Node("ReduceSum", {mask, b.Ints({1})}, {{"keepdims", std::int64_t{0}}});
+    EXPECT_THAT(Ops(Fuse(b.Finish(b.Node("Div", {sum, count}))).graph), Not(Contains("laconic.MeanPool")));
   }
 }
 
@@ -614,6 +693,14 @@ TEST(LookalikeTest, OfASmallerRewriteKeepsItsNumbers) {
       {"tokens backwards",
        [&](Builder* b) {
          return b->Node("Slice", {b->Hidden(8), b->Ints({-1}), b->Ints({-99}), b->Ints({1}), b->Ints({-1})});
+       }},
+      {"a normalization of flattened rows along axis 1",
+       [&](Builder* b) {
+         const ValueId x = b->Hidden(8);
+         const ValueId flat = b->Node("Reshape", {x, b->Ints({-1, 8})});
+         const ValueId normal =
+             b->Node("LayerNormalization", {flat, b->Random({8}), b->Random({8})}, {{"axis", std::int64_t{1}}});
+         return b->Node("Reshape", {normal, b->Node("Shape", {x})});
        }},
       {"a softmax over tokens",
        [&](Builder* b) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <numeric>
 #include <random>
 #include <unordered_map>
 #include <unordered_set>
@@ -20,6 +21,8 @@ constexpr std::int64_t kMaxValueBytes = 1 << 22;     // of a probe's values: fou
 constexpr std::int64_t kBudgetBytes = std::int64_t{1} << 31;  // computed in all, for hostile files; a model needs 2^27
 constexpr std::int64_t kMaxFloats = 64;                       // a longer row of f32 constants is a weight
 constexpr double kMasked = -1e4;
+constexpr std::int64_t kSpecialIds = 110;  // BERT's are up to 103
+constexpr std::int64_t kNoPadding = -1;
 
 bool HasWeights(std::string_view op) {
   constexpr std::array<std::string_view, 12> kOps = {
@@ -93,19 +96,28 @@ std::optional<Tensor> MakeInput(DType dtype, const Shape& shape, const std::vect
 
 }  // namespace
 
-std::vector<Prober::Batch> Prober::MakeBatches(MaskStyle style) {
+// `padding`: an id that no real token has; -1: there is none.
+std::vector<Prober::Batch> Prober::MakeBatches(MaskStyle style, std::int64_t padding) {
   std::mt19937 random(20240607);  // any seed; fixed, so that a file always fuses the same way
+  // Each special id, which a file may treat in its own way, is some real token's: they lie below kSpecialIds.
+  std::vector<std::int64_t> special(kSpecialIds);
+  std::iota(special.begin(), special.end(), 0);
+  std::erase(special, padding);
+  std::ranges::shuffle(special, random);
   std::vector<Batch> batches;
   for (const auto& [size, length] : std::vector<std::pair<std::int64_t, std::int64_t>>{
-           {1, 1}, {2, 3}, {3, 8}, {2, 17}, {5, 2}, {1, 100}, {1, kLongLength}}) {
+           {1, 1}, {2, 3}, {3, 8}, {2, 17}, {5, 2}, {20, 16}, {1, 100}, {1, kLongLength}}) {
     Batch batch{size, length, {}, {}, {}, length < 100};
     for (std::int64_t text = 0; text < size; ++text) {
       const std::int64_t num_real = 1 + static_cast<std::int64_t>(random()) % length;
       for (std::int64_t i = 0; i < length; ++i) {
         const bool hole = style == MaskStyle::kHoles ? random() % 2 == 0 : i >= num_real;
         batch.mask.push_back(i == 0 || !hole ? 1 : 0);  // a text has a token
-        // Ordinary ids: the special ones, of which padding is one, lie below in every vocabulary of our field.
-        batch.ids.push_back(1000 + static_cast<std::int64_t>(random() % 10000));
+        batch.ids.push_back(kSpecialIds + static_cast<std::int64_t>(random() % 10000));
+        if (batch.mask.back() == 1 && length > 1 && !special.empty() && random() % 4 != 0) {
+          batch.ids.back() = special.back();
+          special.pop_back();
+        }
         batch.types.push_back(static_cast<std::int64_t>(random() % 2));
       }
     }
@@ -200,13 +212,13 @@ std::optional<Tensor> Prober::Evaluate(ValueId value, const Batch& batch) {
 }
 
 template <typename Check>
-bool Prober::HoldsOnAll(ValueId value, MaskStyle style, Check&& check) {
+bool Prober::HoldsOnAll(ValueId value, MaskStyle style, std::int64_t padding, Check&& check) {
   if (computed_bytes_ > kBudgetBytes) {
     reason_ = "the graph has too many values to probe";
     return false;
   }
   if (!IsWeightFree(value)) return false;
-  for (const Batch& batch : MakeBatches(style)) {
+  for (const Batch& batch : MakeBatches(style, padding)) {
     bool holds = false;
     try {
       const std::optional<Tensor> tensor = Evaluate(value, batch);
@@ -228,7 +240,7 @@ bool Prober::HoldsOnAll(ValueId value, MaskStyle style, Check&& check) {
 MaskKind Prober::FindMask(ValueId value) {
   const Facts& facts = draft_.facts(value);
   const auto holds = [&](auto&& element_is) {
-    return HoldsOnAll(value, MaskStyle::kHoles, [&](const Tensor& tensor, const Batch& batch) {
+    return HoldsOnAll(value, MaskStyle::kHoles, kNoPadding, [&](const Tensor& tensor, const Batch& batch) {
       const std::int64_t num_heads = tensor.shape().size() == 4 ? std::max<std::int64_t>(tensor.shape()[1], 1) : 1;
       const std::array<std::int64_t, 4> shape = {batch.size, num_heads, batch.length, batch.length};
       return ForEachBroadcast(tensor, shape, [&](const std::array<std::int64_t, 4>& at, double element) {
@@ -245,28 +257,33 @@ MaskKind Prober::FindMask(ValueId value) {
   return additive ? MaskKind::kAdditive : MaskKind::kNone;
 }
 
+// Where a model counts its positions past padding (RoBERTa), that is id 1 or 0 in every vocabulary of our field.
 std::optional<std::int64_t> Prober::FindPositions(ValueId value) {
-  std::optional<double> offset;
-  const bool holds = HoldsOnAll(value, MaskStyle::kRightPadding, [&](const Tensor& tensor, const Batch& batch) {
-    const std::array<std::int64_t, 2> shape = {batch.size, batch.length};
-    return ForEachBroadcast(tensor, shape, [&](const std::array<std::int64_t, 2>& at, double element) {
-      if (batch.mask[static_cast<std::size_t>(at[0] * batch.length + at[1])] == 0) return true;
-      if (!offset) offset = element;
-      return element == *offset + static_cast<double>(at[1]);
-    });
-  });
-  return holds && *offset >= 0 ? std::optional(static_cast<std::int64_t>(*offset)) : std::nullopt;
+  for (const std::int64_t padding : {1, 0}) {
+    std::optional<double> offset;
+    const bool holds =
+        HoldsOnAll(value, MaskStyle::kRightPadding, padding, [&](const Tensor& tensor, const Batch& batch) {
+          const std::array<std::int64_t, 2> shape = {batch.size, batch.length};
+          return ForEachBroadcast(tensor, shape, [&](const std::array<std::int64_t, 2>& at, double element) {
+            if (batch.mask[static_cast<std::size_t>(at[0] * batch.length + at[1])] == 0) return true;
+            if (!offset) offset = element;
+            return element == *offset + static_cast<double>(at[1]);
+          });
+        });
+    if (holds) return *offset >= 0 ? std::optional(static_cast<std::int64_t>(*offset)) : std::nullopt;
+  }
+  return std::nullopt;
 }
 
 bool Prober::IsZero(ValueId value) {
-  return HoldsOnAll(value, MaskStyle::kHoles, [](const Tensor& tensor, const Batch& batch) {
+  return HoldsOnAll(value, MaskStyle::kHoles, kNoPadding, [](const Tensor& tensor, const Batch& batch) {
     const std::array<std::int64_t, 2> shape = {batch.size, batch.length};
     return ForEachBroadcast(tensor, shape, [](const auto&, double element) { return element == 0; });
   });
 }
 
 bool Prober::IsTokenMask(ValueId value) {
-  return HoldsOnAll(value, MaskStyle::kHoles, [](const Tensor& tensor, const Batch& batch) {
+  return HoldsOnAll(value, MaskStyle::kHoles, kNoPadding, [](const Tensor& tensor, const Batch& batch) {
     if (tensor.shape().size() != 3) return false;
     const std::array<std::int64_t, 3> shape = {batch.size, batch.length, std::max<std::int64_t>(tensor.shape()[2], 1)};
     return ForEachBroadcast(tensor, shape, [&](const std::array<std::int64_t, 3>& at, double element) {
@@ -276,7 +293,7 @@ bool Prober::IsTokenMask(ValueId value) {
 }
 
 bool Prober::IsTokenCount(ValueId value) {
-  return HoldsOnAll(value, MaskStyle::kHoles, [](const Tensor& tensor, const Batch& batch) {
+  return HoldsOnAll(value, MaskStyle::kHoles, kNoPadding, [](const Tensor& tensor, const Batch& batch) {
     if (tensor.shape().size() != 2) return false;
     const std::array<std::int64_t, 2> shape = {batch.size, std::max<std::int64_t>(tensor.shape()[1], 1)};
     return ForEachBroadcast(tensor, shape, [&](const std::array<std::int64_t, 2>& at, double element) {

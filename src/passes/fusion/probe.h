@@ -8,7 +8,8 @@
 // padding, so a value in which an element also depends on another token's mask, on its query's or its text's place, on
 // another text, or on the batch's size differs from that function in half of the elements where it can; the probes hold
 // some thousand. Lengths go from 1 to kLongLength, over the windows of models with local attention and over parities;
-// ids are drawn from the vocabulary's ordinary part. What would be misread is a file made to differ only at lengths, or
+// each special id is among the real tokens (a mean that leaves out [SEP] is none over the mask), but for positions the
+// padding's, and ordinary ids are drawn. What would be misread is a file made to differ only at lengths, or
 // on combinations of ids, that no probe has: such a file says one thing and does another for every reader of it, and
 // no length of a pattern would tell it apart either. A probe that the file itself cannot run (a position table that is
 // too short) says nothing; at least the short ones must run.
@@ -62,11 +63,11 @@ class Prober {
     bool is_short = true;
   };
   enum class MaskStyle : std::uint8_t { kHoles, kRightPadding };
-  static std::vector<Batch> MakeBatches(MaskStyle style);
+  static std::vector<Batch> MakeBatches(MaskStyle style, std::int64_t padding);
   bool IsWeightFree(ValueId value);
   std::optional<Tensor> Evaluate(ValueId value, const Batch& batch);
   template <typename Check>
-  bool HoldsOnAll(ValueId value, MaskStyle style, Check&& check);
+  bool HoldsOnAll(ValueId value, MaskStyle style, std::int64_t padding, Check&& check);
 
   const Draft& draft_;
   std::vector<ValueId> cone_;  // of the value that is probed, each after what it needs

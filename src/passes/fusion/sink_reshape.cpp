@@ -39,7 +39,9 @@ bool Sink(Draft* draft, const Node& node) {
   const std::vector<std::int64_t> target = {-1, *to[1].number()};
   const ValueId shape =
       draft->AddConstant(draft->name(value) + "_shape", Tensor::FromValues<std::int64_t>({2}, target));
-  const ValueId deep = draft->AddNode(node.op, draft->name(value), std::move(inputs), node.attributes);
+  Attributes attributes = node.attributes;
+  if (node.op == "LayerNormalization") attributes["axis"] = std::int64_t{-1};  // 1 would be the tokens now
+  const ValueId deep = draft->AddNode(node.op, draft->name(value), std::move(inputs), std::move(attributes));
   draft->Rewrite(value, "Reshape", {deep, shape});
   return true;
 }

@@ -224,7 +224,8 @@ void GatherND(Inference* f) {
 Size SliceBound(const Size& bound, const Size& size) {
   const std::optional<std::int64_t> at = bound.number();
   if (!at) return bound;
-  if (*at < 0) return size.number() ? Size(std::max<std::int64_t>(*size.number() + *at, 0)) : size + bound;
+  if (*at < 0 && size.number()) return std::max<std::int64_t>(*size.number() + *at, 0);
+  if (*at < 0) return *at == -1 ? size + bound : Size();  // a named size is at least 1
   if (size.number()) return std::min(*at, *size.number());
   if (*at > std::numeric_limits<std::int32_t>::max() - 1) return size;
   return *at <= 1 ? bound : Size();  // a named size is at least 1
