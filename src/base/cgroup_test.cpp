@@ -11,10 +11,11 @@ namespace {
 namespace fs = std::filesystem;
 
 class CgroupTest : public ::testing::Test {
- protected:
+ public:
   CgroupTest() : root_(fs::path(::testing::TempDir()) / ("cgroup_" + std::to_string(::getpid()))) {}
   ~CgroupTest() override { fs::remove_all(root_); }
 
+ protected:
   void Write(const fs::path& file, const std::string& text) const {
     fs::create_directories((root_ / file).parent_path());
     std::ofstream(root_ / file) << text;

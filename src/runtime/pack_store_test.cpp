@@ -36,12 +36,14 @@ void WriteBytes(const fs::path& path, const std::string& bytes) {
 }
 
 class TemporaryDirectory : public ::testing::Test {
- protected:
+ public:
   TemporaryDirectory() : directory_(fs::path(::testing::TempDir()) / ("packs_" + std::to_string(::getpid()))) {
     fs::remove_all(directory_);
     fs::create_directories(directory_);
   }
   ~TemporaryDirectory() override { fs::remove_all(directory_); }
+
+ protected:
   fs::path directory_;
 };
 

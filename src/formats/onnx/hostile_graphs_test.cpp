@@ -90,7 +90,7 @@ std::int64_t PeakKilobytes() {
 }
 
 class HostileGraphTest : public ::testing::Test {
- protected:
+ public:
   HostileGraphTest() : file_(fs::temp_directory_path() / ("laconic_hostile_" + std::to_string(::getpid()) + ".onnx")) {
     model_.add_opset_import()->set_version(17);
     AddValueInfo(graph()->mutable_input(), "x");
@@ -98,6 +98,7 @@ class HostileGraphTest : public ::testing::Test {
   }
   ~HostileGraphTest() override { fs::remove(file_); }
 
+ protected:
   ::onnx::GraphProto* graph() { return model_.mutable_graph(); }
 
   // A constant `name` [1] of bool.
