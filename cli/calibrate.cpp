@@ -98,7 +98,7 @@ void AddCalibrate(CLI::App& app) {
   command->add_option("--exclude", flags->options.exclude, "Not the layers of these names; wins over --include")
       ->delimiter(',');
   command->add_option("--shard", flags->shard, "i/n: only texts i, i + n, i + 2n, ... (i from 0)");
-  AddCalibrationBatches(command, &flags->batches);
+  AddCalibrationBatches(command, &flags->batches)->needs("--data");
   flags->run.Add(command, 32);
   flags->output.AddJson(command);
   flags->output.AddForce(command);

@@ -80,9 +80,10 @@ DataFlags::Sample DataFlags::CalibrationTexts(std::int64_t batches, std::int64_t
   return {[reader] { return reader->Next(); }, reader->num_rows()};
 }
 
-void AddCalibrationBatches(CLI::App* app, std::int64_t* batches) {
-  app->add_option("--calibration-batches", *batches,
-                  "Use N batches of texts only, spread evenly over the files; of standard input the first (0: all)")
+CLI::Option* AddCalibrationBatches(CLI::App* app, std::int64_t* batches) {
+  return app
+      ->add_option("--calibration-batches", *batches,
+                   "Use N batches of texts only, spread evenly over the files; of standard input the first (0: all)")
       ->check(NonNegative());
 }
 

@@ -55,7 +55,7 @@ struct DataFlags {
 };
 
 // --calibration-batches.
-void AddCalibrationBatches(CLI::App* app, std::int64_t* batches);
+CLI::Option* AddCalibrationBatches(CLI::App* app, std::int64_t* batches);
 
 // How a model is run.
 struct RunFlags {

@@ -215,7 +215,7 @@ void AddQuantize(CLI::App& app) {
       ->capture_default_str();
   flags->calibration.Add(command, false, "--calibration");
   flags->run.Add(command, 32);
-  AddCalibrationBatches(command, &flags->calibration_batches);
+  AddCalibrationBatches(command, &flags->calibration_batches)->needs("--calibration");
   command->add_option("--calibration-table", flags->table,
                       "Static: a table by calibrate, which gives the ranges; with --calibration too, its texts only "
                       "choose smoothing and rounding");

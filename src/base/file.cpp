@@ -40,6 +40,12 @@ fs::file_status StatusOf(const fs::path& path) {
   return status;
 }
 
+void CheckMayReplace(const fs::path& path, bool force) {
+  if (!force && Exists(path)) {
+    Fail(ErrorCode::kInvalidArgument, Quoted(path), " exists; use --force to replace it");
+  }
+}
+
 void CheckParent(const fs::path& path) {
   const fs::path parent = path.parent_path();
   if (!parent.empty() && !IsDirectory(parent)) {
@@ -123,7 +129,7 @@ std::string ReadFile(const fs::path& path, std::int64_t max_bytes) {
   return text;
 }
 
-AtomicFile::AtomicFile(const fs::path& path, bool force) : path_(path) {
+AtomicFile::AtomicFile(const fs::path& path, bool force) : path_(path), force_(force) {
   if (path_ == "-") {
     path_ = "standard output";
     descriptor_ = FileDescriptor(::dup(STDOUT_FILENO));
@@ -134,9 +140,7 @@ AtomicFile::AtomicFile(const fs::path& path, bool force) : path_(path) {
     if (!fs::is_regular_file(status)) {
       Fail(ErrorCode::kInvalidArgument, "cannot write ", Quoted(path_), ": it exists and is not a regular file");
     }
-    if (!force) {
-      Fail(ErrorCode::kInvalidArgument, Quoted(path_), " exists; use --force to replace it");
-    }
+    CheckMayReplace(path_, force);
   }
   CheckParent(path_);
   staging_ = StagingPath(path_);
@@ -180,6 +184,7 @@ void AtomicFile::Commit() {
   if (staging_.empty()) {
     return;
   }
+  CheckMayReplace(path_, force_);  // another process may have been faster
   if (::rename(staging_.c_str(), path_.c_str()) != 0) {
     FailErrno("cannot write", path_);
   }
@@ -187,15 +192,13 @@ void AtomicFile::Commit() {
   staging_.clear();
 }
 
-AtomicDirectory::AtomicDirectory(const fs::path& path, bool force) : path_(path) {
+AtomicDirectory::AtomicDirectory(const fs::path& path, bool force) : path_(path), force_(force) {
   const fs::file_status status = StatusOf(path_);
   if (fs::exists(status)) {
     if (!fs::is_directory(status)) {
       Fail(ErrorCode::kInvalidArgument, "cannot write directory ", Quoted(path_), ": a file of that name exists");
     }
-    if (!force) {
-      Fail(ErrorCode::kInvalidArgument, "directory ", Quoted(path_), " exists; use --force to replace it");
-    }
+    CheckMayReplace(path_, force);
   }
   CheckParent(path_);
   const fs::path staging = StagingPath(path_);
@@ -216,6 +219,7 @@ AtomicDirectory::~AtomicDirectory() {
 
 void AtomicDirectory::Commit() {
   const fs::path target = path_.has_filename() ? path_ : path_.parent_path();
+  CheckMayReplace(target, force_);  // another process may have been faster
   fs::path old;
   ForgetStaging(staging_);  // while the old one is out of the way, the new one must not be removed
   if (Exists(target)) {

@@ -65,6 +65,7 @@ class AtomicFile {
 
  private:
   std::filesystem::path path_;
+  bool force_ = false;
   std::filesystem::path staging_;
   FileDescriptor descriptor_;
   std::int64_t size_bytes_ = 0;
@@ -83,6 +84,7 @@ class AtomicDirectory {
 
  private:
   std::filesystem::path path_;
+  bool force_ = false;
   std::filesystem::path staging_;
 };
 

@@ -53,6 +53,16 @@ TEST_F(FileTest, SaysWhetherThereIsAnything) {
   EXPECT_EQ(CodeOf([&] { IsDirectory(root_ / std::string(300, 'x')); }), ErrorCode::kIo);
 }
 
+TEST_F(FileTest, WhatCameToBeMeanwhileIsKept) {
+  AtomicFile file(root_ / "file", false);
+  AtomicDirectory directory(root_ / "directory", false);
+  std::ofstream(root_ / "file") << "precious";
+  fs::create_directory(root_ / "directory");
+  EXPECT_EQ(CodeOf([&] { file.Commit(); }), ErrorCode::kInvalidArgument);
+  EXPECT_EQ(CodeOf([&] { directory.Commit(); }), ErrorCode::kInvalidArgument);
+  EXPECT_EQ(ReadFile(root_ / "file", 100), "precious");
+}
+
 TEST_F(FileTest, WhatIsBeingWrittenCanBeRemovedAtOnce) {
   std::ofstream(root_ / "old") << "precious";
   const AtomicFile file(root_ / "file", false);

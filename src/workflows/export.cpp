@@ -49,6 +49,10 @@ void CheckOutput(const Model& model, const std::filesystem::path& file) {
 void ExportModel(const Model& model, const std::filesystem::path& file, const ExportOptions& options) {
   CheckFormat(model, options.format);
   CheckOutput(model, file);
+  if (options.external_data && file == "-") {
+    Fail(ErrorCode::kInvalidArgument,
+         "external data lies in a file beside the model, and standard output has no place; name a file");
+  }
   if (options.format == "dynamic" && model.info().method != "dynamic") {
     ExportModel(QuantizeModel(model, {.method = "dynamic"}), file,
                 {.opset = options.opset, .external_data = options.external_data, .force = options.force});
