@@ -315,6 +315,7 @@ TEST_F(RealData, IntentFolds) {
                           4, 6, 7, 8, 25, 42, 8, 5, 5, 24, 4, 6, 3, 10, 5, 4, 5, 5, 4, 5));
   EXPECT_EQ(TextDigest(dataset), "6555708ef0ca694e8873e8db297c2cc3da619c0f5fd2e0b3c917aaf5fdab08de");
   std::vector<fs::path> folds;
+  folds.reserve(20);
   for (int i = 0; i < 20; ++i) {
     folds.push_back(folder + "fold" + std::to_string(i) + ".json");
   }
