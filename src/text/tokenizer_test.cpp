@@ -180,6 +180,18 @@ TEST(NormalizationFormTest, QuickCheckEqualsTheDefinition) {
   EXPECT_GT(num_changed, 50'000);
 }
 
+// A mark that is kept (a stem of musical notation, Mc of class 216) stays between the letters that it stood between.
+TEST(BertNormalizerTest, KeptMarksStayBeforeTheNextLetter) {
+  const auto normalizer = text::MakeNormalizer({{"type", "BertNormalizer"},
+                                                {"clean_text", true},
+                                                {"handle_chinese_chars", true},
+                                                {"strip_accents", true},
+                                                {"lowercase", true}});
+  std::string out;
+  normalizer->Append("\u00c9\U0001D165\u00e9", &out);
+  EXPECT_EQ(out, "e\U0001D165e");
+}
+
 // The words that a tokenizer remembers, displaced by others again and again, change no answer; several threads at once.
 TEST(TokenizerTest, RemembersWordsWithoutChangingAnAnswer) {
   for (const char* base : {"wordpiece", "unigram", "bpe", "characters"}) {

@@ -425,6 +425,23 @@ class Reports(CliTest):
         self.assertEqual(report["metrics"]["labels"]["negative"]["support"], truth.count("negative"))
         self.assertLessEqual(self.METRICS, set(report["metrics"]))
 
+    def test_eval_takes_labels_from_the_column_that_is_named(self):
+        rows = [json.loads(line) for line in self.texts(30).read_text().splitlines()]
+        for row in rows:
+            row["truth"], row["label"] = row["label"], "negative"
+        data = write_jsonl(self.folder / "columns.jsonl", rows)
+        supports = [self.report("eval", TINY_BERT, "--data", data, *column)["metrics"]["labels"]["negative"]["support"]
+                    for column in ((), ("--label-column", "truth"))]
+        self.assertEqual(supports, [30, 10])
+
+    def test_packed_weights_are_kept_where_that_is_asked_for(self):
+        model, data = self.copy_model(), self.texts(5)
+        plain = self.ok("predict", model, "--data", data)
+        self.assertEqual(list(model.glob("packed.*")), [])
+        for _ in range(2):  # written, then read
+            self.assertEqual(self.ok("predict", model, "--data", data, "--pack-cache"), plain)
+            self.assertEqual(len(list(model.glob("packed.*"))), 1)
+
     def test_eval_where_the_model_does_not_state_its_problem(self):
         model, data = self.copy_model(), self.texts(20)
         edit_json(model / "config.json", problem_type=None)
