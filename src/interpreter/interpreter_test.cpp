@@ -76,6 +76,7 @@ Graph OneNode(const std::string& op, const std::string& name, const std::vector<
               const Attributes& attributes) {
   Graph graph;
   std::vector<ValueId> ids;
+  ids.reserve(inputs.size());
   for (const Tensor& tensor : inputs) {
     ids.push_back(graph.AddInitializer("input " + std::to_string(ids.size()), tensor));
   }

@@ -71,7 +71,7 @@ TEST(QuantizeStatic, EqualsTheDefinitionBitForBit) {
 TEST(QuantizeStatic, TiesAreRoundedAsDefined) {
   std::mt19937 rng(2);
   for (const float scale : {1.0F, 0.00214854861F, 0.1F}) {
-    GuardedBuffer<float> x(3 * 1040);
+    GuardedBuffer<float> x(std::int64_t{3} * 1040);
     for (std::int64_t i = 0; i < 1040; ++i) {
       const float tie = (static_cast<float>(i) / 2 - 260.0F) * scale;
       x[i] = tie;
@@ -92,7 +92,8 @@ TEST(QuantizeStatic, NeighboursOfTiesAreRoundedAsDefined) {
     const float scale = std::ldexp(mantissa(rng), static_cast<int>(rng() % 40) - 30);
     GuardedBuffer<float> x(kNeighbours * kTies);
     for (std::int64_t tie = 0; tie < kTies; ++tie) {
-      float value = (static_cast<float>(tie - kTies / 2) + 0.5F) * scale;
+      const std::int64_t above = tie - kTies / 2;
+      float value = (static_cast<float>(above) + 0.5F) * scale;
       for (int step = 0; step < kNeighbours / 2; ++step) {
         value = std::nextafter(value, -1e30F);
       }
