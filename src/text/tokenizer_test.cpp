@@ -408,6 +408,18 @@ TEST_F(TokenizerDirectoryTest, ReadsAVocabularyFile) {
   EXPECT_THAT(cased.file_names(), ElementsAre("vocab.txt", "tokenizer_config.json"));
 }
 
+// 100 characters make a word too long, not 100 bytes, which Bangla has after 34.
+TEST_F(TokenizerDirectoryTest, CountsAWordsLengthInCharacters) {
+  Write("vocab.txt", "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n\u0995\n##\u0995\n");
+  const Tokenizer tokenizer = Tokenizer::FromDirectory(directory_);
+  std::string word;
+  for (int i = 0; i < 100; ++i) {
+    word += "\u0995";
+  }
+  EXPECT_EQ(tokenizer.Encode(word, 200).ids.size(), 102U);
+  EXPECT_THAT(tokenizer.Encode(word + "\u0995", 200).ids, ElementsAre(2, 1, 3));
+}
+
 TEST_F(TokenizerDirectoryTest, PrefersTokenizerJson) {
   Write("vocab.txt", kVocabulary);
   Write("tokenizer.json", Patched("wordpiece", json::object()).dump());
