@@ -35,12 +35,12 @@ Tensor Floats(Shape shape) {
   return Tensor::FromValues<float>(std::move(shape), values);
 }
 
-Tensor Codes(Shape shape) {
+Tensor Codes(const Shape& shape) {
   std::vector<std::int8_t> values(static_cast<std::size_t>(NumElements(shape)));
   for (std::size_t i = 0; i < values.size(); ++i) {
     values[i] = static_cast<std::int8_t>(7 * i - 20);
   }
-  return Tensor::FromValues<std::int8_t>(std::move(shape), values);
+  return Tensor::FromValues<std::int8_t>(shape, values);
 }
 
 std::vector<std::string> OpsOf(const PlainGraph& plain) {
