@@ -16,6 +16,9 @@ import onnx
 import onnxruntime
 from tokenizers import Tokenizer
 
+sys.path.append(str(Path(__file__).parent / "onnx"))
+from exact_session import exact_session, saturates
+
 MIN_AGREEMENT = 0.998
 
 
@@ -70,13 +73,13 @@ def logit_difference(logits, probabilities, multi_label):
 
 
 class OnnxRuntime:
-    name = f"ONNX Runtime {onnxruntime.__version__}"
+    name = f"ONNX Runtime {onnxruntime.__version__}" + (", weights in u8: s8 saturate on this CPU" if saturates() else "")
 
     def __init__(self, path):
         onnxruntime.set_default_logger_severity(3)  # it warns of every optional input
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1  # one text at a time: more would only wait for each other
-        self.session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        self.session = exact_session(path, options)
         self.inputs = [i.name for i in self.session.get_inputs()]
 
     def __call__(self, inputs):

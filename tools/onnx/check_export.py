@@ -22,6 +22,8 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 
+from exact_session import exact_session
+
 DTYPES = {"f32": np.float32, "f16": np.float16, "bf16": ml_dtypes.bfloat16, "s64": np.int64, "s8": np.int8,
           "u8": np.uint8}
 F32 = np.float32
@@ -182,7 +184,7 @@ def session(model, optimized):
     options.add_session_config_entry("session.qdq_matmulnbits_accuracy_level", "1")
     if not optimized:
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    return ort.InferenceSession(model, options)
+    return exact_session(model, options)
 
 
 def check_nodes(graph, path, feeds):
@@ -192,7 +194,7 @@ def check_nodes(graph, path, feeds):
     names = [name for name, *_ in graph.nodes if name in computed]
     del model.graph.output[:]
     model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
-    values = dict(zip(names, session(model.SerializeToString(), False).run(names, feeds)))
+    values = dict(zip(names, session(model, False).run(names, feeds)))
     values.update(feeds, **graph.constants)
     for name, op, inputs, attributes in graph.nodes:
         wanted = compute(op, [values[i] for i in inputs], attributes)

@@ -19,6 +19,7 @@ from pathlib import Path
 try:
     import numpy as np
     import onnxruntime as ort
+    from exact_session import exact_session
 except ImportError as missing:
     print(f"compare_foreign: skipped: {missing}")
     sys.exit(77)
@@ -56,7 +57,7 @@ def onnxruntime_logits(path, texts, level):
     options = ort.SessionOptions()
     options.graph_optimization_level = level
     options.intra_op_num_threads = 1
-    session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    session = exact_session(path, options)
     values = [*session.get_inputs(), *session.get_overridable_initializers()]  # optional inputs
     names = {value.name for value in values} & {"input_ids", "attention_mask", "token_type_ids"}
     rows = []

@@ -29,6 +29,7 @@ try:
     import numpy as np
     import onnx
     import onnxruntime as ort
+    from exact_session import exact_session
     from onnx import TensorProto, helper, numpy_helper
 except ImportError as missing:
     print(f"fuzz_graphs: skipped: {missing}")
@@ -417,7 +418,7 @@ def session_of(model, optimized=False):
     levels = ort.GraphOptimizationLevel
     options.graph_optimization_level = levels.ORT_ENABLE_ALL if optimized else levels.ORT_DISABLE_ALL
     options.intra_op_num_threads = 1
-    return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return exact_session(model, options)
 
 
 def run_text(session, text, output=None):

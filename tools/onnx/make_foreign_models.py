@@ -268,6 +268,7 @@ def writer_versions(writer):
 
 def write_expected():
     import onnxruntime as ort
+    from exact_session import exact_session
     texts = {family: texts_of(family) for family in FAMILIES}
     models = {}
     for path in sorted(OUTPUT.glob("*.onnx")):
@@ -276,7 +277,7 @@ def write_expected():
         foreign = collections.Counter(f"{node.domain}:{node.op_type}" for node in model.graph.node if node.domain)
         options = ort.SessionOptions()
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-        session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        session = exact_session(path, options)
         names = [value.name for value in session.get_inputs()]
         logits = [[float(str(value)) for value in session.run(None, feed_of(text, names))[0][0].astype(np.float32)]
                   for text in texts[family]]
