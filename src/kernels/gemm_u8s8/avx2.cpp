@@ -1,8 +1,9 @@
 // Two ways to exact sums. vpmaddubsw takes four products a lane, but saturates sums of two, which 255 * 127 * 2 would:
-// it multiplies the groups of weights that cannot get there. vpmaddwd takes two products, of codes and weights widened
-// to s16, and never saturates: it multiplies the others, some 40 % of a model's. On a Zen 4, as shares of the peak of
-// vpmaddubsw: all groups by vpmaddubsw 93 %, by vpmaddwd 68 %, so sorted 80 %. In panels of 8 columns more groups are
-// safe, but two such panels share no codes: 6 to 9 % slower on whole models.
+// it multiplies the groups of weights that cannot get there, in one of the three ways to pair them; a row's codes are
+// there in each. vpmaddwd takes two products, of codes and weights widened to s16, and never saturates: it multiplies
+// the others, some 12 % of a model's (with one way to pair them 37 %). On a Zen 4, as shares of the peak of vpmaddubsw:
+// all groups by vpmaddubsw 93 %, by vpmaddwd 68 %. In panels of 8 columns more groups are safe, but two such panels
+// share no codes: 6 to 9 % slower on whole models.
 #include "kernels/gemm_u8s8/avx2_panels.h"
 #include "kernels/gemm_u8s8/simd.h"
 #include "kernels/tile_simd.h"
@@ -11,37 +12,50 @@ namespace laconic::kernels {
 namespace {
 
 constexpr int kMaxTileRows = 5;  // 10 registers accumulate
-// Codes widened at a time, on the stack: at least one row, of whatever length.
+// Codes prepared at a time, on the stack: at least one row, of whatever length.
 constexpr std::int64_t kMaxCodes = RoundUp(kMaxGemmU8S8K, kLanes) + kLanes;
 
-// Rows as they are, and as s16 with zeros from k to wide_stride.
+// Rows as the tiles read them: each one's whole groups in all pairings, and its codes as s16 with zeros after them.
 struct Rows {
-  const std::uint8_t* codes;
-  std::int64_t stride;
+  const std::uint8_t* paired;  // [kAvx2Pairings][num_whole][4] a row
+  std::int64_t paired_stride;
   const std::int16_t* wide;
   std::int64_t wide_stride;
 };
 
-inline void WidenRows(std::int64_t rows, std::int64_t k, const std::uint8_t* a, std::int64_t a_stride,
-                      std::int16_t* wide, std::int64_t wide_stride) {
-  for (std::int64_t r = 0; r < rows; ++r) {
-    const std::uint8_t* row = a + r * a_stride;
-    std::int16_t* out = wide + r * wide_stride;
-    std::int64_t p = 0;
-    for (; p + kLanes <= k; p += kLanes) {
-      _mm256_store_si256(reinterpret_cast<__m256i*>(out + p), _mm256_cvtepu8_epi16(Load16Bytes(row + p)));
-    }
-    for (; p < wide_stride; ++p) {
-      out[p] = static_cast<std::int16_t>(p < k ? row[p] : 0);
-    }
-  }
-}
-
-inline __m256i Load32Bytes(const void* p) { return _mm256_load_si256(static_cast<const __m256i*>(p)); }
 inline __m256i BroadcastFourBytes(const void* p) {
   std::int32_t bytes = 0;
   __builtin_memcpy(&bytes, p, sizeof(bytes));
   return _mm256_set1_epi32(bytes);
+}
+inline __m256i Load32Bytes(const void* p) { return _mm256_load_si256(static_cast<const __m256i*>(p)); }
+
+// `whole`: 4 * num_whole codes of a row, in all pairings.
+inline void PairRow(const std::uint8_t* row, std::int64_t whole, std::uint8_t* out) {
+  const __m256i groups = _mm256_setr_epi8(0, 0, 0, 0, 4, 4, 4, 4, 8, 8, 8, 8, 12, 12, 12, 12,  //
+                                          0, 0, 0, 0, 4, 4, 4, 4, 8, 8, 8, 8, 12, 12, 12, 12);
+  for (const std::int8_t(&order)[4] : kAvx2Order) {
+    const __m256i from = _mm256_add_epi8(groups, BroadcastFourBytes(order));
+    std::int64_t p = 0;
+    for (; p + 32 <= whole; p += 32) {
+      const __m256i codes = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(row + p));
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + p), _mm256_shuffle_epi8(codes, from));
+    }
+    for (; p < whole; ++p) {
+      out[p] = row[p / 4 * 4 + order[p % 4]];
+    }
+    out += whole;
+  }
+}
+
+inline void WidenRow(const std::uint8_t* row, std::int64_t k, std::int64_t wide_stride, std::int16_t* out) {
+  std::int64_t p = 0;
+  for (; p + kLanes <= k; p += kLanes) {
+    _mm256_store_si256(reinterpret_cast<__m256i*>(out + p), _mm256_cvtepu8_epi16(Load16Bytes(row + p)));
+  }
+  for (; p < wide_stride; ++p) {
+    out[p] = static_cast<std::int16_t>(p < k ? row[p] : 0);
+  }
 }
 
 // sum += the products of four u8 and s8 in each lane, or of two s16. In asm, so that g++ 12 keeps `sum` in its register
@@ -72,13 +86,13 @@ template <int kRows>
   const std::int8_t* weights = panel.weights;
   std::int64_t i = 0;
   for (; i < panel.num_safe; ++i, weights += kAvx2GroupBytes) {
-    const std::uint8_t* codes = rows.codes + FirstOfGroup(panel, i, panel.num_whole);
+    const std::uint8_t* codes = rows.paired + FirstOfGroup(panel, i, kAvx2Pairings * panel.num_whole);
     _mm_prefetch(reinterpret_cast<const char*>(weights + fetch), _MM_HINT_T1);
     const __m256i w_lo = Load32Bytes(weights);
     const __m256i w_hi = Load32Bytes(weights + 32);
 #pragma GCC unroll 5
     for (int r = 0; r < kRows; ++r) {
-      const __m256i four = BroadcastFourBytes(codes + r * rows.stride);
+      const __m256i four = BroadcastFourBytes(codes + r * rows.paired_stride);
       AddFour(lo[r], four, w_lo, ones);
       AddFour(hi[r], four, w_hi, ones);
     }
@@ -109,8 +123,14 @@ template <int kRows>
 // All columns of `count` rows, which have room in kMaxCodes.
 inline void RunRows(const GemmU8S8Args& args, std::int64_t row, std::int64_t count, std::int64_t wide_stride) {
   alignas(32) std::int16_t wide[kMaxCodes];
-  const std::uint8_t* codes = args.a + row * args.a_stride;
-  WidenRows(count, args.k, codes, args.a_stride, wide, wide_stride);
+  alignas(32) std::uint8_t paired[kAvx2Pairings * kMaxCodes];
+  const std::int64_t whole = args.k / 4 * 4;
+  const std::int64_t paired_stride = kAvx2Pairings * whole;
+  for (std::int64_t r = 0; r < count; ++r) {
+    const std::uint8_t* codes = args.a + (row + r) * args.a_stride;
+    PairRow(codes, whole, paired + r * paired_stride);
+    WidenRow(codes, args.k, wide_stride, wide + r * wide_stride);
+  }
   for (std::int64_t column = args.n_begin; column < args.n_end; column += kLanes) {
     const Avx2Panel panel = PanelAt(args.packed, args.k, args.n, column);
     for (std::int64_t i = 0; i < panel.num_groups; i += 32) {  // the next panel's order, a line at a time
@@ -119,7 +139,7 @@ inline void RunRows(const GemmU8S8Args& args, std::int64_t row, std::int64_t cou
     ForEachRowTile(count, kMaxTileRows, [&](std::int64_t first, std::int64_t rows) {
       alignas(32) std::int32_t sums[kMaxTileRows * kLanes];
       const std::int64_t fetch = first == 0 ? Avx2PanelBytes(args.k) : 0;  // the next panel, once
-      const Rows tile = {codes + first * args.a_stride, args.a_stride, wide + first * wide_stride, wide_stride};
+      const Rows tile = {paired + first * paired_stride, paired_stride, wide + first * wide_stride, wide_stride};
       WithRows<kMaxTileRows>(rows, [&]<int kRows>() { SumTile<kRows>(tile, panel, fetch, sums); });
       WriteSums<1>(args, row + first, rows, column, sums);
     });

@@ -12,14 +12,31 @@ constexpr std::int64_t kColumns = 16;
 constexpr std::int64_t kGroup = 4;
 
 // Whether sums of two products fit s16: 255 * 128 <= 32767 < 255 * 129, and codes of 0 may leave either sign alone.
-bool IsSafe(const std::int8_t (&group)[kColumns][kGroup]) noexcept {
+bool IsSafe(const std::int8_t (&group)[kColumns][kGroup], const std::int8_t (&order)[kGroup]) noexcept {
   constexpr int kLimit = 128;
   const auto is_safe = [](int w0, int w1) {
     return std::max(w0, 0) + std::max(w1, 0) <= kLimit && std::min(w0, 0) + std::min(w1, 0) >= -kLimit;
   };
   return std::all_of(std::begin(group), std::end(group), [&](const std::int8_t(&column)[kGroup]) {
-    return is_safe(column[0], column[1]) && is_safe(column[2], column[3]);
+    return is_safe(column[order[0]], column[order[1]]) && is_safe(column[order[2]], column[order[3]]);
   });
+}
+
+// The first pairing in which the group is safe, or kAvx2Pairings.
+std::int64_t FindPairing(const std::int8_t (&group)[kColumns][kGroup]) noexcept {
+  std::int64_t pairing = 0;
+  while (pairing < kAvx2Pairings && !IsSafe(group, kAvx2Order[pairing])) {
+    ++pairing;
+  }
+  return pairing;
+}
+
+// [16][4], each column in the order of a pairing.
+void WritePaired(const std::int8_t (&group)[kColumns][kGroup], const std::int8_t (&order)[kGroup],
+                 std::int8_t* out) noexcept {
+  for (const std::int8_t(&column)[kGroup] : group) {
+    out = std::transform(std::begin(order), std::end(order), out, [&](std::int8_t i) { return column[i]; });
+  }
 }
 
 // [16][4] -> [2][16][2].
@@ -55,11 +72,12 @@ void PackAvx2(std::int64_t k, std::int64_t n, const std::int8_t* w, std::int64_t
           sums[column + j] += group[j][i];
         }
       }
-      const bool is_safe = p + kGroup <= k && IsSafe(group);
+      const std::int64_t pairing = p + kGroup <= k ? FindPairing(group) : kAvx2Pairings;
+      const bool is_safe = pairing < kAvx2Pairings;
       const std::int64_t at = is_safe ? num_safe++ : --end;
-      order[at] = static_cast<std::uint16_t>(p / kGroup);
+      order[at] = static_cast<std::uint16_t>(p / kGroup + (is_safe ? pairing * (k / kGroup) : 0));
       if (is_safe) {
-        std::memcpy(weights + at * kAvx2GroupBytes, group, kAvx2GroupBytes);
+        WritePaired(group, kAvx2Order[pairing], weights + at * kAvx2GroupBytes);
       } else {
         WriteByPairs(group, weights + at * kAvx2GroupBytes);
       }

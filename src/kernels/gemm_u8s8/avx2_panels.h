@@ -9,17 +9,21 @@
 namespace laconic::kernels {
 
 // The weights of 16 columns in groups of 4 consecutive k, the last one padded with zeros. First come the safe groups,
-// as [16][4]: all of their k exist, and whatever the codes, no sum of two products w[p, j] and w[p + 1, j], p even,
-// passes s16. Then the others, as [2][16][2].
+// as [16][4]: all of their k exist, and in one of the orders of kAvx2Pairings, whatever the codes, no sum of the first
+// two products or of the last two passes s16. Then the others, as [2][16][2].
 struct Avx2Panel {
   const std::int8_t* weights;  // [num_groups][64]
-  const std::uint16_t* order;  // [num_groups]: the k / 4 of each
+  const std::uint16_t* order;  // [num_groups]: the k / 4 of each; of a safe one, num_whole times its pairing more
   std::int64_t num_safe;       // <= num_whole
   std::int64_t num_whole;      // groups without padding
   std::int64_t num_groups;
 };
 
 inline constexpr std::int64_t kAvx2GroupBytes = 64;
+
+// The three ways to pair the 4 k of a group: their order in it.
+inline constexpr std::int64_t kAvx2Pairings = 3;
+inline constexpr std::int8_t kAvx2Order[kAvx2Pairings][4] = {{0, 1, 2, 3}, {0, 2, 1, 3}, {0, 3, 1, 2}};
 
 namespace {
 
@@ -38,7 +42,7 @@ inline Avx2Panel PanelAt(const void* packed, std::int64_t k, std::int64_t n, std
   return {weights, order, num_safe < k / 4 ? num_safe : k / 4, k / 4, num_groups};
 }
 
-// The first k of the panel's group i, one of the first `limit` of the row.
+// Where the codes of the panel's group i start, one of `limit` groups.
 inline std::int64_t FirstOfGroup(const Avx2Panel& panel, std::int64_t i, std::int64_t limit) noexcept {
   const std::int64_t group = panel.order[i];
   return 4 * (group < limit ? group : limit - 1);
