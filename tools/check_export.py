@@ -73,12 +73,14 @@ def logit_difference(logits, probabilities, multi_label):
 
 
 class OnnxRuntime:
-    name = f"ONNX Runtime {onnxruntime.__version__}" + (", weights in u8: s8 saturate on this CPU" if saturates() else "")
+    name = f"ONNX Runtime {onnxruntime.__version__}"
 
     def __init__(self, path):
         onnxruntime.set_default_logger_severity(3)  # it warns of every optional input
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1  # one text at a time: more would only wait for each other
+        if saturates():
+            print("ONNX Runtime's products with weights in s8 saturate on this CPU: it is given them in u8 (docs/onnx.md)")
         self.session = exact_session(path, options)
         self.inputs = [i.name for i in self.session.get_inputs()]
 
