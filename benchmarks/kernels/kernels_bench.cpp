@@ -142,17 +142,21 @@ void BenchGemmU8S8(Isa isa, std::int64_t m, Shape shape, Activation activation, 
   std::printf(" %7.0f", 2e-9 * static_cast<double>(m * shape.n * shape.k) / seconds);
 }
 
-void BenchGemmF32(Isa isa, std::int64_t m, Shape shape, WeightType type) {
+void BenchGemmF32(Isa isa, std::int64_t m, Shape shape, WeightType type, bool cold) {
   const GemmF32Kernels& kernels = GetGemmF32(isa);
   Buffer<float> a(m * shape.k);
   Buffer<float> w(shape.n * shape.k);
   Buffer<float> bias(shape.n);
   Buffer<float> out(m * shape.n);
-  Buffer<std::int8_t> packed(kernels.packed_bytes(shape.k, shape.n, type));
-  kernels.pack(shape.k, shape.n, {w.data(), type, 1, shape.k}, packed.data());
-  const GemmF32Args args = {m,           shape.n,           shape.k,    a.data(), shape.k, packed.data(), type,
-                            bias.data(), Activation::kNone, out.data(), shape.n,  0,       shape.n};
-  const double seconds = BestSeconds([&] { kernels.run(args); });
+  PackedWeights packed(kernels.packed_bytes(shape.k, shape.n, type), cold, [&](void* to) {
+    kernels.pack(shape.k, shape.n, {w.data(), type, 1, shape.k}, to);
+  });
+  GemmF32Args args = {m,           shape.n,           shape.k,    a.data(), shape.k, nullptr, type,
+                      bias.data(), Activation::kNone, out.data(), shape.n,  0,       shape.n};
+  const double seconds = BestSeconds([&] {
+    args.packed = packed.Next();
+    kernels.run(args);
+  });
   std::printf(" %7.0f", 2e-9 * static_cast<double>(m * shape.n * shape.k) / seconds);
 }
 
@@ -271,9 +275,9 @@ template <Activation kActivation, bool kCold>
 void BenchGemmsBF16(Isa isa, const char* title) {
   BenchGemms(isa, title, [&](std::int64_t m, Shape shape) { BenchGemmBF16(isa, m, shape, kActivation, kCold); });
 }
-template <WeightType kType>
+template <WeightType kType, bool kCold>
 void BenchGemmsF32(Isa isa, const char* title) {
-  BenchGemms(isa, title, [&](std::int64_t m, Shape shape) { BenchGemmF32(isa, m, shape, kType); });
+  BenchGemms(isa, title, [&](std::int64_t m, Shape shape) { BenchGemmF32(isa, m, shape, kType, kCold); });
 }
 
 struct Family {
@@ -286,8 +290,9 @@ constexpr Family kFamilies[] = {
     {"gemm_u8s8", "gemm_u8s8", HasU8S8, BenchGemmsU8S8<Activation::kNone, false>},
     {"gemm_u8s8_cold", "gemm_u8s8, cold weights", HasU8S8, BenchGemmsU8S8<Activation::kNone, true>},
     {"gemm_u8s8_gelu", "gemm_u8s8 + gelu", HasU8S8, BenchGemmsU8S8<Activation::kGeluErf, false>},
-    {"gemm_f32", "gemm_f32", HasF32, BenchGemmsF32<WeightType::kF32>},
-    {"gemm_f16", "gemm_f32 of f16", HasF32, BenchGemmsF32<WeightType::kF16>},
+    {"gemm_f32", "gemm_f32", HasF32, BenchGemmsF32<WeightType::kF32, false>},
+    {"gemm_f32_cold", "gemm_f32, cold weights", HasF32, BenchGemmsF32<WeightType::kF32, true>},
+    {"gemm_f16", "gemm_f32 of f16", HasF32, BenchGemmsF32<WeightType::kF16, false>},
     {"gemm_bf16", "gemm_bf16", HasBF16, BenchGemmsBF16<Activation::kNone, false>},
     {"gemm_bf16_cold", "gemm_bf16, cold weights", HasBF16, BenchGemmsBF16<Activation::kNone, true>},
     {"gemm_bf16_gelu", "gemm_bf16 + gelu, rounded", HasBF16, BenchGemmsBF16<Activation::kGeluErf, false>},

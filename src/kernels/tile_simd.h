@@ -10,9 +10,10 @@ namespace {
 enum class Start : bool { kZero, kGoOn };  // what a tile's sums start from: 0, or what is in c
 
 // c[r, j] = sum_p a[r, p] * b[p, j] for kRows rows and 16 * kVecs columns: one chain of fused steps for each element,
-// in ascending p, so that no other row or column has a say in the result. T: the type of b's elements. Not inlined: an
-// epilogue in the same function makes g++ 12 spill the accumulators inside the loop.
-template <int kRows, int kVecs, typename T, Start kStart>
+// in ascending p, so that no other row or column has a say in the result. T: the type of b's elements. What lies kFetch
+// elements after b goes to L2 meanwhile. Not inlined: an epilogue in the same function makes g++ 12 spill the
+// accumulators inside the loop.
+template <int kRows, int kVecs, typename T, Start kStart, std::int64_t kFetch = 0>
 [[gnu::noinline]] void MultiplyTile(std::int64_t depth, const float* a, std::int64_t a_stride, const T* b,
                                     std::int64_t b_stride, float* c, std::int64_t c_stride) {
   Vec16 sums[kRows][kVecs];
@@ -28,6 +29,9 @@ template <int kRows, int kVecs, typename T, Start kStart>
 #pragma GCC unroll 4
     for (int v = 0; v < kVecs; ++v) {
       column[v] = Load(b + p * b_stride + v * kLanes);
+      if constexpr (kFetch > 0) {
+        _mm_prefetch(reinterpret_cast<const char*>(b + p * b_stride + v * kLanes + kFetch), _MM_HINT_T1);
+      }
     }
 #pragma GCC unroll 8
     for (int r = 0; r < kRows; ++r) {

@@ -38,8 +38,11 @@ inline void RunPanel(const GemmF32Args& args, std::int64_t first, std::int64_t r
     const std::int64_t depth = args.k - p < kDepth ? args.k - p : kDepth;
     ForEachRowTile(rows, MaxRows(kVecs), [&](std::int64_t row, std::int64_t count) {
       WithRows<MaxRows(kVecs)>(count, [&]<int kRows>() {
-        MultiplyTile<kRows, kVecs, T, Start::kGoOn>(depth, a + row * args.a_stride + p, args.a_stride,
-                                                    panel + p * kPanel, kPanel, sums + row * kPanel, kPanel);
+        // The first rows fetch the next part, of this panel or the next, where others follow who have the time.
+        const auto multiply = row == 0 && count < rows ? MultiplyTile<kRows, kVecs, T, Start::kGoOn, kDepth * kPanel>
+                                                       : MultiplyTile<kRows, kVecs, T, Start::kGoOn>;
+        multiply(depth, a + row * args.a_stride + p, args.a_stride, panel + p * kPanel, kPanel, sums + row * kPanel,
+                 kPanel);
       });
     });
   }
