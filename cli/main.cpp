@@ -80,6 +80,11 @@ void HandleSignals() {
   };
   ::sigaction(SIGINT, &action, nullptr);
   ::sigaction(SIGTERM, &action, nullptr);
+  struct sigaction inherited {};
+  ::sigaction(SIGHUP, nullptr, &inherited);
+  if (inherited.sa_handler != SIG_IGN) {  // nohup
+    ::sigaction(SIGHUP, &action, nullptr);
+  }
   // A closed pipe and a file over the user's limit are i/o errors like any other.
   std::signal(SIGPIPE, SIG_IGN);
   std::signal(SIGXFSZ, SIG_IGN);

@@ -99,6 +99,9 @@ LabelledFeatures View(const Examples& examples, std::int64_t num_features, std::
 // Takes a tenth of the rows out of `train`.
 Examples HoldOut(Examples* train, std::int64_t num_features, std::int64_t num_labels, std::uint64_t seed) {
   const auto num_rows = static_cast<std::int64_t>(train->features.size()) / num_features;
+  if (num_rows < 2) {
+    Fail(ErrorCode::kInvalidArgument, "expected texts to validate on, or at least 2 to hold some out, got ", num_rows);
+  }
   std::vector<std::int64_t> order(static_cast<std::size_t>(num_rows));
   std::iota(order.begin(), order.end(), 0);
   std::mt19937_64 random(seed);
@@ -144,6 +147,9 @@ Model FitHead(const Model& encoder, const std::vector<std::filesystem::path>& tr
          "a head is fitted in two passes over the texts, and standard input has one; give ", "files");
   }
   const LabelSet labels = ReadLabels(train, options.columns);
+  if (labels.problem == ProblemType::kSingleLabel && labels.names.size() < 2) {
+    Fail(ErrorCode::kInvalidArgument, "expected texts of at least 2 labels, got only '", labels.names[0], "'");
+  }
   DatasetOptions columns = options.columns;
   columns.labels = labels.names;
   columns.problem = labels.problem;

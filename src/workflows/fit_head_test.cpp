@@ -109,6 +109,16 @@ TEST_F(FitHeadTest, RefusesWhatCannotBeFitted) {
   EXPECT_THROW(FitHead(QuantizeModel(bert_), {train}, {}, {}, &report), Error);
   EXPECT_THROW(FitHead(bert_, {"-"}, {}, {.columns = {.format = DataFormat::kJson}}, &report), Error) << "two passes";
   EXPECT_THROW(RefitHeadToTeacher(bert_, Model::Load("tests/data/tiny_electra"), {}, {}), Error) << "other labels";
+  const auto message = [&](bool several) -> std::string {
+    try {
+      FitHead(bert_, {WriteTexts("one.jsonl", 1, several)}, {}, {}, &report);
+    } catch (const Error& error) {
+      return error.what();
+    }
+    return "";
+  };
+  EXPECT_THAT(message(false), ::testing::HasSubstr("expected texts of at least 2 labels, got only 'ba'"));
+  EXPECT_THAT(message(true), ::testing::HasSubstr("at least 2 to hold some out, got 1"));
 }
 
 TEST(QuantizeModelTest, AnUnknownMethodListsTheKnownOnes) {

@@ -369,10 +369,12 @@ class Interruption(CliTest):
 
     def test_while_it_writes(self):
         model = self.wide_model()
-        for sent, command in ((signal.SIGINT, "quantize"), (signal.SIGTERM, "quantize"), (signal.SIGINT, "export")):
+        for sent, command in ((signal.SIGINT, "quantize"), (signal.SIGTERM, "quantize"), (signal.SIGHUP, "quantize"),
+                              (signal.SIGINT, "export")):
             for attempt in range(20):
                 before = listing(self.folder)
-                process = self.start(command, model, "-o", self.folder / f"out{command}{sent}{attempt}")
+                process = self.start(command, model, "-o", self.folder / f"out{command}{sent}{attempt}",
+                                     preexec_fn=lambda: signal.signal(sent, signal.SIG_DFL))  # under nohup too
                 while not any(path.name.startswith(".out") for path in self.folder.iterdir()):
                     self.assertIsNone(process.poll() or None, "it failed")
                     if process.poll() is not None:
@@ -398,7 +400,7 @@ class Interruption(CliTest):
         self.assertEqual(list(self.folder.iterdir()), [])
 
     def test_while_it_computes(self):
-        data = write_jsonl(self.folder / "many.jsonl", [{"text": "ra manedafi " * 40, "label": 0}] * 20000)
+        data = write_jsonl(self.folder / "many.jsonl", [{"text": "ra manedafi " * 40, "label": label} for label in (0, 1)] * 10000)
         for command in (("predict", TINY_BERT, "--data", data, "-o", self.folder / "out"),
                         ("compare", TINY_BERT, TINY_BERT, "--data", data, "--json", self.folder / "out"),
                         ("eval", TINY_BERT, "--data", data, "--json", self.folder / "out"),

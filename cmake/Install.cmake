@@ -1,0 +1,12 @@
+# `cmake --install`: the command, the library, its headers, and what find_package(laconic) reads.
+include(GNUInstallDirs)
+include(CMakePackageConfigHelpers)
+set(package ${CMAKE_INSTALL_LIBDIR}/cmake/laconic)
+install(TARGETS laconic laconic_cli EXPORT laconic)
+install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/ TYPE INCLUDE)
+install(EXPORT laconic NAMESPACE laconic:: FILE laconic-targets.cmake DESTINATION ${package})
+configure_package_config_file(${CMAKE_CURRENT_LIST_DIR}/laconic-config.cmake.in laconic-config.cmake
+  INSTALL_DESTINATION ${package})
+write_basic_package_version_file(laconic-config-version.cmake COMPATIBILITY SameMinorVersion)
+install(FILES ${PROJECT_BINARY_DIR}/laconic-config.cmake ${PROJECT_BINARY_DIR}/laconic-config-version.cmake
+  DESTINATION ${package})
