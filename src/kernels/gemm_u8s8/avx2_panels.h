@@ -21,11 +21,11 @@ struct Avx2Panel {
 
 inline constexpr std::int64_t kAvx2GroupBytes = 64;
 
-// The three ways to pair the 4 k of a group: their order in it.
-inline constexpr std::int64_t kAvx2Pairings = 3;
-inline constexpr std::int8_t kAvx2Order[kAvx2Pairings][4] = {{0, 1, 2, 3}, {0, 2, 1, 3}, {0, 3, 1, 2}};
-
 namespace {
+
+// The three ways to pair the 4 k of a group: their order in it.
+constexpr std::int64_t kAvx2Pairings = 3;
+constexpr std::int8_t kAvx2Order[kAvx2Pairings][4] = {{0, 1, 2, 3}, {0, 2, 1, 3}, {0, 3, 1, 2}};
 
 constexpr std::int64_t Avx2PanelBytes(std::int64_t k) noexcept {
   return RoundUp(RoundUp(k, 4) / 4 * (kAvx2GroupBytes + 2) + 2, 64);
