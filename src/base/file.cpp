@@ -144,12 +144,13 @@ AtomicFile::AtomicFile(const fs::path& path, bool force) : path_(path), force_(f
   }
   CheckParent(path_);
   staging_ = StagingPath(path_);
+  NoteStaging(staging_);  // before it is there: a signal may come between
   descriptor_ = FileDescriptor(::open(staging_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666));
   if (descriptor_.get() < 0) {
+    ForgetStaging(staging_);
     staging_.clear();
     FailErrno("cannot write", path_);
   }
-  NoteStaging(staging_);
 }
 
 AtomicFile::~AtomicFile() {
@@ -202,11 +203,12 @@ AtomicDirectory::AtomicDirectory(const fs::path& path, bool force) : path_(path)
   }
   CheckParent(path_);
   const fs::path staging = StagingPath(path_);
+  NoteStaging(staging);
   if (::mkdir(staging.c_str(), 0777) != 0) {
+    ForgetStaging(staging);
     FailErrno("cannot make directory", staging);
   }
   staging_ = staging;
-  NoteStaging(staging_);
 }
 
 AtomicDirectory::~AtomicDirectory() {
