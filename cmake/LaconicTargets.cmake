@@ -2,6 +2,8 @@
 find_package(Threads REQUIRED)
 find_package(nlohmann_json 3.11 REQUIRED)
 find_package(fmt 9 REQUIRED)
+find_package(OpenSSL REQUIRED COMPONENTS Crypto)
+find_package(Protobuf 3.21 REQUIRED)
 if(LACONIC_BUILD_TESTS)
   find_package(GTest REQUIRED)
 endif()

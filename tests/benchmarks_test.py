@@ -126,27 +126,15 @@ class Results(unittest.TestCase):
         self.assertEqual(raised.exception.name, "no-such-package")
 
 
-# Prints the product of 64 codes of 255 with as many weights of 127.
-LARGEST_SUM = """
-import numpy as np, onnx, onnxruntime
-from onnx import TensorProto, helper, numpy_helper
-weight = numpy_helper.from_array(np.full((64, 16), 127, np.int8), "w")
-graph = helper.make_graph([helper.make_node("MatMulInteger", ["a", "w"], ["y"])], "g",
-                          [helper.make_tensor_value_info("a", TensorProto.UINT8, [1, 64])],
-                          [helper.make_tensor_value_info("y", TensorProto.INT32, [1, 16])], [weight])
-model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
-session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-print(session.run(None, {"a": np.full((1, 64), 255, np.uint8)})[0].max())
-"""
-
-
 class LoweredOnnxRuntime(unittest.TestCase):
     def test_it_runs_the_kernels_of_avx2(self):
         """vpmaddubsw saturates each sum of two products, which neither AVX-512 VNNI, AVX-VNNI nor AMX do."""
         with tempfile.TemporaryDirectory() as folder:
             lower_onnxruntime.write(folder)
-            printed = subprocess.run([sys.executable, "-c", LARGEST_SUM], env=os.environ | {"PYTHONPATH": folder}, check=True,
-                                     stdout=subprocess.PIPE, text=True).stdout
+            path = os.pathsep.join([folder, str(ROOT / "tools" / "onnx")])
+            printed = subprocess.run([sys.executable, "-c", "import exact_session; print(exact_session.largest_sum())"],
+                                     env=os.environ | {"PYTHONPATH": path}, check=True, stdout=subprocess.PIPE,
+                                     text=True).stdout
         self.assertEqual(int(printed), 32 * 32767)
 
     def test_unknown_machine_code_is_refused(self):
