@@ -100,33 +100,55 @@ std::vector<float> JoinBias(std::span<const LinearPart> parts) {
   return bias;
 }
 
-// The weights side by side, [n, k]: for one part the view that there is, else a copy.
-Tensor JoinWeights(std::span<const LinearPart> parts) {
-  if (parts.size() == 1) {
-    return parts[0].weight.Transposed();
-  }
-  const Tensor& first = parts[0].weight;
-  const std::int64_t k = first.shape()[0];
-  return Tensor::Make(first.dtype(), {TotalColumns(parts), k}, [&](std::byte* data) {
+// [k, n], row-major: row by row of each part.
+Tensor JoinRows(std::span<const LinearPart> parts, std::int64_t k, std::int64_t n) {
+  const DType dtype = parts[0].weight.dtype();
+  return Tensor::Make(dtype, {k, n}, [&](std::byte* data) {
     for (const LinearPart& part : parts) {
-      const Tensor rows = part.weight.Transposed().Contiguous();
-      std::memcpy(data, rows.data(), static_cast<std::size_t>(rows.size_bytes()));
-      data += rows.size_bytes();
+      const Tensor weight = part.weight.Contiguous();
+      const std::int64_t row_bytes = weight.shape()[1] * SizeOf(dtype);
+      for (std::int64_t p = 0; p < k; ++p) {
+        std::memcpy(data + p * n * SizeOf(dtype), weight.data() + p * row_bytes, static_cast<std::size_t>(row_bytes));
+      }
+      data += row_bytes;
       part.weight.ReleasePages();
     }
   });
 }
 
+// [n, k], row-major: the parts' rows, which are output channels, one after another.
+Tensor JoinChannels(std::span<const LinearPart> parts, std::int64_t k, std::int64_t n) {
+  return Tensor::Make(parts[0].weight.dtype(), {n, k}, [&](std::byte* data) {
+    for (const LinearPart& part : parts) {
+      const Tensor channels = part.weight.Transposed().Contiguous();
+      std::memcpy(data, channels.data(), static_cast<std::size_t>(channels.size_bytes()));
+      data += channels.size_bytes();
+      part.weight.ReleasePages();
+    }
+  });
+}
+
+// The weights side by side, as [k, n]: for one part the view that there is, else a copy in the first one's layout.
+Tensor JoinWeights(std::span<const LinearPart> parts) {
+  const Tensor& first = parts[0].weight;
+  if (parts.size() == 1) {
+    return first;
+  }
+  const std::int64_t k = first.shape()[0];
+  const std::int64_t n = TotalColumns(parts);
+  return first.is_contiguous() ? JoinRows(parts, k, n) : JoinChannels(parts, k, n).Transposed();
+}
+
 template <typename Packed>
 void PackFloats(std::span<const LinearPart> parts, const Packed& packed, std::byte* out) {
-  const Tensor rows = JoinWeights(parts);
+  const Tensor weights = JoinWeights(parts);
   packed.kernels->pack(packed.k, packed.n,
-                       {.data = rows.data(),
-                        .type = WeightTypeOf(rows.dtype()),
-                        .k_stride = rows.strides()[1],
-                        .n_stride = rows.strides()[0]},
+                       {.data = weights.data(),
+                        .type = WeightTypeOf(weights.dtype()),
+                        .k_stride = weights.strides()[0],
+                        .n_stride = weights.strides()[1]},
                        out);
-  rows.ReleasePages();
+  weights.ReleasePages();
 }
 
 std::int64_t BytesOf(const std::vector<float>& values) {
@@ -302,9 +324,9 @@ PackedS8 PackS8(std::span<const LinearPart> parts, const kernels::GemmU8S8Kernel
     for (LinearPart& part : centred) {
       part.weight = CentredS8(part);
     }
-    const Tensor rows = JoinWeights(centred);
-    kernels.pack(packed.k, packed.n, rows.data_as<std::int8_t>(), rows.strides()[1], rows.strides()[0], out);
-    rows.ReleasePages();
+    const Tensor weights = JoinWeights(centred);
+    kernels.pack(packed.k, packed.n, weights.data_as<std::int8_t>(), weights.strides()[0], weights.strides()[1], out);
+    weights.ReleasePages();
   };
   const auto layout = [&] { return LayoutOf(kernels); };
   FindOrPack(parts, kernels.packed_bytes(packed.k, packed.n), layout, fill, store, &packed);

@@ -1,9 +1,10 @@
-// Two ways to exact sums. vpmaddubsw takes four products a lane, but saturates sums of two, which 255 * 127 * 2 would:
-// it multiplies the groups of weights that cannot get there, in one of the three ways to pair them; a row's codes are
-// there in each. vpmaddwd takes two products, of codes and weights widened to s16, and never saturates: it multiplies
-// the others, some 12 % of a model's (with one way to pair them 37 %). On a Zen 4, as shares of the peak of vpmaddubsw:
-// all groups by vpmaddubsw 93 %, by vpmaddwd 68 %. In panels of 8 columns more groups are safe, but two such panels
-// share no codes: 6 to 9 % slower on whole models.
+// Three ways to exact sums. vpmaddubsw takes four products a lane, but saturates sums of two, which 255 * 127 * 2
+// would: it multiplies the groups of weights that cannot get there, in one of the three ways to pair them; a row's
+// codes are there in each. Two groups whose sums of two cannot pass s16 when added either are widened together: 3 steps
+// on the ports that multiply instead of 4. vpmaddwd takes two products, of codes and weights widened to s16, and never
+// saturates: it multiplies the others. Of a BERT-base's groups 61 % go in twos, 27 % alone, 12 % by vpmaddwd; on a Zen
+// 4, as shares of the peak of vpmaddubsw: all in twos 114 %, all alone 93 %, all by vpmaddwd 68 %. In panels of 8
+// columns more groups are safe, but two such panels share no codes: 6 to 9 % slower on whole models.
 #include "kernels/gemm_u8s8/avx2_panels.h"
 #include "kernels/gemm_u8s8/simd.h"
 #include "kernels/tile_simd.h"
@@ -11,7 +12,7 @@
 namespace laconic::kernels {
 namespace {
 
-constexpr int kMaxTileRows = 5;  // 10 registers accumulate
+constexpr int kMaxTileRows = 4;  // 8 registers accumulate
 // Codes prepared at a time, on the stack: at least one row, of whatever length.
 constexpr std::int64_t kMaxCodes = RoundUp(kMaxGemmU8S8K, kLanes) + kLanes;
 
@@ -66,57 +67,127 @@ inline void AddFour(__m256i& sum, __m256i codes, __m256i weights, __m256i ones) 
       : "+x"(sum), "=&x"(products)
       : "x"(codes), "x"(weights), "x"(ones));
 }
+// sum_lo, sum_hi += the products of 4 codes with the weights of 8 columns each, and of 4 others with theirs: the sums
+// of two products that meet are added in s16. In asm, and with registers that are named: else g++ 12 spills.
+inline void AddEight(__m256i& sum_lo, __m256i& sum_hi, const std::uint8_t* codes0, const std::uint8_t* codes1,
+                     const __m256i (&w0)[2], const __m256i (&w1)[2]) {
+  alignas(32) static constexpr std::int16_t kOnes[kLanes] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
+  asm("vpbroadcastd %[codes0], %%ymm14\n\tvpbroadcastd %[codes1], %%ymm15\n\t"
+      "vpmaddubsw %[w0_lo], %%ymm14, %%ymm12\n\tvpmaddubsw %[w1_lo], %%ymm15, %%ymm13\n\t"
+      "vpmaddubsw %[w0_hi], %%ymm14, %%ymm14\n\tvpmaddubsw %[w1_hi], %%ymm15, %%ymm15\n\t"
+      "vpaddw %%ymm13, %%ymm12, %%ymm12\n\tvpaddw %%ymm15, %%ymm14, %%ymm14\n\t"
+      "vpmaddwd %[ones], %%ymm12, %%ymm12\n\tvpmaddwd %[ones], %%ymm14, %%ymm14\n\t"
+      "vpaddd %%ymm12, %[sum_lo], %[sum_lo]\n\tvpaddd %%ymm14, %[sum_hi], %[sum_hi]"
+      : [sum_lo] "+x"(sum_lo), [sum_hi] "+x"(sum_hi)
+      : [codes0] "m"(*reinterpret_cast<const std::uint8_t(*)[4]>(codes0)),
+        [codes1] "m"(*reinterpret_cast<const std::uint8_t(*)[4]>(codes1)), [w0_lo] "x"(w0[0]), [w0_hi] "x"(w0[1]),
+        [w1_lo] "x"(w1[0]), [w1_hi] "x"(w1[1]), [ones] "m"(kOnes)
+      : "xmm12", "xmm13", "xmm14", "xmm15");
+}
 inline void AddTwo(__m256i& sum, __m256i codes, __m256i weights) {
   __m256i products;
   asm("vpmaddwd %3, %2, %1\n\tvpaddd %1, %0, %0" : "+x"(sum), "=&x"(products) : "x"(codes), "x"(weights));
 }
 
-// sums[r, j] = sum_p a[r, p] * w[p, j] for kRows rows and the 16 columns of a panel. What lies `fetch` bytes after its
-// weights goes to L2 meanwhile: weights that come from L3 or memory arrive in time.
+// The sums of a tile of rows and the 16 columns of a panel.
 template <int kRows>
-[[gnu::noinline]] void SumTile(const Rows& rows, const Avx2Panel& panel, std::int64_t fetch, std::int32_t* sums) {
+struct TileSums {
   __m256i lo[kRows];
   __m256i hi[kRows];
-#pragma GCC unroll 5
-  for (int r = 0; r < kRows; ++r) {
-    lo[r] = _mm256_setzero_si256();
-    hi[r] = _mm256_setzero_si256();
-  }
-  const __m256i ones = _mm256_set1_epi16(1);
-  const std::int8_t* weights = panel.weights;
-  std::int64_t i = 0;
-  for (; i < panel.num_safe; ++i, weights += kAvx2GroupBytes) {
-    const std::uint8_t* codes = rows.paired + FirstOfGroup(panel, i, kAvx2Pairings * panel.num_whole);
-    _mm_prefetch(reinterpret_cast<const char*>(weights + fetch), _MM_HINT_T1);
-    const __m256i w_lo = Load32Bytes(weights);
-    const __m256i w_hi = Load32Bytes(weights + 32);
-#pragma GCC unroll 5
+};
+
+// What lies this many bytes after the weights being read goes to L2 meanwhile.
+inline void Fetch(const std::int8_t* weights, std::int64_t fetch) {
+  _mm_prefetch(reinterpret_cast<const char*>(weights + fetch), _MM_HINT_T1);
+}
+
+inline const std::int8_t* WeightsOf(const Avx2Panel& panel, std::int64_t group) {
+  return panel.weights + group * kAvx2GroupBytes;
+}
+
+inline const std::uint8_t* PairedCodes(const Rows& rows, const Avx2Panel& panel, std::int64_t group) {
+  return rows.paired + FirstOfGroup(panel, group, kAvx2Pairings * panel.num_whole);
+}
+
+// Groups [0, num_joint), two at a time.
+template <int kRows>
+[[gnu::always_inline]] inline void AddJoint(const Rows& rows, const Avx2Panel& panel, std::int64_t fetch,
+                                            TileSums<kRows>& sums) {
+  for (std::int64_t i = 0; i < panel.num_joint; i += 2) {
+    const std::uint8_t* codes0 = PairedCodes(rows, panel, i);
+    const std::uint8_t* codes1 = PairedCodes(rows, panel, i + 1);
+    const std::int8_t* weights = WeightsOf(panel, i);
+    Fetch(weights, fetch);
+    Fetch(weights + kAvx2GroupBytes, fetch);
+    const __m256i w0[2] = {Load32Bytes(weights), Load32Bytes(weights + 32)};
+    const __m256i w1[2] = {Load32Bytes(weights + 64), Load32Bytes(weights + 96)};
+#pragma GCC unroll 4
     for (int r = 0; r < kRows; ++r) {
-      const __m256i four = BroadcastFourBytes(codes + r * rows.paired_stride);
-      AddFour(lo[r], four, w_lo, ones);
-      AddFour(hi[r], four, w_hi, ones);
+      AddEight(sums.lo[r], sums.hi[r], codes0 + r * rows.paired_stride, codes1 + r * rows.paired_stride, w0, w1);
     }
   }
-  for (; i < panel.num_groups; ++i, weights += kAvx2GroupBytes) {
-    _mm_prefetch(reinterpret_cast<const char*>(weights + fetch), _MM_HINT_T1);
+}
+
+// Groups [num_joint, num_safe).
+template <int kRows>
+[[gnu::always_inline]] inline void AddSafe(const Rows& rows, const Avx2Panel& panel, std::int64_t fetch,
+                                           TileSums<kRows>& sums) {
+  const __m256i ones = _mm256_set1_epi16(1);
+  for (std::int64_t i = panel.num_joint; i < panel.num_safe; ++i) {
+    const std::uint8_t* codes = PairedCodes(rows, panel, i);
+    const std::int8_t* weights = WeightsOf(panel, i);
+    Fetch(weights, fetch);
+    const __m256i w_lo = Load32Bytes(weights);
+    const __m256i w_hi = Load32Bytes(weights + 32);
+#pragma GCC unroll 4
+    for (int r = 0; r < kRows; ++r) {
+      const __m256i four = BroadcastFourBytes(codes + r * rows.paired_stride);
+      AddFour(sums.lo[r], four, w_lo, ones);
+      AddFour(sums.hi[r], four, w_hi, ones);
+    }
+  }
+}
+
+// Groups [num_safe, num_groups).
+template <int kRows>
+[[gnu::always_inline]] inline void AddWide(const Rows& rows, const Avx2Panel& panel, std::int64_t fetch,
+                                           TileSums<kRows>& sums) {
+  for (std::int64_t i = panel.num_safe; i < panel.num_groups; ++i) {
     const std::int16_t* codes = rows.wide + FirstOfGroup(panel, i, panel.num_groups);
+    const std::int8_t* weights = WeightsOf(panel, i);
+    Fetch(weights, fetch);
 #pragma GCC unroll 2
     for (std::int64_t pair = 0; pair < 2; ++pair) {
       const __m256i w_lo = _mm256_cvtepi8_epi16(Load16Bytes(weights + pair * 32));
       const __m256i w_hi = _mm256_cvtepi8_epi16(Load16Bytes(weights + pair * 32 + 16));
-#pragma GCC unroll 5
+#pragma GCC unroll 4
       for (int r = 0; r < kRows; ++r) {
         const __m256i two = BroadcastFourBytes(codes + r * rows.wide_stride + pair * 2);
-        AddTwo(lo[r], two, w_lo);
-        AddTwo(hi[r], two, w_hi);
+        AddTwo(sums.lo[r], two, w_lo);
+        AddTwo(sums.hi[r], two, w_hi);
       }
     }
   }
-  auto* out = reinterpret_cast<__m256i*>(sums);
-#pragma GCC unroll 5
-  for (std::int64_t r = 0; r < kRows; ++r) {
-    _mm256_store_si256(out + 2 * r, lo[r]);
-    _mm256_store_si256(out + 2 * r + 1, hi[r]);
+}
+
+// out[r, j] = sum_p a[r, p] * w[p, j] for kRows rows and the 16 columns of a panel. Weights that come from L3 or memory
+// arrive in time if `fetch` leads to those that are read next.
+template <int kRows>
+[[gnu::noinline]] void SumTile(const Rows& rows, const Avx2Panel& panel, std::int64_t fetch, std::int32_t* out) {
+  TileSums<kRows> sums;
+#pragma GCC unroll 4
+  for (int r = 0; r < kRows; ++r) {
+    sums.lo[r] = _mm256_setzero_si256();
+    sums.hi[r] = _mm256_setzero_si256();
+  }
+  AddJoint(rows, panel, fetch, sums);
+  AddSafe(rows, panel, fetch, sums);
+  AddWide(rows, panel, fetch, sums);
+#pragma GCC unroll 4
+  for (int r = 0; r < kRows; ++r) {
+    auto* row = reinterpret_cast<__m256i*>(out + r * kLanes);
+    _mm256_store_si256(row, sums.lo[r]);
+    _mm256_store_si256(row + 1, sums.hi[r]);
   }
 }
 

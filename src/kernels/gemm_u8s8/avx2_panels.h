@@ -1,5 +1,5 @@
 // The packed weights of gemm_u8s8 at the avx2 level: s32 sums[columns], padded to 64 bytes; then, for each panel of 16
-// columns, s8 weights[groups][64], u16 order[groups], u16 num_safe, padded to 64 bytes.
+// columns, s8 weights[groups][64], u16 order[groups], u16 num_joint, u16 num_safe, padded to 64 bytes.
 #pragma once
 
 #include <cstdint>
@@ -9,11 +9,13 @@
 namespace laconic::kernels {
 
 // The weights of 16 columns in groups of 4 consecutive k, the last one padded with zeros. First come the safe groups,
-// as [16][4]: all of their k exist, and in one of the orders of kAvx2Pairings, whatever the codes, no sum of the first
-// two products or of the last two passes s16. Then the others, as [2][16][2].
+// as [16][4]: all of their k exist, and in one of the orders of kAvx2Order, whatever the codes, no sum of the first
+// two products or of the last two passes s16. Of these the first num_joint are safe in twos: nor does the sum of two
+// such sums, one of each group. Then the others, as [2][16][2].
 struct Avx2Panel {
   const std::int8_t* weights;  // [num_groups][64]
   const std::uint16_t* order;  // [num_groups]: the k / 4 of each; of a safe one, num_whole times its pairing more
+  std::int64_t num_joint;      // <= num_safe, even
   std::int64_t num_safe;       // <= num_whole
   std::int64_t num_whole;      // groups without padding
   std::int64_t num_groups;
@@ -28,7 +30,7 @@ constexpr std::int64_t kAvx2Pairings = 3;
 constexpr std::int8_t kAvx2Order[kAvx2Pairings][4] = {{0, 1, 2, 3}, {0, 2, 1, 3}, {0, 3, 1, 2}};
 
 constexpr std::int64_t Avx2PanelBytes(std::int64_t k) noexcept {
-  return RoundUp(RoundUp(k, 4) / 4 * (kAvx2GroupBytes + 2) + 2, 64);
+  return RoundUp(RoundUp(k, 4) / 4 * (kAvx2GroupBytes + 2) + 4, 64);
 }
 
 // The panel of columns [column, column + 16). What a file of packed weights says is not believed where it would lead
@@ -38,8 +40,10 @@ inline Avx2Panel PanelAt(const void* packed, std::int64_t k, std::int64_t n, std
       static_cast<const std::int8_t*>(packed) + SumsBytes(n, 16) + column / 16 * Avx2PanelBytes(k);
   const std::int64_t num_groups = RoundUp(k, 4) / 4;
   const auto* order = reinterpret_cast<const std::uint16_t*>(weights + num_groups * kAvx2GroupBytes);
-  const std::int64_t num_safe = order[num_groups];
-  return {weights, order, num_safe < k / 4 ? num_safe : k / 4, k / 4, num_groups};
+  const std::int64_t num_whole = k / 4;
+  const std::int64_t num_safe = order[num_groups + 1] < num_whole ? order[num_groups + 1] : num_whole;
+  const std::int64_t num_joint = order[num_groups] < num_safe ? order[num_groups] : num_safe;
+  return {weights, order, num_joint / 2 * 2, num_safe, num_whole, num_groups};
 }
 
 // Where the codes of the panel's group i start, one of `limit` groups.

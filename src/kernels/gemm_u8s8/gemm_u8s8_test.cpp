@@ -9,6 +9,7 @@
 
 #include "kernels/amx_emulator.h"
 #include "kernels/elementwise/elementwise.h"
+#include "kernels/gemm_u8s8/avx2_panels.h"
 #include "kernels/quantize_static/quantize_static.h"
 #include "kernels/testing.h"
 #include "quant/overflow.h"
@@ -176,29 +177,28 @@ TEST(GemmU8S8, ExtremesDoNotSaturateOrOverflow) {
   }
 }
 
-// Of the pairs of weights that meet two codes of one step, `percent` get sums at s16's ends or past them.
-void PutExtremePairs(int percent, std::mt19937& rng, Problem* problem) {
-  constexpr int kPairs[][2] = {{64, 64},  {64, 65},   {127, 1},  {2, 127},    {-64, -64}, {-64, -65},
-                               {-128, 0}, {-1, -128}, {-127, 2}, {127, -128}, {127, 127}, {-128, -128}};
+using WeightPairs = std::span<const std::array<int, 2>>;
+
+// Of the pairs of weights that meet two codes of one step, `percent` become one of `pairs`.
+void PutPairs(WeightPairs pairs, int percent, std::mt19937& rng, Problem* problem) {
   for (std::int64_t j = 0; j < problem->n; ++j) {
     for (std::int64_t p = 0; p + 1 < problem->k; p += 2) {
       if (static_cast<int>(rng() % 100) < percent) {
-        const auto& pair = kPairs[rng() % std::size(kPairs)];
-        problem->w[j * problem->k + p] = static_cast<std::int8_t>(pair[0]);
-        problem->w[j * problem->k + p + 1] = static_cast<std::int8_t>(pair[1]);
+        const auto& [first, second] = pairs[rng() % pairs.size()];
+        problem->w[j * problem->k + p] = static_cast<std::int8_t>(first);
+        problem->w[j * problem->k + p + 1] = static_cast<std::int8_t>(second);
       }
     }
   }
 }
 
-// Such sums among weights that stay far from there: what AVX2 sorts.
-TEST(GemmU8S8, SumsOfTwoProductsAroundTheEndsOfS16) {
-  std::mt19937 rng(11);
-  for (const std::int64_t k : {4, 6, 64, 131}) {
+// `pairs` among weights up to `most`, and codes that are mostly 255.
+void ExpectDefinitionWith(WeightPairs pairs, int most, std::mt19937& rng) {
+  for (const std::int64_t k : {4, 6, 64, 131, 768}) {
     for (const int percent : {0, 2, 50}) {
       Problem problem(7, 50, k, rng);
-      FillIntegers(problem.w.span(), rng, -60, 60);
-      PutExtremePairs(percent, rng, &problem);
+      FillIntegers(problem.w.span(), rng, -most, most);
+      PutPairs(pairs, percent, rng, &problem);
       for (std::uint8_t& code : problem.a.span()) {
         code = rng() % 3 == 0 ? code : rng() % 8 == 0 ? 0 : 255;
       }
@@ -208,6 +208,43 @@ TEST(GemmU8S8, SumsOfTwoProductsAroundTheEndsOfS16) {
     }
   }
 }
+
+// Sums at s16's ends or past them among weights that stay far from there: what AVX2 sorts.
+TEST(GemmU8S8, SumsOfTwoProductsAroundTheEndsOfS16) {
+  constexpr std::array<int, 2> kPairs[] = {{64, 64},  {64, 65},   {127, 1},  {2, 127},    {-64, -64}, {-64, -65},
+                                           {-128, 0}, {-1, -128}, {-127, 2}, {127, -128}, {127, 127}, {-128, -128}};
+  std::mt19937 rng(11);
+  ExpectDefinitionWith(kPairs, 60, rng);
+}
+
+TEST(GemmU8S8, SumsOfFourProductsAroundTheEndsOfS16) {
+  constexpr std::array<int, 2> kPairs[] = {{32, 32},   {32, 33},   {64, 0},  {65, -1},
+                                           {-32, -32}, {-33, -32}, {0, -64}, {1, -65}};
+  std::mt19937 rng(15);
+  ExpectDefinitionWith(kPairs, 8, rng);
+}
+
+#if LACONIC_HAVE_AVX2
+TEST(GemmU8S8, Avx2SortsGroupsByHowTheyMayBeMultiplied) {
+  if (ActiveIsa() != Isa::kAvx2) {
+    GTEST_SKIP() << "a level that sorts nothing";
+  }
+  struct Case {
+    int most;  // weights lie in -most..most
+    std::int64_t joint, safe;
+  };
+  // 70 of k: 17 groups and 2 more. Four times 32 fit, two times 64; pairs of 127 do not.
+  for (const auto& [most, joint, safe] : {Case{32, 16, 17}, Case{64, 0, 17}, Case{127, 0, 0}}) {
+    std::mt19937 rng(16);
+    Problem problem(1, 16, 70, rng);
+    std::ranges::fill(problem.w.span(), static_cast<std::int8_t>(most));
+    problem.Pack();
+    const Avx2Panel panel = PanelAt(problem.packed.data(), 70, 16, 0);
+    EXPECT_EQ(panel.num_joint, joint) << most;
+    EXPECT_EQ(panel.num_safe, safe) << most;
+  }
+}
+#endif
 
 // A file of packed weights may have been tampered with: sums may be any, but no byte outside the rows is read.
 TEST(GemmU8S8, PackedBytesOfAnyKindStayWithinTheRows) {
