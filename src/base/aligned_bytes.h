@@ -19,6 +19,8 @@ class AlignedBytes {
   AlignedBytes() = default;
   // Errors: kResource.
   explicit AlignedBytes(std::int64_t size_bytes);
+  // In memory of its own that huge pages of 2 MB back where the system lends them. Errors: kResource.
+  static AlignedBytes OnHugePages(std::int64_t size_bytes);
 
   std::byte* data() const noexcept { return data_.get(); }
   std::int64_t size_bytes() const noexcept { return size_bytes_; }

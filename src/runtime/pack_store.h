@@ -10,6 +10,7 @@
 #include <string>
 #include <string_view>
 
+#include "base/aligned_bytes.h"
 #include "base/mapped_file.h"
 
 namespace laconic::runtime {
@@ -51,12 +52,15 @@ class PackStore {
   };
   void ReadIndex();
   PackedBytes FindInFile(const std::string& key, std::int64_t size_bytes) const;
+  PackedBytes Make(std::int64_t size_bytes, const std::function<void(std::byte*)>& fill);
 
   std::filesystem::path file_;
   std::shared_ptr<const MappedFile> mapped_;
   std::map<std::string, Place> index_;       // of mapped_
   std::map<std::string, PackedBytes> used_;  // by this model
   bool is_stale_ = false;
+  std::shared_ptr<const AlignedBytes> block_;  // where weights are made, one after another
+  std::int64_t block_used_bytes_ = 0;
 };
 
 }  // namespace laconic::runtime

@@ -86,6 +86,27 @@ TEST_F(PackStoreTest, SharesWithinAModelAndAcrossStarts) {
   EXPECT_TRUE(store.is_stale());
 }
 
+// Some fill a block, one is larger than that; all outlive the store.
+TEST(PackStoreBlocks, WeightsOfAnySizesStayWhole) {
+  std::vector<runtime::PackedBytes> made;
+  const auto ends = [&](std::size_t i) {
+    return std::make_pair(made[i].data[0], made[i].data[made[i].size_bytes - 1]);
+  };
+  {
+    runtime::PackStore store;
+    for (const std::int64_t size : {1, 63, 64, 5000, 40 << 20, 40 << 20, 70 << 20, 3}) {
+      const auto mark = static_cast<std::byte>(made.size());
+      const auto fill = [&](std::byte* out) { out[0] = out[size - 1] = mark; };
+      bool is_new = false;
+      made.push_back(store.FindOrMake("", size, fill, &is_new));
+    }
+  }
+  for (std::size_t i = 0; i < made.size(); ++i) {
+    EXPECT_EQ(ends(i), std::make_pair(static_cast<std::byte>(i), static_cast<std::byte>(i)));
+    EXPECT_EQ(reinterpret_cast<std::uintptr_t>(made[i].data) % 64, 0U);
+  }
+}
+
 // Five pages and eight bytes of 'a', from the file as `change` leaves it: 'b' where they had to be made anew.
 class DamagedPackTest : public TemporaryDirectory {
  protected:
