@@ -96,8 +96,9 @@ struct TileSums {
   __m256i hi[kRows];
 };
 
-// What lies this many bytes after the weights being read goes to L2 meanwhile.
-inline void Fetch(const std::int8_t* weights, std::int64_t fetch) {
+// What lies this many bytes after the weights being read goes to L2 meanwhile. Always inline: g++ 12 drops calls of a
+// function that does nothing else.
+[[gnu::always_inline]] inline void Fetch(const std::int8_t* weights, std::int64_t fetch) {
   _mm_prefetch(reinterpret_cast<const char*>(weights + fetch), _MM_HINT_T1);
 }
 
