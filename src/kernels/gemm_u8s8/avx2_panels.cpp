@@ -30,7 +30,7 @@ struct Group {
 
 inline __m128i Load16(const std::int8_t* p) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p)); }
 
-// k from `p` on and columns side by side in memory.
+// The group that starts at `w`, of columns that lie side by side.
 inline Group LoadByRows(const std::int8_t* w, std::int64_t k_stride) {
   const __m128i row0 = Load16(w);
   const __m128i row1 = Load16(w + k_stride);
@@ -44,6 +44,7 @@ inline Group LoadByRows(const std::int8_t* w, std::int64_t k_stride) {
           _mm256_set_m128i(_mm_unpackhi_epi16(hi01, hi23), _mm_unpacklo_epi16(hi01, hi23))};
 }
 
+// The group of 4 k from p on; what lies beyond the columns or k is zero.
 inline Group LoadGroup(const Columns& columns, std::int64_t p) {
   const std::int8_t* w = columns.w + p * columns.k_stride;
   const std::int64_t depth = columns.k - p < kGroup ? columns.k - p : kGroup;
