@@ -53,7 +53,7 @@ void LowerAttention(const Node& node, PlanBuilder* builder) {
 void LowerInt8Attention(const Node& node, PlanBuilder* builder) {
   AttentionSpec spec = SpecOf(node, IntAttribute(node, "num_heads"), FloatAttribute(node, "scale"), builder);
   spec.operands = "INT8";
-  builder->plan().LimitPositions(kernels::kMaxInt8Keys);
+  LimitTo(kernels::kMaxInt8Keys, &builder->plan().max_positions);
   builder->Emit<AttentionStep>(kernels::GetAttentionInt8(builder->isa()), std::move(spec));
 }
 

@@ -44,15 +44,18 @@ void SkipRows(std::int64_t count, Table* table) {
 
 void NoteLimit(const Table& table, Plan* plan) {
   const std::int64_t rows = table.data.shape()[0];
+  if (rows == 0) {
+    Fail(ErrorCode::kInvalidFile, "the embedding table '", table.name, "' has no rows");
+  }
   switch (table.ids) {
     case IdSource::kIds:
-      plan->num_ids = rows;
+      LimitTo(rows, &plan->num_ids);
       break;
     case IdSource::kTypeIds:
-      plan->num_types = rows;
+      LimitTo(rows, &plan->num_types);
       break;
     case IdSource::kPositions:
-      plan->LimitPositions(rows);
+      LimitTo(rows, &plan->max_positions);
       break;
     case IdSource::kZeros:
       break;

@@ -65,7 +65,8 @@ std::vector<const Node*> Siblings(const Node& node, const PlanBuilder& builder) 
       group.push_back(member);
     }
   }
-  return group;
+  const bool is_mask = std::ranges::find(group, &node) == group.end();
+  return is_mask ? std::vector<const Node*>{&node} : group;
 }
 
 // Each layer's share of the columns.

@@ -207,6 +207,33 @@ TEST(OddGraphTest, ATableOfOneColumnIsAddedToAll) {
   EXPECT_EQ(table.Answer(table.First("logits", sum), kTwoTexts), (std::vector<float>{22, 23, 34, 35}));
 }
 
+TEST(OddGraphTest, IdsLieBelowTheSmallestTable) {
+  OddGraph odd;
+  const ValueId few = odd.graph.AddNode("Gather", "few", {odd.Floats("short", {2, 2}, {10, 20, 30, 40}), odd.ids});
+  odd.graph.AddOutput(odd.First("logits", odd.graph.AddNode("Add", "sum", {few, odd.Words()})));
+  const auto model = CompiledModel::Compile({ModelInfo(), std::make_shared<const Graph>(odd.graph), std::nullopt});
+  EXPECT_EQ(model->num_ids(), 2);
+  EXPECT_EQ(Session(model, 1).Run({{{{1}, {}}}}), (std::vector<float>{32, 43}));
+  EXPECT_THROW(Session(model, 1).Run({{{{2}, {}}}}), Error);
+}
+
+TEST(OddGraphTest, ATableWithoutRowsIsRefused) {
+  OddGraph odd;
+  odd.graph.AddOutput(
+      odd.First("logits", odd.graph.AddNode("Gather", "words", {odd.Floats("empty", {0, 2}, {}), odd.ids})));
+  EXPECT_EQ(CompileError({ModelInfo(), std::make_shared<const Graph>(odd.graph), std::nullopt}),
+            "invalid file: the embedding table 'empty' has no rows\n  in node 'words'");
+}
+
+TEST(OddGraphTest, ALayerMayMakeTheMask) {
+  OddGraph odd;
+  const ValueId x = odd.Words();
+  const ValueId mask = odd.graph.AddNode("laconic.Linear", "mask", {x, odd.Floats("w", {2, 2}, {1, 2, 3, 4})});
+  const Attributes one_head = {{"q_num_heads", std::int64_t{1}}, {"kv_num_heads", std::int64_t{1}}, {"scale", 1.0F}};
+  odd.graph.AddOutput(odd.First("logits", odd.graph.AddNode("Attention", "mixed", {x, x, x, mask}, one_head)));
+  EXPECT_EQ(CompileError({ModelInfo(), std::make_shared<const Graph>(odd.graph), std::nullopt}), "no error");
+}
+
 TEST(OddGraphTest, TheFirstColumnOfATextIsNoFirstToken) {
   OddGraph odd;
   const ValueId first = odd.First("first", odd.Words());

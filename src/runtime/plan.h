@@ -155,13 +155,11 @@ struct Plan {
   std::vector<std::unique_ptr<const Step>> steps;
   Matrix output;                   // a row a text
   std::int64_t max_positions = 0;  // tokens of a text that its position table and steps allow; 0: any
-  std::int64_t num_ids = 0;        // rows of the word table; 0: none
-  std::int64_t num_types = 0;      // rows of the token type table; 0: none
+  std::int64_t num_ids = 0;        // rows of the smallest word table; 0: none
+  std::int64_t num_types = 0;      // of the smallest token type table; 0: none
   std::int64_t memory_bytes = 0;   // weights as held
   std::int64_t linear_bytes = 0;   // of these the linear layers', which are read from end to end
   TapSink* tap_sink = nullptr;     // is told of batches; null: no taps
-
-  void LimitPositions(std::int64_t most) { max_positions = max_positions == 0 ? most : std::min(max_positions, most); }
 
   // Made by FinishPlan:
   std::vector<Segment> segments;
@@ -173,6 +171,9 @@ struct Plan {
   std::vector<Buffer> slots;
   std::vector<bool> slot_is_local;
 };
+
+// For max_positions, num_ids and num_types: the smallest limit counts.
+inline void LimitTo(std::int64_t most, std::int64_t* limit) { *limit = *limit == 0 ? most : std::min(*limit, most); }
 
 // Finds the segments, and which buffers may share memory.
 void FinishPlan(Plan* plan);
