@@ -1,11 +1,16 @@
 #include "base/file.h"
 
+#include <algorithm>
 #include <cerrno>
+#include <climits>
 #include <cstring>
+#include <random>
 #include <system_error>
 #include <utility>
 
 #include <fcntl.h>
+#include <fmt/format.h>
+#include <poll.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -26,9 +31,11 @@ std::string_view KindOf(mode_t mode) {
 }
 
 // Beside `path`, so that the rename stays on one file system; hidden, so that a listing does not mistake it for output.
+// By chance and not by process, as every container may have a process 1.
 fs::path StagingPath(const fs::path& path) {
   const fs::path clean = path.has_filename() ? path : path.parent_path();
-  return clean.parent_path() / ("." + clean.filename().string() + ".partial-" + std::to_string(::getpid()));
+  std::random_device random;
+  return clean.parent_path() / fmt::format(".{}.partial-{:08x}{:08x}", clean.filename().string(), random(), random());
 }
 
 fs::file_status StatusOf(const fs::path& path) {
@@ -43,6 +50,16 @@ fs::file_status StatusOf(const fs::path& path) {
 void CheckMayReplace(const fs::path& path, bool force) {
   if (!force && Exists(path)) {
     Fail(ErrorCode::kInvalidArgument, Quoted(path), " exists; use --force to replace it");
+  }
+}
+
+// Returns when a pipe takes PIPE_BUF bytes at once: a reader that has stopped must not make us deaf to Ctrl-C, and a
+// signal need not interrupt the thread that writes.
+void WaitForReader(const FileDescriptor& descriptor) {
+  constexpr int kMilliseconds = 100;
+  pollfd pipe = {.fd = descriptor.get(), .events = POLLOUT, .revents = 0};
+  while (::poll(&pipe, 1, kMilliseconds) == 0) {
+    ThrowIfCancelled();
   }
 }
 
@@ -145,7 +162,7 @@ AtomicFile::AtomicFile(const fs::path& path, bool force) : path_(path), force_(f
   CheckParent(path_);
   staging_ = StagingPath(path_);
   NoteStaging(staging_);  // before it is there: a signal may come between
-  descriptor_ = FileDescriptor(::open(staging_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666));
+  descriptor_ = FileDescriptor(::open(staging_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666));
   if (descriptor_.get() < 0) {
     ForgetStaging(staging_);
     staging_.clear();
@@ -164,7 +181,12 @@ AtomicFile::~AtomicFile() {
 
 void AtomicFile::Write(std::span<const std::byte> bytes) {
   while (!bytes.empty()) {
-    const ssize_t put = ::write(descriptor_.get(), bytes.data(), bytes.size());
+    const bool is_stream = staging_.empty();
+    if (is_stream) {
+      WaitForReader(descriptor_);
+    }
+    const std::size_t most = is_stream ? PIPE_BUF : bytes.size();
+    const ssize_t put = ::write(descriptor_.get(), bytes.data(), std::min(bytes.size(), most));
     if (put < 0 && errno == EINTR) {
       continue;
     }
