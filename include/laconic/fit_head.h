@@ -44,8 +44,9 @@ struct RefitOptions {
 };
 
 // `model` with its head refitted by least squares so that, on the features of the compressed encoder, it gives the
-// logits of `teacher`. Needs no labels. A quantized head is quantized again. Errors: kInvalidArgument for models
-// without a head, or whose labels differ.
+// logits of `teacher`. Needs no labels. A head of dynamic INT8 is quantized again, as the model's recipe says; of any
+// other form it becomes f32, behind a static one's quantized features. Errors: kInvalidArgument for models without a
+// head, or whose labels differ; kInvalidFile for a recipe that is none.
 Model RefitHeadToTeacher(const Model& model, const Model& teacher, const Dataset& data, const RefitOptions& options);
 
 }  // namespace laconic

@@ -26,7 +26,7 @@ struct ModelInfo {
   std::int64_t base_parameters = 0;  // elements of all weights before any compression
   std::int64_t stored_bytes = 0;     // of the tensors in the files: values, scales, zero points
   std::vector<std::string> ignored;  // tensors of the checkpoint that are not used
-  std::filesystem::path path;        // where it was loaded from
+  std::filesystem::path path;        // where it was loaded from; empty for a model that was made since
   std::filesystem::path home;        // where config.json and tokenizer files are; empty where there are none
 };
 

@@ -25,9 +25,10 @@ struct CompileOptions {
   // Sums of u8 times s8 saturate pair by pair, as x86 without VNNI computes them in other runtimes (docs/numerics.md):
   // to see what that does to answers. Slow.
   bool saturating = false;
-  // Packed weights are kept in a file beside the model, "packed.<level>" in its directory, and mapped by the next start
-  // instead of packed again. A file that is damaged or was made from other weights is replaced. Where it cannot be read
-  // or written, as in a read-only directory, the model runs without, and `note` is told why.
+  // Packed weights are kept in a file beside the model, "packed.<level>" in its directory or after an ONNX file's name
+  // (with ".bf16" or ".saturating" added), and mapped by the next start instead of packed again. A file that is damaged
+  // or was made from other weights is replaced. Where it cannot be read or written, as in a read-only directory, the
+  // model runs without, and `note` is told why.
   bool pack_cache = false;
   NoteFn note;
 };
@@ -37,7 +38,8 @@ class CompiledModel {
  public:
   // Plans and packs. A graph with operators that have no kernel is run op by op, one text at a time: slower; PlanText()
   // says so, and why. Errors: kUnsupported for a graph that cannot be run at all, naming the node, input or output, a
-  // level that this CPU lacks, or a precision that the level lacks; kInvalidArgument for an unknown level or precision.
+  // level that this CPU lacks, or a precision that the level lacks; kInvalidArgument for an unknown level or precision,
+  // or a pack cache of a model that was not loaded from files.
   static std::shared_ptr<const CompiledModel> Compile(const Model& model, const CompileOptions& options = {});
   ~CompiledModel();
 
@@ -45,7 +47,7 @@ class CompiledModel {
   std::int64_t num_ids() const noexcept;       // token ids lie below
   std::int64_t max_length() const noexcept;    // tokens a text may have
   std::int64_t memory_bytes() const noexcept;  // weights as they are held: packed, tables, vectors
-  std::string isa() const;                     // the level that runs
+  std::string isa() const;                     // the level that runs; "scalar" where the model runs op by op
   std::string precision() const;               // "bf16" if layers or attention may round, else "f32"
   // Errors: kInvalidArgument for a text that is empty, longer than max_length() or has ids out of range.
   void Check(const Encoding& text) const;
@@ -62,7 +64,7 @@ class CompiledModel {
 // Buffers and threads for one user at a time.
 class Session {
  public:
-  // Errors: kInvalidArgument for a number of threads outside 1 … 1024; kResource.
+  // `model` is not null. Errors: kInvalidArgument for a number of threads outside 1 … 1024; kResource.
   Session(std::shared_ptr<const CompiledModel> model, int num_threads);
   ~Session();
   Session(Session&&) noexcept;
@@ -71,7 +73,7 @@ class Session {
   // One row of output_width() values a text, row-major. No padding is computed, and a text's values do not depend on
   // the others in the batch or on the number of threads, bit for bit.
   // Errors: kInvalidArgument for an encoding that is empty, longer than max_length() or has ids out of range, naming
-  // the text; kResource.
+  // the text; kResource; of a model that runs op by op also kUnsupported, kCancelled.
   std::vector<float> Run(std::span<const Encoding> batch);
   // The same into `out`, which holds batch.size() * output_width() values. Allocates nothing once batches as large have
   // been run (unless the model runs op by op). Errors: as above; kInvalidArgument for another size of `out`.

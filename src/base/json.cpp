@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <vector>
 
 #include <nlohmann/json.hpp>
 
@@ -36,6 +37,13 @@ template <>
 struct JsonTraits<std::string> {
   static constexpr std::string_view kName = "a string";
   static bool Holds(const nlohmann::json& value) { return value.is_string(); }
+};
+template <>
+struct JsonTraits<std::vector<std::string>> {
+  static constexpr std::string_view kName = "a list of strings";
+  static bool Holds(const nlohmann::json& value) {
+    return value.is_array() && std::ranges::all_of(value, [](const auto& element) { return element.is_string(); });
+  }
 };
 
 template <typename T>
@@ -114,5 +122,6 @@ template bool JsonValueOr(const nlohmann::json&, std::string_view, bool);
 template std::int64_t JsonValueOr(const nlohmann::json&, std::string_view, std::int64_t);
 template double JsonValueOr(const nlohmann::json&, std::string_view, double);
 template std::string JsonValueOr(const nlohmann::json&, std::string_view, std::string);
+template std::vector<std::string> JsonValueOr(const nlohmann::json&, std::string_view, std::vector<std::string>);
 
 }  // namespace laconic

@@ -31,7 +31,7 @@ struct PackedBytes {
 class PackStore {
  public:
   PackStore() = default;  // without a file
-  // Errors: kIo where `file` is there and cannot be read.
+  // Errors: kIo where `file` is there and cannot be read; kInvalidArgument for a directory or FIFO.
   explicit PackStore(std::filesystem::path file);
 
   // The bytes of `key`, from this model or the file; else `size_bytes` new ones that `fill` writes. An empty key is

@@ -232,6 +232,20 @@ TEST_F(PackCacheTest, LevelsOfOneStoreHaveTheirOwn) {
   EXPECT_NE(pack(kernels::Isa::kScalar), pack(kernels::Isa::kAvx2));
 }
 
+TEST_F(PackCacheTest, OptionsThatPackOtherWeightsHaveTheirOwn) {
+  WriteWhole();
+  CompiledModel::Compile(Model::Load(artifact_), {.isa = "scalar", .saturating = true, .pack_cache = true});
+  EXPECT_TRUE(fs::exists(artifact_ / "packed.scalar.saturating"));
+  ExpectRightAndWritten("as before");
+}
+
+TEST_F(PackCacheTest, AModelWithoutFilesHasNone) {
+  ModelInfo info = Model::Load("tests/data/tiny_bert").info();
+  info.path.clear();
+  const Model model = Model::Load(artifact_);
+  EXPECT_THROW(CompiledModel::Compile({info, model.shared_graph(), std::nullopt}, {.pack_cache = true}), Error);
+}
+
 // Only the time of the file tells.
 TEST_F(PackCacheTest, FilesThatWereTouchedArePackedAgain) {
   WriteWhole();

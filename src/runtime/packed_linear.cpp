@@ -11,6 +11,7 @@
 #include "base/aligned_bytes.h"
 #include "base/sha256.h"
 #include "laconic/error.h"
+#include "laconic/version.h"
 
 namespace laconic::runtime {
 namespace {
@@ -176,7 +177,7 @@ std::string Fingerprint(std::span<const std::byte> bytes) {
   return Sha256Hex(pieces);
 }
 
-// A new version may lay weights out anew: the bytes of a small matrix say how.
+// A new version may lay weights out anew: the bytes of a small matrix say how, with the width of a layer's panels.
 constexpr std::int64_t kProbeK = 20;
 constexpr std::int64_t kProbeN = 40;
 
@@ -264,7 +265,10 @@ template <typename Packed, typename Layout, typename Fill>
 void FindOrPack(std::span<const LinearPart> parts, std::int64_t size_bytes, const Layout& layout, const Fill& fill,
                 PackStore* store, Packed* packed) {
   bool is_new = false;
-  packed->weights = store->FindOrMake(KeyOf(parts, layout), size_bytes, fill, &is_new);
+  const auto whole_layout = [&] {
+    return fmt::format("{} {} columns a panel, {}", layout(), packed->kernels->panel_columns(packed->n), kVersion);
+  };
+  packed->weights = store->FindOrMake(KeyOf(parts, whole_layout), size_bytes, fill, &is_new);
   packed->own_bytes = BytesOf(packed->bias) + (is_new ? packed->weights.size_bytes : 0);
 }
 

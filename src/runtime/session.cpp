@@ -8,6 +8,8 @@
 #include <optional>
 #include <set>
 
+#include <fmt/format.h>
+
 #include "base/file.h"
 #include "base/thread_pool.h"
 #include "graph/graph.h"
@@ -50,12 +52,11 @@ void CheckIds(std::string_view what, std::span<const std::int32_t> ids, std::int
   }
 }
 
-// Beside the artifact's files, or the model's one file.
-std::filesystem::path PackCachePath(const std::filesystem::path& model, kernels::Isa isa) {
-  if (model.empty()) {
-    Fail(ErrorCode::kInvalidArgument, "a model that was not loaded from files has no place for a pack cache");
-  }
-  const std::string name = std::string(runtime::kPackCachePrefix) + std::string(kernels::ToString(isa));
+// Beside the artifact's files, or the model's one file. Options under which other weights are packed have their own.
+std::filesystem::path PackCachePath(const std::filesystem::path& model, const runtime::PlanOptions& options) {
+  const std::string name = fmt::format("{}{}{}{}", runtime::kPackCachePrefix, kernels::ToString(options.isa),
+                                       options.precision == kernels::Precision::kBF16 ? ".bf16" : "",
+                                       options.saturating ? ".saturating" : "");
   return IsDirectory(model) ? model / name : std::filesystem::path(model.string() + "." + name);
 }
 
@@ -131,11 +132,17 @@ std::shared_ptr<const CompiledModel> CompiledModel::Compile(const Model& model, 
   if (!options.pack_cache) {
     return runtime::CompileTapped(model.graph(), {}, nullptr, options);
   }
-  const std::filesystem::path file = PackCachePath(model.info().path, LevelOf(options));
+  const std::filesystem::path& path = model.info().path;
+  if (path.empty()) {
+    Fail(ErrorCode::kInvalidArgument, "a model that was not loaded from files has no place for a pack cache");
+  }
   runtime::PackStore packs;
-  TryCache(options.note, [&] { packs = runtime::PackStore(file); });
+  const runtime::PlanOptions plan = PlanOptionsOf(options);
+  TryCache(options.note, [&] { packs = runtime::PackStore(PackCachePath(path, plan)); });
   auto compiled = CompileWith(model.graph(), {}, nullptr, options, &packs);
-  TryCache(options.note, [&] { packs.Save(); });
+  if (!compiled->impl().plain) {  // else some layers were packed in vain
+    TryCache(options.note, [&] { packs.Save(); });
+  }
   return compiled;
 }
 
@@ -171,7 +178,9 @@ void CompiledModel::Check(const Encoding& text) const {
     CheckIds("token type", text.type_ids, impl_->plan.num_types);
   }
 }
-std::string CompiledModel::isa() const { return std::string(kernels::ToString(impl_->options.isa)); }
+std::string CompiledModel::isa() const {
+  return std::string(kernels::ToString(impl_->plain ? kernels::Isa::kScalar : impl_->options.isa));
+}
 std::string CompiledModel::precision() const {
   return !impl_->plain && impl_->options.precision == kernels::Precision::kBF16 ? "bf16" : "f32";
 }

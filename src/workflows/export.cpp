@@ -39,7 +39,8 @@ void CheckFormat(const Model& model, const std::string& format) {
 // Errors: kInvalidArgument if `file` is the graph of the model's own directory, whose digest would then be another.
 void CheckOutput(const Model& model, const std::filesystem::path& file) {
   std::error_code unknown;  // then there are no two such files
-  if (std::filesystem::equivalent(file, model.info().path / "model.onnx", unknown)) {
+  const std::filesystem::path& own = model.info().path;
+  if (!own.empty() && std::filesystem::equivalent(file, own / "model.onnx", unknown)) {
     Fail(ErrorCode::kInvalidArgument, "'", file.string(), "' is part of the model that is exported: name another file");
   }
 }

@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <numeric>
 #include <random>
+#include <set>
+#include <string>
+#include <vector>
 
 #include <nlohmann/json.hpp>
 
@@ -14,8 +17,10 @@
 #include "metrics/least_squares.h"
 #include "metrics/logistic_regression.h"
 #include "models/encoder.h"
+#include "passes/layer_selection.h"
 #include "passes/quantize/int8.h"
 #include "runtime/stored_weights.h"
+#include "workflows/quantized_model.h"
 #include "workflows/run_options.h"
 
 namespace laconic {
@@ -133,6 +138,19 @@ LinearHead ReadHead(const Graph& graph, const Node& node) {
   return head;
 }
 
+// How `model`, whose recipe this is, has its head quantized. A model that came as ONNX has no recipe.
+QConfig HeadQConfig(const Model& model, const Node& head, const nlohmann::json& recipe) {
+  QConfig qconfig = PresetQConfig("laconic", {.is_static = false});
+  if (const auto stored = recipe.find("qconfig"); stored != recipe.end()) {
+    const auto reduced = JsonValueOr<std::vector<std::string>>(recipe, "reduced_range", {});
+    const QConfig whole = WithReducedRange(ParseQConfig(stored->dump(), {.is_static = false}),
+                                           std::set<std::string>(reduced.begin(), reduced.end()));
+    qconfig.layers = whole.OfLayer(passes::LayerName(model.graph(), head.inputs[1]));
+  }
+  qconfig.int8_attention = false;  // the head alone: attention is as the model has it
+  return qconfig;
+}
+
 }  // namespace
 
 Model FitHead(const Model& encoder, const std::vector<std::filesystem::path>& train,
@@ -182,6 +200,7 @@ Model FitHead(const Model& encoder, const std::vector<std::filesystem::path>& tr
   info.labels = labels.names;
   info.problem = labels.problem;
   info.problem_is_stated = true;
+  info.path.clear();
   const hf::WeightCount weights = hf::CountWeights(*graph);
   info.base_parameters = weights.elements;
   info.stored_bytes = weights.bytes;
@@ -203,17 +222,13 @@ Model RefitHeadToTeacher(const Model& model, const Model& teacher, const Dataset
   ThreadPool pool(NumThreads(options.run));
   const LinearHead refitted = RefitHead(ReadHead(model.graph(), *head.node), inputs, targets, options.penalty, &pool);
   Graph graph = AddHead(features.graph(), refitted);
+  nlohmann::json recipe = model.info().recipe.empty() ? nlohmann::json::object() : ParseJson(model.info().recipe);
   if (head.quantized) {
-    passes::Int8Options int8;
-    int8.qconfig.int8_attention = false;  // the head alone: attention is as the model has it
+    const passes::Int8Options int8 = {.qconfig = HeadQConfig(model, *head.node, recipe), .ranges = {}};
     graph = passes::QuantizeInt8(graph, {std::string(kHeadName)}, int8, options.run.progress);
   }
-  ModelInfo info = model.info();
-  nlohmann::json recipe = info.recipe.empty() ? nlohmann::json::object() : ParseJson(info.recipe);
   recipe["head_refit"] = {{"penalty", options.penalty}, {"texts", data.texts.size()}};
-  info.recipe = recipe.dump();
-  info.stored_bytes = hf::CountWeights(graph).bytes;
-  return {std::move(info), std::make_shared<const Graph>(std::move(graph)), model.tokenizer()};
+  return QuantizedModel(model, model.info().method, recipe, std::move(graph));
 }
 
 }  // namespace laconic

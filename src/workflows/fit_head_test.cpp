@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include "graph/graph.h"
 #include "laconic/error.h"
 #include "laconic/quantize.h"
 
@@ -97,10 +98,20 @@ TEST_F(FitHeadTest, RefittingReadsTheOldHeadHoweverItIsStored) {
     qconfig.layers.weights.granularity = Granularity::kTensor;
     const Model quantized = QuantizeModel(bert_, {.qconfig = qconfig});
     const Model refitted = RefitHeadToTeacher(quantized, quantized, data, {.run = run, .penalty = 1e6});
-    // The head is rounded again, by the channel: half a code of 127 in each of 32 weights at most.
-    EXPECT_LE(CompareLogits(ProblemType::kSingleLabel, 3, logits(quantized), logits(refitted)).max_abs_difference,
-              0.05);
+    // The head is rounded again: half a code, of 127 for the largest weight of all, in each of 32 weights at most.
+    EXPECT_LE(CompareLogits(ProblemType::kSingleLabel, 3, logits(quantized), logits(refitted)).max_abs_difference, 0.1);
+    const Tensor* codes = refitted.graph().FindInitializer(*refitted.graph().FindValue("classifier.weight_quantized"));
+    EXPECT_EQ(codes->dtype(), dtype == CodeType::kS8 ? DType::kS8 : DType::kU8);
   }
+}
+
+TEST_F(FitHeadTest, RefittingKeepsWeightsThatCannotSaturate) {
+  const Dataset data = {.texts = {"ba mu", "to ka", "mu to ba"}};
+  const Model reduced = QuantizeModel(bert_, {.reduced_range = {"classifier"}});
+  const Model refitted = RefitHeadToTeacher(reduced, bert_, data, {.run = {.threads = 1}});
+  const Tensor* codes = refitted.graph().FindInitializer(*refitted.graph().FindValue("classifier.weight_quantized"));
+  const auto [least, most] = std::ranges::minmax(codes->Contiguous().values<std::int8_t>());
+  EXPECT_EQ(std::max(-least, +most), 64);  // ONNX Runtime's reduce_range
 }
 
 TEST_F(FitHeadTest, RefusesWhatCannotBeFitted) {
@@ -119,6 +130,10 @@ TEST_F(FitHeadTest, RefusesWhatCannotBeFitted) {
   };
   EXPECT_THAT(message(false), ::testing::HasSubstr("expected texts of at least 2 labels, got only 'ba'"));
   EXPECT_THAT(message(true), ::testing::HasSubstr("at least 2 to hold some out, got 1"));
+}
+
+TEST(QuantizeModelTest, WhatIsMadeIsNoLongerWhatWasLoaded) {
+  EXPECT_TRUE(QuantizeModel(Model::Load("tests/data/tiny_bert")).info().path.empty());
 }
 
 TEST(QuantizeModelTest, AnUnknownMethodListsTheKnownOnes) {

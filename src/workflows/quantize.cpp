@@ -139,14 +139,17 @@ Graph QuantizeGraph(const Graph& graph, const std::set<std::string>& layers, con
 
 nlohmann::json RecipeOf(const QuantizeOptions& options, const QConfig& qconfig, const std::set<std::string>& layers) {
   nlohmann::json recipe = {{"layers", layers}, {"qconfig", nlohmann::json::parse(PrintQConfig(qconfig))}};
-  if (!options.reduced_range.empty()) {
-    recipe["reduced_range"] = options.reduced_range;
+  std::set<std::string> reduced;
+  std::ranges::set_intersection(options.reduced_range, layers, std::inserter(reduced, reduced.end()));
+  if (!reduced.empty()) {
+    recipe["reduced_range"] = reduced;
   }
   return recipe;
 }
 
 Model QuantizedModel(const Model& model, const std::string& method, const nlohmann::json& recipe, Graph graph) {
   ModelInfo info = model.info();
+  info.path.clear();  // no file has these weights
   info.method = method;
   info.recipe = recipe.dump();
   info.stored_bytes = hf::CountWeights(graph).bytes;
@@ -177,7 +180,7 @@ Model QuantizeModel(const Model& model, const QuantizeOptions& options) {
   const LayerNames layers = SelectedLayers(model, options, qconfig);
   nlohmann::json recipe = RecipeOf(options, qconfig, layers);
   if (options.table) {
-    recipe["calibration_texts"] = options.table->num_texts();
+    recipe["calibration_table_texts"] = options.table->num_texts();
   }
   Graph graph = QuantizeGraph(model.graph(), layers, WithReducedRange(qconfig, options.reduced_range),
                               options.table ? &*options.table : nullptr, {}, 1, options.progress);
