@@ -29,7 +29,8 @@ class Batcher {
   Batcher& operator=(const Batcher&) = delete;
 
   // The text's output_width() values: the same bits as from Session::Run on this text alone. The future throws what
-  // Session::Run would, for this text only: its neighbours get their answers.
+  // Session::Run would, for this text only: its neighbours get their answers. Never waits, so that texts queue without
+  // bound if they come faster than the model runs: a server that limits its open requests limits them.
   std::future<std::vector<float>> Submit(Encoding text);
   // The same, waited for.
   std::vector<float> Run(Encoding text) { return Submit(std::move(text)).get(); }

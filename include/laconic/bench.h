@@ -37,7 +37,8 @@ struct BenchResult {
   std::optional<double> tokenizing_share;  // of that time, where it was measured too
 };
 
-// Random token ids.
+// Random token ids; all 0 where the graph does not say how many there are. Errors: kInvalidArgument for a batch below
+// 1, or lengths that the model cannot have; those of CompiledModel::Compile and Session.
 BenchResult BenchRandomTokens(const Model& model, const BenchOptions& options);
 
 struct DataBenchOptions {
@@ -47,7 +48,8 @@ struct DataBenchOptions {
   bool tokenizing = false;  // measured too: each batch is tokenized, then run
 };
 
-// The texts of a data set in batches of like length. Errors: those of EncodeTexts; kInvalidArgument for no texts.
+// The texts of a data set in batches of like length. Errors: those of EncodeTexts, CompiledModel::Compile and Session;
+// kInvalidArgument for no texts.
 BenchResult BenchDataset(const Model& model, const Dataset& data, const DataBenchOptions& options);
 
 }  // namespace laconic

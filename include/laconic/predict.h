@@ -14,7 +14,7 @@ namespace laconic {
 
 struct Prediction {
   std::vector<std::int64_t> labels;      // those that are on, ascending
-  std::span<const float> probabilities;  // of all labels
+  std::span<const float> probabilities;  // of all labels; gone when PredictionFn returns
   bool truncated = false;
 };
 

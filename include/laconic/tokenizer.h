@@ -13,7 +13,7 @@ namespace laconic {
 // One text, or pair of texts, as the model reads it, special tokens included.
 struct Encoding {
   std::vector<std::int32_t> ids;
-  std::vector<std::int32_t> type_ids;  // as long as `ids`: which text of the pair a token belongs to
+  std::vector<std::int32_t> type_ids;  // as long as `ids`, or empty for all 0: which text of the pair a token is of
   bool truncated = false;
 };
 

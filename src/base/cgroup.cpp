@@ -78,6 +78,8 @@ std::optional<double> CgroupCpuLimit(const fs::path& mounts, const fs::path& gro
       limits.push_back(SmallestLimit(mounts, group.path, LimitOfV2));
     } else if (HasCpu(group.controllers)) {
       limits.push_back(SmallestLimit(mounts / group.controllers, group.path, LimitOfV1));
+      // RHEL 7 lists "cpuacct,cpu", but mounts "cpu,cpuacct" and links "cpu" to it.
+      limits.push_back(SmallestLimit(mounts / "cpu", group.path, LimitOfV1));
     }
   }
   std::optional<double> smallest;

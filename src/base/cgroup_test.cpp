@@ -56,6 +56,13 @@ TEST_F(CgroupTest, VersionOne) {
   EXPECT_EQ(Limit(), 2.5);
 }
 
+TEST_F(CgroupTest, VersionOneUnderAnotherName) {
+  Write("groups", "4:cpuacct,cpu:/a\n");
+  Write("mounts/cpu/a/cpu.cfs_quota_us", "50000\n");
+  Write("mounts/cpu/a/cpu.cfs_period_us", "100000\n");
+  EXPECT_EQ(Limit(), 0.5);
+}
+
 TEST_F(CgroupTest, MalformedFilesLimitNothing) {
   Write("groups", "no colons\n0:\n1:cpu\n0::\n");
   Write("mounts/cpu.max", "many\n");

@@ -32,13 +32,16 @@ struct Batch {
   std::vector<Answer> answers;  // of each text
 };
 
-// Runs some texts and answers them; lets the session's error through before any is answered.
+// Runs some texts and answers them; lets an error through before any is answered.
 void RunTogether(Session* session, std::span<const Encoding> texts, std::span<Answer> answers) {
-  const std::vector<float> rows = session->Run(texts);
+  const std::vector<float> all = session->Run(texts);
   const auto width = static_cast<std::ptrdiff_t>(session->model().output_width());
+  std::vector<std::vector<float>> rows;
+  for (auto row = all.begin(); row != all.end(); row += width) {
+    rows.emplace_back(row, row + width);
+  }
   for (std::size_t i = 0; i < answers.size(); ++i) {
-    const auto row = rows.begin() + static_cast<std::ptrdiff_t>(i) * width;
-    answers[i].set_value({row, row + width});
+    answers[i].set_value(std::move(rows[i]));
   }
 }
 

@@ -65,6 +65,13 @@ std::vector<Encoding> RandomBatch(const CompiledModel& model, const BenchOptions
   return batch;
 }
 
+void WarmUp(const std::vector<Encoding>& batch, int times, Session* session) {
+  for (int i = 0; i < times; ++i) {
+    ThrowIfCancelled();
+    session->Run(batch);
+  }
+}
+
 }  // namespace
 
 BenchResult BenchRandomTokens(const Model& model, const BenchOptions& options) {
@@ -73,9 +80,7 @@ BenchResult BenchRandomTokens(const Model& model, const BenchOptions& options) {
   const std::vector<Encoding> batch = RandomBatch(*compiled, options);
   const int threads = NumThreads({.threads = options.threads});
   Session session(compiled, threads);
-  for (int i = 0; i < options.warm_ups; ++i) {
-    session.Run(batch);
-  }
+  WarmUp(batch, options.warm_ups, &session);
   std::vector<double> milliseconds;
   const auto start = Clock::now();
   const auto enough = [&] {
@@ -111,21 +116,20 @@ BenchResult BenchDataset(const Model& model, const Dataset& data, const DataBenc
   const auto compiled = CompiledModel::Compile(
       model, {.precision = options.run.precision, .pack_cache = options.run.pack_cache, .note = options.run.note});
   const int threads = NumThreads(options.run);
-  const auto order = BatchOrder(EncodeTexts(model, data, options.run).encodings, options.run.batch);
+  const std::vector<Encoding> encodings = EncodeTexts(model, data, options.run).encodings;
+  const auto order = BatchOrder(encodings, options.run.batch);
   if (order.empty()) {
     Fail(ErrorCode::kInvalidArgument, "expected texts to run, got none");
   }
-  std::vector<Dataset> texts;
-  std::vector<std::vector<Encoding>> batches;
-  for (const std::vector<std::int64_t>& indices : order) {
-    texts.push_back(Select(data, indices));
-    batches.push_back(EncodeTexts(model, texts.back(), options.run).encodings);
-  }
+  std::vector<std::vector<Encoding>> batches = MakeBatches(encodings, order);
   Session session(compiled, threads);
-  for (int i = 0; i < options.warm_ups; ++i) {
-    session.Run(batches[batches.size() / 2]);
-  }
+  WarmUp(batches[batches.size() / 2], options.warm_ups, &session);
   const auto runs = options.iterations > 0 ? options.iterations : static_cast<std::int64_t>(batches.size());
+  std::vector<Dataset> texts;
+  if (options.tokenizing) {
+    std::ranges::transform(order, std::back_inserter(texts),
+                           [&](const std::vector<std::int64_t>& indices) { return Select(data, indices); });
+  }
   std::vector<double> milliseconds;
   double tokenizing = 0;
   std::int64_t num_texts = 0;
