@@ -46,10 +46,10 @@ float Dot(std::span<const T> a, std::span<const std::int8_t> b) {
 
 // Scores become codes of weights; false where there are none.
 bool Weigh(std::span<const float> scores, std::span<std::uint8_t> weights) {
-  if (!std::ranges::all_of(scores, [](float score) { return std::isfinite(score); })) {
+  const float max = *std::ranges::max_element(scores);
+  if (!std::isfinite(max) || std::ranges::any_of(scores, [](float score) { return std::isnan(score); })) {
     return false;
   }
-  const float max = *std::ranges::max_element(scores);
   std::ranges::transform(scores, weights.begin(), [&](float score) {
     return static_cast<std::uint8_t>(std::nearbyint(255.0F * std::exp(score - max)));
   });

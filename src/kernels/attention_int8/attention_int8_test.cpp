@@ -81,11 +81,41 @@ TEST(AttentionInt8, ARowDoesNotDependOnTheOtherQueriesAndMayBeWrittenOver) {
 
 TEST(AttentionInt8, SharpScoresTinyAndHugeNumbers) {
   std::mt19937 rng(4);
-  for (const float deviation : {6.0F, 1e-20F, 0.0F, 1e18F}) {  // most weights 0; all scores 0; scores up to 1e36
+  for (const float deviation :
+       {6.0F, 1e3F, 1e-20F, 0.0F, 1e18F}) {  // most weights 0; scores of 1e6; all scores 0; up to 1e36
     Problem problem(9, 70, 64, rng, deviation);
     const std::vector<float> got = problem.Run(Active());
     EXPECT_TRUE(SameBits(got, problem.Run(GetAttentionInt8(Isa::kScalar)))) << deviation;
     EXPECT_TRUE(std::isfinite(got[0])) << deviation;
+  }
+}
+
+// Where f32 cannot tell log2(255) less from 8 less, the largest weight would be 256, whose low byte is 0.
+TEST(AttentionInt8, TheOnlyKeyGetsAllOfTheWeightHoweverLargeItsScore) {
+  std::mt19937 rng(6);
+  for (const float x : {1.0F, 110.0F, 1e3F, 1e4F, 1e8F}) {
+    Problem problem(1, 1, 64, rng);
+    std::fill_n(problem.q.data(), 64, x);
+    std::fill_n(problem.k.data(), 64, x);
+    std::fill_n(problem.v.data(), 64, 1.0F);
+    for (const AttentionKernels& kernels : {Active(), GetAttentionInt8(Isa::kScalar)}) {
+      problem.Run(kernels);
+      EXPECT_FLOAT_EQ(problem.out[0], 1) << x;
+    }
+  }
+}
+
+TEST(AttentionInt8, AScoreOfMinusInfinityIsNoWeight) {
+  std::mt19937 rng(7);
+  Problem problem(1, 2, 1, rng);
+  problem.q[0] = 1e20F;
+  problem.k[0] = -1e20F;
+  problem.k[problem.stride] = 1;
+  problem.v[0] = 1;
+  problem.v[problem.stride] = -1;
+  for (const AttentionKernels& kernels : {Active(), GetAttentionInt8(Isa::kScalar)}) {
+    problem.Run(kernels);
+    EXPECT_FLOAT_EQ(problem.out[0], -1);
   }
 }
 

@@ -37,7 +37,7 @@ float Exp2(float x) {
   return std::ldexp(std::fma(value, r, 1.0F), static_cast<int>(n));
 }
 
-// scores[j] = (codes of q . codes of k) * factor * k's step; returns their maximum, NaN if one is not finite.
+// scores[j] = (codes of q . codes of k) * factor * k's step; returns their maximum, NaN if one is NaN or +inf.
 float Score(const AttentionArgs& args, const float* q, float* scores) {
   constexpr float kLog2E = 1.44269504F;
   const float q_step = StepOf(q, args.head_dim, 1);
@@ -51,21 +51,29 @@ float Score(const AttentionArgs& args, const float* q, float* scores) {
       sum += CodeOf(q[d], q_step) * CodeOf(k[d], k_step);
     }
     scores[j] = static_cast<float>(sum) * factor * k_step;
-    largest = std::max(largest, scores[j]) + 0 * scores[j];
+    largest = std::max(largest, scores[j]) + 0 * std::max(scores[j], 0.0F);
   }
   return largest;
+}
+
+// What scores are taken from, so that the largest gets 255. Past 2^17 f32 has few numbers near it: then one above.
+float OriginOf(float largest) {
+  constexpr float kLog2Of255 = 7.99435344F;
+  constexpr float kMost = 7.997F;  // 2^kMost rounds to 255
+  const float origin = largest - kLog2Of255;
+  return largest - origin > kMost ? std::nextafter(origin, largest) : origin;
 }
 
 }  // namespace
 
 void AttentionInt8Scalar(const AttentionArgs& args) noexcept {
-  constexpr float kLog2Of255 = 7.99435344F;
   auto* weights = static_cast<float*>(args.scratch);  // [keys]: scores, then integers
   for (std::int64_t i = 0; i < args.queries; ++i) {
     const float largest = Score(args, args.q + i * args.q_stride, weights);
     float sum = args.keys == 0 || std::isfinite(largest) ? 0 : NAN;
+    const float origin = OriginOf(largest);
     for (std::int64_t j = 0; j < args.keys && !std::isnan(sum); ++j) {
-      weights[j] = std::nearbyint(Exp2(weights[j] - (largest - kLog2Of255)));
+      weights[j] = std::nearbyint(Exp2(weights[j] - origin));
       sum += weights[j];
     }
     const float inv_sum = args.keys == 0 ? 0 : 1 / sum;

@@ -318,7 +318,7 @@ struct Queries {
   const float* factors;
 };
 
-// Scores of all keys. largest: a row's, NaN if one of the row's scores is not finite.
+// Scores of all keys. largest: a row's, NaN if one of its codes' steps is. A score of -inf is an ordinary one.
 inline void ScoreRows(const AttentionArgs& args, const Scratch& scratch, const Queries& queries, float* largest) {
   Vec16 by_lane[kQueryRows];
   for (Vec16& lanes : by_lane) {
@@ -334,11 +334,18 @@ inline void ScoreRows(const AttentionArgs& args, const Scratch& scratch, const Q
   }
 }
 
+// What scores are taken from, so that the largest gets 255. Past 2^17 f32 has few numbers near it: then one above.
+inline float OriginOf(float largest) {
+  constexpr float kLog2Of255 = 7.99435344F;
+  constexpr float kMost = 7.997F;  // 2^kMost rounds to 255
+  const float origin = largest - kLog2Of255;
+  return largest - origin > kMost ? __builtin_nextafterf(origin, largest) : origin;
+}
+
 // The weights of a row of scores; returns 1 / their sum, NaN if `largest` is not finite.
 inline float WeighRow(const float* scores, std::int64_t keys_padded, float largest, Code* weights) {
-  constexpr float kLog2Of255 = 7.99435344F;
   constexpr float kQuotient[] = {0.693136752F, 0.2402253F, 0.0558382832F, 0.00965671055F};  // 2^r to 7e-6
-  const Vec16 origin = Set1(largest - kLog2Of255);
+  const Vec16 origin = Set1(OriginOf(largest));
   Ints16 sum = SetInts(0);
   for (std::int64_t j = 0; j < keys_padded; j += kLanes) {
     const Ints16 weight = ToInts(Exp2(kQuotient, Sub(Load(scores + j), origin)));
