@@ -213,7 +213,9 @@ inline void AddDepth(const Elements& elements, const Block& block, std::int64_t 
                0,
                0};
   for (int tile = 0; tile < block.tiles; ++tile) {
-    part.a[tile] = operands.a + block.row[tile] * operands.a_stride + p;
+    std::int64_t row = block.row[tile];
+    asm("" : "+r"(row));  // else g++ 12 loads two rows as one vector, which waits until both have left the store buffer
+    part.a[tile] = operands.a + row * operands.a_stride + p;
   }
   // A single block would fetch a panel in the time of its own loads: it only takes their bandwidth.
   if (count > 1) {
@@ -257,8 +259,9 @@ inline void RunPanel(const Elements& elements, const Chunk& chunk, std::int64_t 
   const std::int64_t count = (tiles + kBlockTiles - 1) / kBlockTiles;
   const bool last = left <= chunk.depth;
   for (std::int64_t index = 0; index < count; ++index) {
-    const std::int64_t begin = tiles * index / count;
-    const std::int64_t end = tiles * (index + 1) / count;
+    // The largest first: the first block brings the panel to L1, at so many tiles of rows a load.
+    const std::int64_t begin = (tiles * index + count - 1) / count;
+    const std::int64_t end = (tiles * (index + 1) + count - 1) / count;
     // With the depth in one part, a block's sums are soon written: one place will do.
     std::uint8_t* place = sums + (chunk.depth < elements.operands.depth ? begin * kTileSumsBytes : 0);
     const Block block =
