@@ -59,8 +59,8 @@ Places TokenInputs(const Graph& graph, const Node& node) {
   const bool is_alone = op == "Gelu" || op == "Relu" || op == "Tanh" || op == "laconic.Linear" ||
                         (op == "LayerNormalization" && IsOverColumns(graph, node)) ||
                         (op == "laconic.DynamicQuantize" && StringAttribute(node, kGranularity) == kPerToken) ||
-                        ((op == "QuantizeLinear" || op == "DequantizeLinear") && IsOneNumber(graph, node, 1) &&
-                         IsOneNumber(graph, node, 2)) ||
+                        ((op == "QuantizeLinear" || op == "DequantizeLinear" || op == "Clip") &&
+                         IsOneNumber(graph, node, 1) && IsOneNumber(graph, node, 2)) ||
                         HasFreeQueries(graph, node);
   return is_alone ? Places{0} : Places();
 }
@@ -70,7 +70,7 @@ bool Contains(const Places& places, std::size_t place) { return std::ranges::fin
 // Cheap: computed once more for the tokens that are read, so that only rows of f32 are carried over.
 bool IsQuantizer(const Node& node) {
   return node.op == "laconic.DynamicQuantize" || node.op == "QuantizeLinear" || node.op == "DequantizeLinear" ||
-         node.op == "Mul";
+         node.op == "Clip" || node.op == "Mul";
 }
 
 bool ReadsFirstToken(const Graph& graph, const Node& node) {

@@ -151,7 +151,8 @@ TEST(ReadRowsTest, GoesThroughQuantizers) {
                           "other = laconic.MeanPool(d, attention_mask): f32[batch, 4]\n"
                           "output other\n"
                           "scaled = Mul(z, row): f32[batch, sequence, 4]\n"
-                          "codes = QuantizeLinear(scaled, scale, zero_point): u8[batch, sequence, 4]\n"
+                          "clipped = Clip(scaled, _, scale): f32[batch, sequence, 4]\n"
+                          "codes = QuantizeLinear(clipped, scale, zero_point): u8[batch, sequence, 4]\n"
                           "y = DequantizeLinear(codes, scale, zero_point): f32[batch, sequence, 4]\n"));
   const Graph after = KeepReadRows(before);
   EXPECT_EQ(Nodes(after),
@@ -161,7 +162,8 @@ TEST(ReadRowsTest, GoesThroughQuantizers) {
             "d.first = laconic.DynamicQuantize(x.first): f32[batch, 1, 4]\n"
             "z = laconic.Linear(d.first, w): f32[batch, 1, 4]\n"
             "scaled = Mul(z, row): f32[batch, 1, 4]\n"
-            "codes = QuantizeLinear(scaled, scale, zero_point): u8[batch, 1, 4]\n"
+            "clipped = Clip(scaled, _, scale): f32[batch, 1, 4]\n"
+            "codes = QuantizeLinear(clipped, scale, zero_point): u8[batch, 1, 4]\n"
             "y = DequantizeLinear(codes, scale, zero_point): f32[batch, 1, 4]\n"
             "first = Gather(y, zero) {axis = 1}: f32[batch, 4]\n");
   ExpectSameAnswers(before, after);
