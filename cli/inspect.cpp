@@ -67,6 +67,9 @@ std::string Recipe(const ModelInfo& info) {
         "calibrated on   {} texts{}\n", texts->dump(),
         rows == recipe.end() || *rows == *texts ? "" : fmt::format(", spread evenly over {}", rows->dump()));
   }
+  if (const auto texts = recipe.find("calibration_table_texts"); texts != recipe.end()) {
+    text += fmt::format("ranges from     a calibration table of {} texts\n", texts->dump());
+  }
   if (const auto layers = recipe.find("reduced_range"); layers != recipe.end()) {
     text += fmt::format("reduced range   {} linear layers\n", layers->size());
   }

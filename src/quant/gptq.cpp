@@ -228,6 +228,10 @@ std::vector<float> CorrectedBias(const MatrixView& weight, std::span<const float
       rounded += mean_xq[j] * codes[j];
     }
     out[i] = static_cast<float>(exact - rounded * scales[i]);
+    if (!std::isfinite(out[i])) {
+      Fail(ErrorCode::kInvalidArgument, "expected means of finite activations to correct a bias by, got ", out[i],
+           " for output ", i);
+    }
   }
   return out;
 }

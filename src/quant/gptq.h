@@ -69,6 +69,7 @@ void GptqRows(const MatrixView& weight, const GptqFactor& factor, std::span<cons
 // layer's mean output. `bias` may be empty (zeros). In double, then rounded.
 // Shapes: weight [n, k], as the float layer has it; mean_x, mean_xq [k] of the inputs that the float and the quantized
 //         layer see (the latter smoothed); scales [n]; q [n, k]; returns [n].
+// Errors: kInvalidArgument for means that make a bias NaN or infinite, naming the output.
 std::vector<float> CorrectedBias(const MatrixView& weight, std::span<const float> bias, std::span<const double> mean_x,
                                  std::span<const double> mean_xq, std::span<const float> scales,
                                  std::span<const std::int8_t> q);

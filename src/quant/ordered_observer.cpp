@@ -36,10 +36,11 @@ void Binning::Count(std::span<const float> values, std::span<std::int64_t> count
     if (!(value >= first && value <= last)) {
       continue;
     }
-    const std::int64_t bin =
-        by_product ? static_cast<std::int64_t>((value - first) * static_cast<float>(num_bins()) / (last - first))
-                   : std::ranges::upper_bound(edges, value) - edges.begin() - 1;
-    ++counts[static_cast<std::size_t>(std::min(bin, static_cast<std::int64_t>(num_bins()) - 1))];
+    const auto last_bin = static_cast<std::int64_t>(num_bins()) - 1;
+    const float place = (value - first) * static_cast<float>(num_bins()) / (last - first);  // inf past 1e35
+    const std::int64_t bin = by_product ? static_cast<std::int64_t>(std::min(place, static_cast<float>(last_bin)))
+                                        : std::ranges::upper_bound(edges, value) - edges.begin() - 1;
+    ++counts[static_cast<std::size_t>(std::min(bin, last_bin))];
   }
 }
 

@@ -281,6 +281,7 @@ class Calibration {
                 saved.parts[0].num_shards == options_.num_shards &&
                 std::ranges::equal(saved.values, table_.values, same_value);
     for (std::int64_t i = 0; same && i < *saved.rows; ++i) {
+      ThrowIfCancelled();
       const std::optional<DatasetRow> row = next_();
       same = row.has_value();
       if (same) {
@@ -297,6 +298,7 @@ class Calibration {
     }
     table_.parts = std::move(saved.parts);
     table_.rows = saved.rows;
+    saved_digest_ = digest_;
   }
 
   void Save() {

@@ -171,7 +171,7 @@ TEST_F(CalibrateTest, GoesOnWhereItWasInterrupted) {
     options.run.batch = 4;
     const std::string expected = Calibrate(options).Print();
     options.checkpoint = fs::path(pattern) / "table.partial";
-    for (const std::int64_t stop : {50, 120, 199}) {
+    for (const std::int64_t stop : {50, 60, 120, 199}) {
       EXPECT_THAT(ErrorOf([&] { Calibrate(options, Texts(stop)); }), HasSubstr("stop"));
       ASSERT_TRUE(fs::exists(options.checkpoint));
       EXPECT_THAT(ErrorOf([&] { CalibrationTable::Load(options.checkpoint); }), HasSubstr("was interrupted after"));

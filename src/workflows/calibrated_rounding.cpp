@@ -282,6 +282,9 @@ passes::CalibratedRounding RoundLinears(const Graph& graph, const std::set<std::
   if (texts.empty() && needs_texts) {
     Fail(ErrorCode::kInvalidArgument, "expected calibration texts, got none");
   }
+  if (options.table != nullptr) {
+    CheckModelOf(*options.table, graph);
+  }
   return Rounder(graph, layers, texts, options, progress, ranges).Run(passes::GroupLinears(graph, layers));
 }
 

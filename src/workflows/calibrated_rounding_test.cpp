@@ -220,7 +220,8 @@ TEST_F(CalibratedRoundingTest, RefusesNoTextsAndWhatIsNotFinite) {
     copy.CopyNode(node);
   }
   copy.CopyOutputs();
-  for (const RoundingOptions& options : {Options(), Options(R"({"smooth_quant": "off"})")}) {
+  for (const RoundingOptions& options :
+       {Options(), Options(R"({"smooth_quant": "off"})"), Options(R"({"smooth_quant": "off", "gptq": false})")}) {
     try {
       RoundLinears(bad, layers_, texts_, options, {}, &ranges);
       FAIL();
@@ -228,6 +229,14 @@ TEST_F(CalibratedRoundingTest, RefusesNoTextsAndWhatIsNotFinite) {
       EXPECT_EQ(error.code(), ErrorCode::kInvalidArgument);
       EXPECT_THAT(error.what(), HasSubstr("finite"));
     }
+  }
+  RoundingOptions foreign = Options(R"({"smooth_quant": 0.5})");
+  foreign.table = &table_;
+  try {
+    RoundLinears(bad, layers_, texts_, foreign, {}, &ranges);
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_THAT(error.what(), HasSubstr("of another model"));
   }
 }
 

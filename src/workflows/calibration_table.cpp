@@ -292,14 +292,18 @@ std::map<std::string, std::vector<std::string>> ObservedInputs(const Graph& grap
   return inputs;
 }
 
-std::map<std::string, quant::QuantParams> RangesFrom(const CalibrationTable& table, const Graph& graph,
-                                                     const std::set<std::string>& layers, const QConfig& config) {
+void CheckModelOf(const CalibrationTable& table, const Graph& graph) {
   InFileOf(table, [&] {
     if (const std::string digest = DigestOf(graph); table.data().model != digest) {
       Fail(ErrorCode::kInvalidArgument, "the calibration table is of another model: expected ", digest.substr(0, 12),
            ", got ", table.data().model.substr(0, 12));
     }
   });
+}
+
+std::map<std::string, quant::QuantParams> RangesFrom(const CalibrationTable& table, const Graph& graph,
+                                                     const std::set<std::string>& layers, const QConfig& config) {
+  CheckModelOf(table, graph);
   std::map<std::string, quant::QuantParams> ranges;
   for (const auto& [name, readers] : ObservedInputs(graph, layers, config)) {
     ranges[name] = WithFrame([&, &readers = readers] { return "the input of layer '" + readers[0] + "'"; },

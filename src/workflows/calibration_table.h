@@ -60,6 +60,9 @@ std::string PrintTable(const CalibrationTable::Data& data);
 // Also of an interrupted calibration. Errors: kInvalidFile.
 CalibrationTable::Data ParseTable(std::string_view text);
 
+// Errors: kInvalidArgument for a table of another model than `graph`.
+void CheckModelOf(const CalibrationTable& table, const Graph& graph);
+
 // Scale and zero point of each value that the linear layers among `layers` read, as `config` wants them.
 // Errors: kInvalidArgument for a value that the table lacks or observed otherwise, or a table of another model.
 std::map<std::string, quant::QuantParams> RangesFrom(const CalibrationTable& table, const Graph& graph,

@@ -29,6 +29,7 @@ struct RiskyPair {
 // One weight, wherever it is used.
 struct CheckedLayer {
   LayerCertificate certificate;
+  const Tensor* codes = nullptr;
   std::vector<RiskyPair> risky;     // ascending by k
   std::vector<std::size_t> inputs;  // that it is multiplied with: of Certifier::inputs_
 };
@@ -40,7 +41,15 @@ struct CheckedInput {
   std::vector<std::uint8_t> codes;  // of the batch, [rows, width]
 };
 
-void FindRiskyPairs(const Tensor& weight, CheckedLayer* layer) {
+// The largest that the quantizer gives, as u8.
+std::uint8_t LargestCodeOf(const quant::ActivationQuantizer& quantizer) {
+  const bool is_limited = quantizer.fixed && quantizer.fixed->limits;
+  return is_limited ? static_cast<std::uint8_t>(quantizer.fixed->limits->max - quant::LeastCode(quantizer.fixed->dtype))
+                    : std::uint8_t{255};
+}
+
+// `most`: the largest activation.
+void FindRiskyPairs(const Tensor& weight, std::uint8_t most, CheckedLayer* layer) {
   const std::int64_t inputs = weight.shape()[0];
   const std::int64_t channels = weight.shape()[1];
   layer->certificate.num_pairs = (inputs + 1) / 2 * channels;
@@ -55,7 +64,7 @@ void FindRiskyPairs(const Tensor& weight, CheckedLayer* layer) {
       const auto at = static_cast<std::size_t>(k * channels + n);
       const std::int8_t w0 = codes[at];
       const std::int8_t w1 = codes[at + static_cast<std::size_t>(channels)];
-      if (quant::CanSaturate(w0, w1)) {
+      if (quant::CanSaturate(w0, w1, most, most)) {
         layer->risky.push_back({static_cast<std::int32_t>(k), static_cast<std::int32_t>(n), w0, w1});
       }
     }
@@ -89,14 +98,20 @@ class Certifier {
     for (const passes::QuantizedLinear& linear : passes::FindQuantizedLinears(model.graph())) {
       const auto [layer, is_new] = by_weight.emplace(linear.codes, layers_.size());
       if (is_new) {
-        layers_.emplace_back().certificate.layer = linear.name;
-        FindRiskyPairs(*linear.codes, &layers_.back());
+        layers_.push_back({.certificate = {.layer = linear.name}, .codes = linear.codes});
       }
       const auto [input, is_new_input] = by_rounded.emplace(linear.input.rounded, inputs_.size());
       if (is_new_input) {
         inputs_.push_back({.quantizer = linear.input, .codes = {}});
       }
       layers_[layer->second].inputs.push_back(input->second);
+    }
+    for (CheckedLayer& layer : layers_) {
+      std::uint8_t most = 0;
+      for (const std::size_t input : layer.inputs) {
+        most = std::max(most, LargestCodeOf(inputs_[input].quantizer.quantizer));
+      }
+      FindRiskyPairs(*layer.codes, most, &layer);
     }
     for (const Node& node : model.graph().nodes()) {
       result_.num_not_checked += node.op == "MatMulInteger" || node.op == "QLinearMatMul" ? 1 : 0;
@@ -251,6 +266,18 @@ Certificate Certify(const Model& model, const NextRowFn& next, const CertifyOpti
   return Certifier(model).Run(next, options);
 }
 
+namespace {
+
+std::set<std::string> QuantizedLayersOf(const Model& model) {
+  std::set<std::string> names;
+  for (const passes::QuantizedLinear& linear : passes::FindQuantizedLinears(model.graph())) {
+    names.insert(linear.name);
+  }
+  return names;
+}
+
+}  // namespace
+
 FixedModel QuantizeWithoutOverflow(const Model& model, Overflow fix, const QuantizeFn& quantize, const TextsFn& texts,
                                    const RunOptions& options) {
   std::set<std::string> reduced;
@@ -270,6 +297,8 @@ FixedModel QuantizeWithoutOverflow(const Model& model, Overflow fix, const Quant
       }
     }
     if (std::ranges::includes(reduced, unsafe)) {
+      const std::set<std::string> in_8_bits = QuantizedLayersOf(quantized);
+      std::erase_if(reduced, [&](const std::string& layer) { return !in_8_bits.contains(layer); });
       return {std::move(quantized), std::move(reduced)};
     }
     reduced.merge(unsafe);

@@ -138,6 +138,22 @@ TEST(CertifyTest, AutoFixesThatLayerAlone) {
   EXPECT_EQ(Certify(all.model, {}).safety, Safety::kSafe);
 }
 
+TEST(CertifyTest, ALayerInFloatHasNoReducedRange) {
+  const auto quantize = [](const std::set<std::string>& reduced) {
+    return QuantizeModel(Saturating(), {.exclude = {"classifier"}, .reduced_range = reduced});
+  };
+  const FixedModel fixed = QuantizeWithoutOverflow(Saturating(), Overflow::kReduceRange, quantize, {});
+  EXPECT_EQ(fixed.reduced.size(), 13U);
+  EXPECT_EQ(fixed.model.info().recipe.find("classifier"), std::string::npos);
+}
+
+// 127 * (127 + 127) fits s16: activations of 7 bits, as PyTorch's presets for x86 have them.
+TEST(CertifyTest, CodesThatAQuantizerNeverGivesSaturateNothing) {
+  PreparedModel prepared = Prepare(Saturating(), {.method = "static", .qconfig = PresetQConfig("x86")});
+  Calibrate(&prepared, Texts());
+  EXPECT_EQ(Certify(Convert(prepared), {}).safety, Safety::kSafe);
+}
+
 TEST(CertifyTest, LeavesABenignModelAlone) {
   const Model model = QuantizeModel(Benign());
   const Certificate certificate = Certify(model, Texts());

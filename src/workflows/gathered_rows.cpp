@@ -1,6 +1,8 @@
 #include "workflows/gathered_rows.h"
 
 #include <algorithm>
+#include <cmath>
+#include <optional>
 
 #include "base/cancel.h"
 #include "graph/graph.h"
@@ -61,19 +63,25 @@ void RowGatherer::TakeRows(const runtime::TapRows& rows) noexcept {
 
 namespace {
 
-// A dynamic quantizer with one scale a text is a static one once the text is there.
-quant::ActivationQuantizer OfText(const quant::ActivationQuantizer& quantizer, const MatrixView& rows) {
+// A dynamic quantizer with one scale a text is a static one once the text is there; nothing for a text that no scale
+// holds.
+std::optional<quant::ActivationQuantizer> OfText(const quant::ActivationQuantizer& quantizer, const MatrixView& rows) {
   float lo = 0;
   float hi = 0;
+  bool is_finite = true;
   for (std::int64_t i = 0; i < rows.rows; ++i) {
     for (std::int64_t j = 0; j < rows.cols; ++j) {
       const float value = rows.row(i)[static_cast<std::size_t>(j)] *
                           (quantizer.inv_smooth.empty() ? 1.0F : quantizer.inv_smooth[static_cast<std::size_t>(j)]);
       lo = std::min(lo, value);
       hi = std::max(hi, value);
+      is_finite = is_finite && std::isfinite(value);
     }
   }
-  return {quantizer.inv_smooth, quant::DynamicParams(lo, hi)};
+  if (!is_finite || !std::isfinite(hi - lo)) {
+    return std::nullopt;
+  }
+  return quant::ActivationQuantizer{quantizer.inv_smooth, quant::DynamicParams(lo, hi)};
 }
 
 void QuantizeText(const quant::ActivationQuantizer& quantizer, const MatrixView& rows, std::uint8_t* codes,
@@ -96,8 +104,9 @@ BatchCodes QuantizeBatch(const passes::InputQuantizer& input, const MatrixView& 
     const std::int64_t begin = is_token ? starts[text] : static_cast<std::int64_t>(text);
     const std::int64_t end = is_token ? starts[text + 1] : begin + 1;
     const MatrixView part = {rows.data + begin * rows.cols, end - begin, rows.cols};
-    QuantizeText(input.per_text ? OfText(input.quantizer, part) : input.quantizer, part,
-                 out.codes.data() + begin * rows.cols, &out.num_ties);
+    if (const auto quantizer = input.per_text ? OfText(input.quantizer, part) : input.quantizer) {
+      QuantizeText(*quantizer, part, out.codes.data() + begin * rows.cols, &out.num_ties);
+    }
   }
   return out;
 }

@@ -129,7 +129,10 @@ Model Convert(const PreparedModel& prepared, const ProgressFn& progress) {
     Fail(ErrorCode::kInvalidArgument, "nothing was observed; calibrate with at least one text");
   }
   nlohmann::json recipe = RecipeOf(impl.options, impl.qconfig, impl.layers);
-  recipe["calibration_texts"] = impl.table ? impl.table->num_texts() : impl.num_texts;
+  recipe["calibration_texts"] = impl.num_texts;
+  if (impl.options.table) {
+    recipe["calibration_table_texts"] = impl.options.table->num_texts();
+  }
   recipe["calibration_sha256"] = impl.digest.value();
   if (impl.options.calibration_rows > 0) {
     recipe["calibration_rows"] = impl.options.calibration_rows;
