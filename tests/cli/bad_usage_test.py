@@ -1,10 +1,13 @@
 """Tests that bad options, bad data, outputs that cannot be written and Ctrl-C end well: bad_usage_test.py LACONIC"""
+import fcntl
 import json
 import os
 import resource
 import select
 import signal
 import subprocess
+import sys
+import termios
 import time
 
 import support
@@ -410,6 +413,18 @@ class Interruption(CliTest):
             time.sleep(0.3)
             self.assertTrue(self.interrupt(process), command)
             self.assertEqual(listing(self.folder), before)
+
+    def test_while_nobody_reads_its_output(self):
+        data = write_jsonl(self.folder / "many.jsonl", [{"text": "ra manedafi"}] * 5000)
+        for threads in ("1", "2"):
+            process = self.start("predict", TINY_BERT, "--data", data, "--threads", threads, stdout=subprocess.PIPE)
+            self.addCleanup(process.stdout.close)
+            waiting = 0
+            while waiting < 50000:  # of the 65,536 bytes that a pipe holds
+                self.assertIsNone(process.poll())
+                waiting = int.from_bytes(fcntl.ioctl(process.stdout, termios.FIONREAD, bytes(4)), sys.byteorder)
+            time.sleep(0.2)
+            self.assertTrue(self.interrupt(process), threads)
 
     def test_while_it_waits_for_standard_input(self):
         process = self.start("predict", TINY_BERT, "--data", "-", "--data-format", "json", "--batch", "1",
