@@ -15,12 +15,13 @@
 namespace laconic {
 
 enum class DataFormat : std::uint8_t {
-  kCsv,   // RFC 4180 with a header row; any line ending; blank lines are skipped
-  kTsv,   // the same, with tabs for commas
-  kJson,  // one object a line, or one array of objects
+  kCsv,       // RFC 4180 with a header row; any line ending; blank lines are skipped
+  kTsv,       // the same, with tabs for commas
+  kTsvPlain,  // the same without quoting, as GLUE's: a quote is text, and no field holds a tab or a line's end
+  kJson,      // one object a line, or one array of objects
 };
 
-// "csv", "tsv", "json" (or "jsonl"). Errors: kInvalidArgument listing these.
+// "csv", "tsv", "tsv-plain", "json" (or "jsonl"). Errors: kInvalidArgument listing these.
 DataFormat ParseDataFormat(std::string_view name);
 
 // A record longer than this, in bytes of the file, is refused: what one line of a hostile file may make us allocate.
@@ -33,8 +34,10 @@ inline constexpr std::int64_t kMaxRecordBytes = std::int64_t{32} << 20;
 //         `text_pair`, else `sentence2`, but not the text's own column; every row has a second text or none has.
 // Labels: `label_column`, else the first there is of `label`, `labels`, `intents`, holding
 //           - one label: a name, or its index as an integer (a text that is both is the name), or
-//           - JSON only, a list of such labels, no index twice;
-//         else, where the row has a column for every one of `labels`, 0 or 1 (JSON: false or true) in each of these.
+//           - JSON only, a list of such labels, no index twice, and not both indices of two labels, since [0, 1] and
+//             [1, 0] may be flags;
+//         else, where the row has a column for every one of `labels`, 0 or 1 (or false or true) in each of these.
+//         Integers may be written as pandas does: 1.0.
 //         A row without a label, with an empty one or with null has no label on (NLU++ omits `intents` then): right for
 //         kMultiLabel only.
 struct DatasetOptions {
@@ -111,7 +114,9 @@ struct LabelSet {
 
 // The labels of a classifier that is yet to be made: all that a label column of the files holds; without such a column
 // (and no `options.label_column`), the columns that hold 0 or 1 in every row. `options.labels` and `options.problem`
-// are ignored. Errors: those of DatasetReader; kInvalidFile where names and integers are mixed.
+// are ignored. Errors: those of DatasetReader; kInvalidFile where names and integers are mixed, or for a column of 0
+// and 1 with gaps, or with a few cells that are no numbers: it is a label that would be lost. With other numbers it is
+// none.
 LabelSet ReadLabels(const std::vector<std::filesystem::path>& paths, const DatasetOptions& options);
 
 // Groups the indices 0 ... lengths.size() - 1 into batches of `batch_size` (the last may be smaller) by ascending

@@ -16,7 +16,8 @@ constexpr std::size_t kMaxColumns = std::size_t{1} << 16;
 
 class CsvReader final : public RecordReader {
  public:
-  CsvReader(ByteReader in, char delimiter) : RecordReader(std::move(in)), delimiter_(delimiter) {}
+  CsvReader(ByteReader in, char delimiter, bool has_quotes)
+      : RecordReader(std::move(in)), delimiter_(delimiter), has_quotes_(has_quotes) {}
 
  protected:
   std::optional<nlohmann::json> ReadObject() override {
@@ -80,10 +81,11 @@ class CsvReader final : public RecordReader {
 
   // Reads a field and what ends it. Returns whether another field follows on the line.
   bool ReadField(std::string* field) {
-    if (in_.Peek() == '"') {
+    if (has_quotes_ && in_.Peek() == '"') {
       ReadQuoted(field);
       if (!AtFieldEnd()) {
-        Fail(ErrorCode::kInvalidFile, "text after a closing quote (a quote inside a quoted field is written twice)");
+        Fail(ErrorCode::kInvalidFile, "text after a closing quote (a quote inside a quoted field is written twice",
+             delimiter_ == '\t' ? "; where quotes are text, the format is tsv-plain)" : ")");
       }
     } else {
       while (!AtFieldEnd()) {
@@ -98,7 +100,8 @@ class CsvReader final : public RecordReader {
     while (true) {
       const int byte = in_.Get();
       if (byte == ByteReader::kEnd) {
-        Fail(ErrorCode::kInvalidFile, "a quoted field does not end before the file does");
+        Fail(ErrorCode::kInvalidFile, "a quoted field does not end before the file does",
+             delimiter_ == '\t' ? " (where quotes are text, the format is tsv-plain)" : "");
       }
       if (byte == '"') {
         if (in_.Peek() != '"') {
@@ -116,13 +119,14 @@ class CsvReader final : public RecordReader {
   }
 
   char delimiter_;
+  bool has_quotes_;
   std::vector<std::string> columns_;
 };
 
 }  // namespace
 
-std::unique_ptr<RecordReader> MakeCsvReader(ByteReader in, char delimiter) {
-  return std::make_unique<CsvReader>(std::move(in), delimiter);
+std::unique_ptr<RecordReader> MakeCsvReader(ByteReader in, char delimiter, bool has_quotes) {
+  return std::make_unique<CsvReader>(std::move(in), delimiter, has_quotes);
 }
 
 }  // namespace laconic::data

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <functional>
 #include <limits>
+#include <map>
 #include <numeric>
 #include <set>
 #include <utility>
@@ -23,7 +24,7 @@ DataFormat FormatOf(const fs::path& path, const std::optional<DataFormat>& wante
     return *wanted;
   }
   if (path == "-") {
-    Fail(ErrorCode::kInvalidArgument, "the format of standard input must be given: csv, tsv or json");
+    Fail(ErrorCode::kInvalidArgument, "the format of standard input must be given: csv, tsv, tsv-plain or json");
   }
   std::string extension = path.extension().string();
   std::transform(extension.begin(), extension.end(), extension.begin(),
@@ -66,6 +67,9 @@ class RecordStream {
     return false;
   }
 
+  // Where the record last read lies: "row 3 (line 4) of file 'a.csv'".
+  std::string Position() const { return reader_->Position() + " of file '" + paths_[file_].string() + "'"; }
+
  private:
   bool NextInFile(const std::function<void(nlohmann::json*)>& decode) {
     if (reader_ == nullptr) {
@@ -91,8 +95,10 @@ class RecordStream {
 // Collects the labels of an unknown label set.
 class LabelCollector {
  public:
-  void AddRow(const nlohmann::json& record, const DatasetOptions& options) {
-    KeepFlags(record);
+  // `position`: of the record, called where it is to be kept for a message.
+  void AddRow(const nlohmann::json& record, const DatasetOptions& options,
+              const std::function<std::string()>& position) {
+    AddFlags(record, position);
     const data::LabelValue found = data::FindLabelValue(record, options);
     if (found.value == nullptr) {
       return;
@@ -112,8 +118,8 @@ class LabelCollector {
     for (std::int64_t i = 0; i < num_indices_; ++i) {
       labels.names.push_back("LABEL_" + std::to_string(i));
     }
-    if (labels.names.empty() && flags_ && options.label_column.empty()) {
-      labels = {{flags_->begin(), flags_->end()}, ProblemType::kMultiLabel};
+    if (labels.names.empty() && options.label_column.empty()) {
+      labels = {FlagColumns(), ProblemType::kMultiLabel};
     }
     return labels;
   }
@@ -139,21 +145,62 @@ class LabelCollector {
     }
   }
 
-  // Keeps the columns that hold a flag in this row as in those before.
-  void KeepFlags(const nlohmann::json& record) {
-    std::set<std::string> kept;
+  // What a column holds that may be a label's.
+  struct Column {
+    std::int64_t num_cells = 0;
+    std::int64_t num_flags = 0;
+    std::int64_t num_blank = 0;
+    bool has_number = false;  // other than 0 and 1: an id, a count, a grade
+    std::string odd;          // the first cell that is no flag, and where it is
+  };
+
+  void AddFlags(const nlohmann::json& record, const std::function<std::string()>& position) {
     for (const auto& item : record.items()) {
-      if (data::FindFlag(item.value()) && (!flags_ || flags_->contains(item.key()))) {
-        kept.insert(item.key());
+      const nlohmann::json& value = item.value();
+      const auto [found, is_new] = columns_.try_emplace(item.key());
+      Column& column = found->second;
+      if (is_new && num_rows_ > 0) {
+        column.odd = "nothing in the rows before " + position();
+      }
+      ++column.num_cells;
+      if (data::FindFlag(value)) {
+        ++column.num_flags;
+        continue;
+      }
+      column.num_blank += data::IsBlank(value) ? 1 : 0;
+      column.has_number = column.has_number || data::FindNumber(value);
+      if (column.odd.empty()) {
+        column.odd = data::Shown(value) + " in " + position();
       }
     }
-    flags_ = std::move(kept);
+    ++num_rows_;
+  }
+
+  // A column of flags is a label. One that was meant to be is not dropped for a cell: flags with gaps, or mostly flags.
+  std::vector<std::string> FlagColumns() const {
+    std::vector<std::string> names;
+    for (const auto& [name, column] : columns_) {
+      if (column.num_flags == 0 || column.has_number) {
+        continue;
+      }
+      const std::int64_t num_missing = num_rows_ - column.num_cells;
+      if (column.num_flags == num_rows_) {
+        names.push_back(name);
+      } else if (column.num_flags + column.num_blank + num_missing == num_rows_ || 2 * column.num_flags > num_rows_) {
+        Fail(ErrorCode::kInvalidFile, "column '", name, "': expected 0 or 1, as in ", column.num_flags, " of ",
+             num_rows_, " rows, got ",
+             column.odd.empty() ? "nothing in " + std::to_string(num_missing) + " rows" : column.odd,
+             "; fill it in, or remove the column if it is no label");
+      }
+    }
+    return names;
   }
 
   std::set<std::string> names_;
   std::int64_t num_indices_ = 0;
   bool any_list_ = false;
-  std::optional<std::set<std::string>> flags_;
+  std::int64_t num_rows_ = 0;
+  std::map<std::string, Column> columns_;
 };
 
 }  // namespace
@@ -161,8 +208,9 @@ class LabelCollector {
 DataFormat ParseDataFormat(std::string_view name) {
   if (name == "csv") return DataFormat::kCsv;
   if (name == "tsv") return DataFormat::kTsv;
+  if (name == "tsv-plain") return DataFormat::kTsvPlain;
   if (name == "json" || name == "jsonl") return DataFormat::kJson;
-  Fail(ErrorCode::kInvalidArgument, "unknown data format '", name, "'; expected csv, tsv, json or jsonl");
+  Fail(ErrorCode::kInvalidArgument, "unknown data format '", name, "'; expected csv, tsv, tsv-plain, json or jsonl");
 }
 
 struct DatasetReader::Impl {
@@ -235,7 +283,8 @@ Dataset ReadDataset(const std::vector<fs::path>& paths, const DatasetOptions& op
 LabelSet ReadLabels(const std::vector<fs::path>& paths, const DatasetOptions& options) {
   RecordStream records(paths, options.format);
   LabelCollector collector;
-  while (records.Next([&](nlohmann::json* record) { collector.AddRow(*record, options); })) {
+  while (records.Next(
+      [&](nlohmann::json* record) { collector.AddRow(*record, options, [&] { return records.Position(); }); })) {
   }
   LabelSet labels = collector.Finish(options);
   if (labels.names.empty()) {

@@ -111,6 +111,32 @@ TEST_F(DatasetTest, ListsAndFlagColumnsAreMultiLabel) {
             expected);
 }
 
+// What pandas and R write of booleans, and of integers in a column that has gaps.
+TEST_F(DatasetTest, FlagsAndIndicesHaveManySpellings) {
+  const auto targets = [&](const std::string& name, std::string_view text, const DatasetOptions& options) {
+    return ReadDataset({Write(name, text)}, options).targets;
+  };
+  EXPECT_THAT(targets("a.csv", "text,x,y,z\na,True,1.0,false\nb,FALSE,0.0,TRUE\n", Multi({"x", "y", "z"})),
+              ElementsAre(1, 1, 0, 0, 0, 1));
+  EXPECT_THAT(targets("a.jsonl", R"({"text":"a","x":1.0,"y":0.0})", Multi({"x", "y"})), ElementsAre(1, 0));
+  EXPECT_THAT(targets("b.csv", "text,label\na,1.0\nb,0.0\n", Single({"n", "p"})), ElementsAre(0, 1, 1, 0));
+  EXPECT_THAT(targets("b.jsonl", R"({"text":"a","label":1.0})", Single({"n", "p"})), ElementsAre(0, 1));
+  for (const char* value : {"1.5", "1e0", "nan", "inf", "0x1", "1 ", "yes"}) {
+    EXPECT_THAT(ErrorOf("a.csv", std::string("text,n\na,") + value + "\n", Multi({"n"})),
+                HasSubstr("column 'n': expected 0 or 1, got"));
+  }
+}
+
+TEST_F(DatasetTest, QuotesCanBePlainText) {
+  const fs::path path = Write("a.tsv", "text\tlabel\n\"Yes,\" he said\t1\n\"oh\t1\nit ended\"\t0\n");
+  DatasetOptions options = Single({"n", "p"});
+  EXPECT_THAT(MessageOf(ErrorCode::kInvalidFile, [&] { ReadDataset({path}, options); }), HasSubstr("tsv-plain"));
+  options.format = ParseDataFormat("tsv-plain");
+  const Dataset dataset = ReadDataset({path}, options);
+  EXPECT_THAT(dataset.texts, ElementsAre("\"Yes,\" he said", "\"oh", "it ended\""));
+  EXPECT_THAT(dataset.targets, ElementsAre(0, 1, 0, 1, 1, 0));
+}
+
 TEST_F(DatasetTest, ColumnsCanBeChosen) {
   const fs::path path = Write("a.csv", "text,body,second,label,topic\nno,yes,more,0,pos\n");
   DatasetOptions options = Single({"neg", "pos"});
@@ -155,6 +181,9 @@ TEST_F(DatasetTest, LabelErrorsSayWhereAndWhatIsKnown) {
   EXPECT_THAT(ErrorOf("a.csv", "text,label\na,\n", Single({"n", "p"})), HasSubstr("got 0"));
   EXPECT_THAT(ErrorOf("a.json", R"([{"text":"a","label":[1,0,0]}])", Multi({"n", "p"})),
               HasSubstr("'n' is there twice"));
+  for (const char* row : {R"({"text":"a","label":[1,0]})", R"({"text":"a","label":[0,1]})"}) {
+    EXPECT_THAT(ErrorOf("a.jsonl", row, Multi({"n", "p"})), HasSubstr("write names: 'n', 'p'"));
+  }
   EXPECT_THAT(ErrorOf("a.csv", "text,n,p\na,1,0\nb,1,2\n", Multi({"n", "p"})),
               AllOf(HasSubstr("column 'p': expected 0 or 1, got \"2\""), HasSubstr("row 2")));
   EXPECT_THAT(ErrorOf("a.csv", "text,n\na,1\n", Multi({"n", "p"})), HasSubstr("no row has labels"));
@@ -238,6 +267,25 @@ TEST_F(DatasetTest, LabelSetsAreFound) {
   EXPECT_THAT(error("text,label\na,0\nb,x\n"), AllOf(HasSubstr("names in some places"), HasSubstr("row 2")));
   EXPECT_THAT(error("text,label\na,99999999999999999999\n"), HasSubstr("expected a label index"));
   EXPECT_THAT(error("text,x\na,2\n"), HasSubstr("label column"));
+}
+
+TEST_F(DatasetTest, AColumnOfFlagsWithAGapIsNotDropped) {
+  const auto error = [&](const std::string& name, std::string_view text) {
+    const fs::path path = Write(name, text);
+    return MessageOf(ErrorCode::kInvalidFile, [&] { ReadLabels({path}, {}); });
+  };
+  EXPECT_THAT(
+      error("a.csv", "text,hate,threat\na,0,0\nb,1,\nc,0,1\n"),
+      AllOf(HasSubstr("column 'threat': expected 0 or 1, as in 2 of 3 rows, got \"\" in row 2 (line 3) of file"),
+            HasSubstr("a.csv'")));
+  EXPECT_THAT(error("b.csv", "text,x,y\na,0,1\nb,1,\nc,1,\n"), HasSubstr("column 'y'"));  // 1 and blank for 0
+  EXPECT_THAT(error("c.csv", "text,x,y\na,0,1\nb,1,n/a\nc,1,0\n"), HasSubstr("got \"n/a\" in row 2"));
+  EXPECT_THAT(error("a.jsonl", "{\"text\":\"a\",\"x\":1}\n{\"text\":\"b\"}\n"), HasSubstr("got nothing in 1 rows"));
+  EXPECT_THAT(error("b.jsonl", "{\"text\":\"a\",\"x\":1}\n{\"text\":\"b\",\"x\":1,\"y\":1}\n"),
+              HasSubstr("column 'y': expected 0 or 1, as in 1 of 2 rows, got nothing in the rows before row 2"));
+  // Other numbers are no labels, nor are words that happen to be one.
+  EXPECT_THAT(ReadLabels({Write("d.csv", "text,x,id,stars,note\na,0,0,1,1\nb,1,1,1.5,so\nc,1,2,1,\n")}, {}).names,
+              ElementsAre("x"));
 }
 
 TEST_F(DatasetTest, EvenRowsAreSpreadOverTheFiles) {

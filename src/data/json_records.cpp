@@ -118,7 +118,7 @@ std::unique_ptr<RecordReader> MakeRecordReader(ByteReader in, DataFormat format)
   if (format == DataFormat::kJson) {
     return MakeJsonReader(std::move(in));
   }
-  return MakeCsvReader(std::move(in), format == DataFormat::kTsv ? '\t' : ',');
+  return MakeCsvReader(std::move(in), format == DataFormat::kCsv ? ',' : '\t', format != DataFormat::kTsvPlain);
 }
 
 }  // namespace laconic::data

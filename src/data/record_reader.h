@@ -44,7 +44,7 @@ class RecordReader {
   std::int64_t line_ = 1;
 };
 
-std::unique_ptr<RecordReader> MakeCsvReader(ByteReader in, char delimiter);
+std::unique_ptr<RecordReader> MakeCsvReader(ByteReader in, char delimiter, bool has_quotes = true);
 std::unique_ptr<RecordReader> MakeJsonReader(ByteReader in);
 std::unique_ptr<RecordReader> MakeRecordReader(ByteReader in, DataFormat format);
 

@@ -90,6 +90,12 @@ TEST(CsvReader, KeepsEveryByteOfAField) {
   EXPECT_EQ(rows, ReadCsvText("\xEF\xBB\xBFtext,n\r\n\"a \"\"b\"\"\r\nc\",1\r\n" + bangla + ",\r\n", 1));
 }
 
+TEST(CsvReader, WithoutQuotingAQuoteIsText) {
+  const auto reader = MakeRecordReader(FromText("a\tb\r\n\"x\ty\"z\r\n\"\"\t\"\n"), DataFormat::kTsvPlain);
+  EXPECT_EQ(ReadAll(reader.get()),
+            (std::vector<nlohmann::json>{{{"a", "\"x"}, {"b", "y\"z"}}, {{"a", "\"\""}, {"b", "\""}}}));
+}
+
 TEST(CsvReader, ErrorsSayWhere) {
   EXPECT_THAT(CsvError("a,b\n1,2\n\n3\n"), AllOf(HasSubstr("expected 2 fields, got 1"), HasSubstr("row 2 (line 4)")));
   EXPECT_THAT(CsvError("a,b\r\n1,2\r\n\r\n3\r\n"), HasSubstr("row 2 (line 4)"));

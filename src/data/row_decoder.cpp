@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <cmath>
 #include <span>
 #include <utility>
 
@@ -66,37 +67,49 @@ std::string TakeText(json* record, const std::string& column) {
 
 }  // namespace
 
+bool IsBlank(const json& value) {
+  return value.is_null() || (value.is_string() && value.get_ref<const std::string&>().empty());
+}
+
 LabelValue FindLabelValue(const json& record, const DatasetOptions& options) {
   const auto found = FindColumn(record, options.label_column, kLabelColumns);
-  if (found == record.end() || found->is_null() ||
-      (found->is_string() && found->get_ref<const std::string&>().empty())) {
+  if (found == record.end() || IsBlank(*found)) {
     return {};
   }
   return {&*found, found.key()};
 }
 
-std::optional<std::int64_t> FindInteger(const json& value) {
-  if (value.is_number_unsigned()) {
-    return static_cast<std::int64_t>(std::min<std::uint64_t>(value.get<std::uint64_t>(), INT64_MAX));
-  }
-  if (value.is_number_integer()) {
-    return value.get<std::int64_t>();
+std::optional<double> FindNumber(const json& value) {
+  if (value.is_number()) {
+    return value.get<double>();
   }
   if (!value.is_string()) {
     return std::nullopt;
   }
   const auto& text = value.get_ref<const std::string&>();
-  std::int64_t number = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  if (end != text.data() + text.size() || error == std::errc::invalid_argument) {
+  double number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number, std::chars_format::fixed);
+  const bool is_number = end == text.data() + text.size() && error == std::errc{} && std::isfinite(number);
+  return is_number ? std::optional(number) : std::nullopt;
+}
+
+std::optional<std::int64_t> FindInteger(const json& value) {
+  const std::optional<double> number = FindNumber(value);
+  if (!number || *number != std::trunc(*number)) {
     return std::nullopt;
   }
-  return error == std::errc{} ? number : INT64_MAX;
+  constexpr double kExact = 1e15;  // a double holds all integers so far
+  return static_cast<std::int64_t>(std::clamp(*number, -kExact, kExact));
 }
 
 std::optional<bool> FindFlag(const json& value) {
   if (value.is_boolean()) {
     return value.get<bool>();
+  }
+  if (value.is_string()) {
+    const auto& text = value.get_ref<const std::string&>();
+    if (text == "true" || text == "True" || text == "TRUE") return true;
+    if (text == "false" || text == "False" || text == "FALSE") return false;
   }
   const std::optional<std::int64_t> number = FindInteger(value);
   return number == 0 || number == 1 ? std::optional(number == 1) : std::nullopt;
@@ -181,10 +194,15 @@ std::vector<std::int64_t> RowDecoder::DecodeValue(const json& value) const {
   }
   std::sort(labels.begin(), labels.end());
   const auto twice = std::adjacent_find(labels.begin(), labels.end());
-  // NLU++ itself repeats a name. A repeated index is rather a list of 0 and 1.
+  // NLU++ itself repeats a name. A repeated index is rather a list of 0 and 1, and so may be both indices of two
+  // labels.
   if (twice != labels.end() && !value.front().is_string()) {
     Fail(ErrorCode::kInvalidFile, "label '", options_.labels[static_cast<std::size_t>(*twice)],
          "' is there twice (a list holds the names or indices of the labels that are on, not 0 and 1)");
+  }
+  if (labels.size() == 2 && options_.labels.size() == 2 && !value.front().is_string()) {
+    Fail(ErrorCode::kInvalidFile, "the list ", Shown(value),
+         " can mean both of two labels or one; write names: ", Quoted(options_.labels));
   }
   labels.erase(std::unique(twice, labels.end()), labels.end());
   return labels;

@@ -13,17 +13,23 @@
 
 namespace laconic::data {
 
-// The value of the label column, and the column's name; null where there is none, or it holds null or "".
+bool IsBlank(const nlohmann::json& value);  // null or ""
+
+// The value of the label column, and the column's name; null where there is none, or it is blank.
 struct LabelValue {
   const nlohmann::json* value = nullptr;
   std::string_view column;
 };
 LabelValue FindLabelValue(const nlohmann::json& record, const DatasetOptions& options);
 
-// The integer that a value is or spells. Saturates; no label has an index near the limits.
+// The finite number that a value is or spells, without an exponent.
+std::optional<double> FindNumber(const nlohmann::json& value);
+
+// The integer that a value is or spells, 1.0 too, as pandas writes a column with gaps. Saturates at 10^15; no label has
+// an index near that.
 std::optional<std::int64_t> FindInteger(const nlohmann::json& value);
 
-// Whether a flag is on: 0 or 1, in whatever FindInteger takes, or a boolean.
+// Whether a flag is on: 0 or 1, in whatever FindInteger takes, or a boolean, spelt as JSON, Python or R do.
 std::optional<bool> FindFlag(const nlohmann::json& value);
 
 // The value as JSON, cut short, for messages. Precondition: valid UTF-8.
