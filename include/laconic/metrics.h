@@ -36,7 +36,9 @@ struct LabelMetrics {
 struct ClassificationMetrics {
   double accuracy = 0;  // share of texts with every label decided rightly
   double micro_f1 = 0;
-  double macro_f1 = 0;                  // mean over all labels, those without any case counting 0
+  // Mean over the labels that are true or predicted somewhere; of multi-label problems over all, the others counting 0:
+  // what scikit-learn makes of one label a text, and of an indicator matrix.
+  double macro_f1 = 0;
   std::optional<double> macro_roc_auc;  // mean over the labels that have one
   std::vector<LabelMetrics> labels;
 };

@@ -152,6 +152,8 @@ ClassificationMetrics ComputeMetrics(ProblemType problem, std::int64_t num_label
   ClassificationMetrics metrics;
   metrics.accuracy = Ratio(texts_right, static_cast<std::int64_t>(num_texts));
   Counts all;
+  double f1_sum = 0;
+  double num_f1s = 0;
   double auc_sum = 0;
   double num_aucs = 0;
   std::vector<std::uint8_t> column(num_texts);
@@ -166,11 +168,13 @@ ClassificationMetrics ComputeMetrics(ProblemType problem, std::int64_t num_label
     const auto auc = RocAuc(RankingScores(problem, size, logits, label), column);
     metrics.labels.push_back(
         {Ratio(count.both, count.predicted), Ratio(count.both, count.truth), count.F1(), auc, count.truth});
-    metrics.macro_f1 += count.F1() / static_cast<double>(size);
+    f1_sum += count.F1();
+    num_f1s += problem == ProblemType::kMultiLabel || count.truth + count.predicted > 0 ? 1 : 0;
     auc_sum += auc.value_or(0);
     num_aucs += auc ? 1 : 0;
   }
   metrics.micro_f1 = all.F1();
+  metrics.macro_f1 = f1_sum / num_f1s;
   if (num_aucs > 0) {
     metrics.macro_roc_auc = auc_sum / num_aucs;
   }
