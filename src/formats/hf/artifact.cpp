@@ -59,8 +59,11 @@ ModelInfo ParseManifest(const nlohmann::json& manifest) {
   info.method = JsonValueOr<std::string>(manifest, "method", "float");
   info.recipe = manifest.value("recipe", nlohmann::json::object()).dump();
   info.labels = ParseNames(manifest);
-  info.problem = ParseProblem(JsonValueOr<std::string>(manifest, "problem_type", ""));
-  info.problem_is_stated = true;
+  const auto problem = JsonValueOr<std::string>(manifest, "problem_type", "");
+  info.problem_is_stated = !problem.empty();
+  if (info.problem_is_stated) {
+    info.problem = ParseProblem(problem);
+  }
   info.max_length = JsonValueOr<std::int64_t>(manifest, "max_length", 0);
   info.base_parameters = JsonValueOr<std::int64_t>(manifest, "base_parameters", 0);
   if (info.max_length < 0 || info.base_parameters < 1) {
@@ -117,13 +120,17 @@ Model LoadArtifact(const fs::path& directory) {
   return {std::move(info), std::make_shared<const Graph>(std::move(onnx.graph)), std::move(tokenizer)};
 }
 
-void SaveArtifact(const Model& model, const fs::path& directory, bool force) {
-  const ModelInfo& info = model.info();
+AtomicDirectory StageArtifact(const fs::path& directory, bool force) {
   if (force && IsDirectory(directory) && !fs::is_empty(directory) && !IsArtifact(directory)) {
     Fail(ErrorCode::kInvalidArgument, "directory '", directory.string(), "' has no ", kManifest,
          ": only what laconic wrote is replaced");  // a slip of the hand must not cost a home directory
   }
-  AtomicDirectory output(directory, force);
+  return AtomicDirectory(directory, force);
+}
+
+void SaveArtifact(const Model& model, const fs::path& directory, bool force) {
+  const ModelInfo& info = model.info();
+  AtomicDirectory output = StageArtifact(directory, force);
   const fs::path& staging = output.staging();
   WriteOnnx(model.graph(), staging / kGraphFile, {.opset = kArtifactOpset, .external_data = true});
   if (model.has_tokenizer()) {
@@ -134,16 +141,18 @@ void SaveArtifact(const Model& model, const fs::path& directory, bool force) {
   if (!info.home.empty() && Exists(info.home / "config.json")) {
     CopyFileTo(info.home / "config.json", staging);
   }
-  const nlohmann::json manifest = {{"schema_version", kArtifactSchemaVersion},
-                                   {"laconic_version", kVersion},
-                                   {"model_type", info.model_type},
-                                   {"method", info.method},
-                                   {"recipe", info.recipe.empty() ? nlohmann::json::object() : ParseJson(info.recipe)},
-                                   {"labels", info.labels},
-                                   {"problem_type", ProblemName(info.problem)},
-                                   {"max_length", info.max_length},
-                                   {"base_parameters", info.base_parameters},
-                                   {"sha256", Digests(staging)}};
+  nlohmann::json manifest = {{"schema_version", kArtifactSchemaVersion},
+                             {"laconic_version", kVersion},
+                             {"model_type", info.model_type},
+                             {"method", info.method},
+                             {"recipe", info.recipe.empty() ? nlohmann::json::object() : ParseJson(info.recipe)},
+                             {"labels", info.labels},
+                             {"max_length", info.max_length},
+                             {"base_parameters", info.base_parameters},
+                             {"sha256", Digests(staging)}};
+  if (info.problem_is_stated) {  // else the copy follows the data, as the original does
+    manifest["problem_type"] = ProblemName(info.problem);
+  }
   AtomicFile file(staging / kManifest, false);
   file.Write(manifest.dump(2) + "\n");
   file.Commit();

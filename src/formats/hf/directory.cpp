@@ -103,13 +103,13 @@ fs::path ResolveCacheEntry(const fs::path& path) {
   return snapshot;
 }
 
-LabelInfo ParseLabels(const nlohmann::json& config) {
+LabelInfo ParseLabels(const nlohmann::json& config, std::int64_t num_labels) {
   LabelInfo info;
   const auto id2label = config.find("id2label");
   if (id2label != config.end() && !id2label->empty()) {
     info.labels = NamesById(*id2label);
   } else {
-    const auto count = JsonValueOr<std::int64_t>(config, "num_labels", 2);
+    const auto count = JsonValueOr<std::int64_t>(config, "num_labels", num_labels);
     if (count < 1 || count > kMaxLabels) {
       Fail(ErrorCode::kInvalidFile, "config.json: num_labels: expected 1 to ", kMaxLabels, ", got ", count);
     }

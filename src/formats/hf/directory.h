@@ -25,12 +25,13 @@ std::optional<Tokenizer> FindTokenizer(const std::filesystem::path& directory);
 inline constexpr std::int64_t kMaxLabels = 1'000'000;
 
 struct LabelInfo {
-  std::vector<std::string> labels;  // of id2label, or LABEL_0 … of num_labels, or of two labels
+  std::vector<std::string> labels;  // of id2label, or else LABEL_0 …
   ProblemType problem = ProblemType::kSingleLabel;
   bool problem_is_stated = false;
 };
 
+// `num_labels`: how many there are where config.json does not say it; transformers omits its two.
 // Errors: kInvalidFile for ids that are not 0 … n-1 or names that repeat; kUnsupported for regression.
-LabelInfo ParseLabels(const nlohmann::json& config);
+LabelInfo ParseLabels(const nlohmann::json& config, std::int64_t num_labels = 2);
 
 }  // namespace laconic::hf

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "formats/hf/artifact.h"
 #include "formats/onnx/onnx.h"
 #include "graph/text_form.h"
 #include "laconic/error.h"
@@ -114,6 +115,7 @@ TEST(ParseLabelsTest, TenLabelsAreInTheOrderOfTheirNumbers) {
 TEST(ParseLabelsTest, MakesNamesWhereThereAreNone) {
   EXPECT_THAT(ParseLabels(json::parse(R"({"num_labels": 3})")).labels, ElementsAre("LABEL_0", "LABEL_1", "LABEL_2"));
   EXPECT_THAT(ParseLabels(json::object()).labels, ElementsAre("LABEL_0", "LABEL_1"));  // transformers' default
+  EXPECT_THAT(ParseLabels(json::object(), 3).labels, ElementsAre("LABEL_0", "LABEL_1", "LABEL_2"));
 }
 
 TEST(ParseLabelsTest, TakesTheProblemType) {
@@ -300,6 +302,28 @@ TEST_F(DirectoryTest, AnOnnxFileTakesLabelsAndTokenizerFromWhatLiesBesideIt) {
   config["id2label"] = {{"0", "only"}, {"1", "two"}};
   Write(home / "config.json", config.dump());
   EXPECT_THAT(ErrorOf([&] { Model::Load(home); }), HasSubstr("names 2 labels, but the graph gives 3"));
+  config.erase("id2label");
+  config["problem_type"] = "multi_label_classification";
+  Write(home / "config.json", config.dump());
+  const ModelInfo info = Model::Load(home).info();
+  EXPECT_THAT(info.labels, ElementsAre("LABEL_0", "LABEL_1", "LABEL_2"));
+  EXPECT_EQ(info.problem, ProblemType::kMultiLabel);
+  EXPECT_TRUE(info.problem_is_stated);
+}
+
+// Or else data that the original takes would be refused.
+TEST_F(DirectoryTest, AProblemThatIsNotStatedIsNotStatedByTheArtifactEither) {
+  EditConfig({{"problem_type", nullptr}});
+  Model::Load(model_).Save(root_ / "saved");
+  EXPECT_FALSE(ReadJson(root_ / "saved" / "laconic.json").contains("problem_type"));
+  EXPECT_FALSE(Model::Load(root_ / "saved").info().problem_is_stated);
+}
+
+TEST_F(DirectoryTest, StagingAnArtifactLeavesNothing) {
+  StageArtifact(root_ / "saved", /*force=*/false);
+  EXPECT_FALSE(fs::exists(root_ / "saved"));
+  EXPECT_EQ(std::distance(fs::directory_iterator(root_), {}), 1) << "the model";
+  EXPECT_THAT(ErrorOf([&] { StageArtifact(model_, /*force=*/true); }), HasSubstr("has no laconic.json"));
 }
 
 TEST_F(DirectoryTest, AnOnnxFileAloneBecomesAnArtifactWithoutATokenizer) {

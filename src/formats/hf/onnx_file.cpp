@@ -71,8 +71,12 @@ std::int64_t NumPositions(const Graph& graph) {
   return rows;
 }
 
+bool SaysLabels(const nlohmann::json& config) {
+  return config.contains("id2label") || !JsonValueOr<std::string>(config, "problem_type", "").empty();
+}
+
 void NameLabels(const nlohmann::json& config, std::int64_t num_labels, ModelInfo* info) {
-  LabelInfo stated = ParseLabels(config);
+  LabelInfo stated = ParseLabels(config, num_labels);
   if (static_cast<std::int64_t>(stated.labels.size()) != num_labels) {
     Fail(ErrorCode::kInvalidFile, "config.json beside it names ", stated.labels.size(), " labels, but the graph gives ",
          num_labels);
@@ -112,7 +116,7 @@ Model LoadOnnxFile(const fs::path& file) {
   if (const fs::path home = FindHome(file); !home.empty()) {
     const nlohmann::json config = ReadJsonFile(home / "config.json");
     info.model_type = JsonValueOr<std::string>(config, "model_type", "");
-    if (num_labels > 0 && config.contains("id2label")) {
+    if (num_labels > 0 && SaysLabels(config)) {
       WithFrame([&] { return "file '" + file.string() + "'"; }, [&] { NameLabels(config, num_labels, &info); });
     }
     info.home = home;
