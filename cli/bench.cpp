@@ -105,15 +105,18 @@ void AddBench(CLI::App& app) {
   flags->run.Add(command, 1);
   AddPrecision(command, &flags->run.precision);
   flags->run.AddPackCache(command);
-  command->add_option("--length", flags->length, "Tokens a text, or a range to spread a batch over (8-128)")
-      ->capture_default_str();
+  CLI::Option* length =
+      command->add_option("--length", flags->length, "Tokens a text, or a range to spread a batch over (8-128)")
+          ->capture_default_str();
   command->add_option("--iterations", flags->iterations, "Runs (default: a second's worth; each batch of --data once)")
       ->check(Positive());
   command->add_option("--warm-ups", flags->warm_ups, "Runs that go first, unmeasured")
       ->capture_default_str()
       ->check(NonNegative());
-  command->add_option("--seed", flags->seed, "Of the random token ids")->capture_default_str();
+  CLI::Option* seed = command->add_option("--seed", flags->seed, "Of the random token ids")->capture_default_str();
   flags->data.Add(command, false);
+  command->get_option("--data")->excludes(length)->excludes(seed);
+  command->get_option("--max-length")->needs("--data");
   command->add_flag("--tokenizing", flags->tokenizing, "Measure from texts to logits")->needs("--data");
   flags->output.AddJson(command);
   command->footer(R"(Examples:

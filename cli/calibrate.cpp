@@ -1,7 +1,9 @@
 #include "laconic/calibrate.h"
 
 #include <charconv>
+#include <filesystem>
 #include <memory>
+#include <system_error>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -27,9 +29,11 @@ struct Flags {
 
 void ParseShard(const std::string& text, CalibrateOptions* options) {
   const char* const end = text.data() + text.size();
+  const auto is_number = [](const std::from_chars_result& read) { return read.ec == std::errc(); };
   const auto shard = std::from_chars(text.data(), end, options->shard);
-  if (shard.ec != std::errc() || shard.ptr == end || *shard.ptr != '/' ||
-      std::from_chars(shard.ptr + 1, end, options->num_shards).ptr != end || options->num_shards < 1) {
+  const bool has_slash = is_number(shard) && shard.ptr != end && *shard.ptr == '/';
+  const auto count = std::from_chars(has_slash ? shard.ptr + 1 : end, end, options->num_shards);
+  if (!is_number(count) || count.ptr != end || options->num_shards < 1) {
     Fail(ErrorCode::kInvalidArgument, "--shard: expected i/n with i from 0 to n - 1, got '", text, "'");
   }
 }
@@ -45,6 +49,11 @@ CalibrationTable Merge(const Flags& flags) {
   return CalibrationTable::Merge(tables);
 }
 
+// Where an interrupted run leaves what it has; empty for one that leaves nothing.
+std::filesystem::path CheckpointOf(const Flags& flags) {
+  return flags.output.output == "-" || !flags.merge.empty() ? "" : flags.output.output + ".partial";
+}
+
 CalibrationTable Make(const Flags& flags) {
   if (flags.model.empty() || flags.data.paths.empty()) {
     Fail(ErrorCode::kInvalidArgument, "expected MODEL and --data, or --merge and tables");
@@ -55,9 +64,7 @@ CalibrationTable Make(const Flags& flags) {
   if (!flags.shard.empty()) {
     ParseShard(flags.shard, &options);
   }
-  if (flags.output.output != "-") {
-    options.checkpoint = flags.output.output + ".partial";
-  }
+  options.checkpoint = CheckpointOf(flags);
   const DataFlags::Sample texts = flags.data.CalibrationTexts(flags.batches, flags.run.batch);
   return MakeCalibrationTable(Model::Load(flags.model), texts.next, options);
 }
@@ -68,6 +75,8 @@ void RunCalibrate(const Flags& flags) {
   AtomicFile file(flags.output.output, flags.output.force);
   file.Write(table.Print());
   file.Commit();
+  std::error_code ignored;
+  std::filesystem::remove(CheckpointOf(flags), ignored);
   flags.output.Print(fmt::format("{}: {} values observed on {} texts\n", flags.output.output,
                                  table.value_names().size(), table.num_texts()));
   flags.output.WriteJson({{"schema_version", 1},
@@ -87,8 +96,9 @@ void AddCalibrate(CLI::App& app) {
   flags->output.AddOutput(command,
                           "Table to write; an interrupted run leaves it with .partial added, and goes on there", true);
   flags->data.Add(command, false);
-  command->add_option("--merge", flags->merge, "Join tables of one model, as of all shards of a data set")
-      ->type_name("TABLE...");
+  CLI::Option* merge =
+      command->add_option("--merge", flags->merge, "Join tables of one model, as of all shards of a data set");
+  merge->type_name("TABLE...");
   command
       ->add_option("--qconfig", flags->qconfig,
                    "Whose observers: laconic, onnxruntime, fbgemm, qnnpack, x86, onednn, or a JSON file")
@@ -100,6 +110,9 @@ void AddCalibrate(CLI::App& app) {
   command->add_option("--shard", flags->shard, "i/n: only texts i, i + n, i + 2n, ... (i from 0)");
   AddCalibrationBatches(command, &flags->batches)->needs("--data");
   flags->run.Add(command, 32);
+  for (const char* of_texts : {"--qconfig", "--include", "--exclude", "--shard", "--batch", "--max-length"}) {
+    merge->excludes(of_texts);
+  }
   flags->output.AddJson(command);
   flags->output.AddForce(command);
   command->footer(R"(Examples:

@@ -141,6 +141,7 @@ void AddCertify(CLI::App& app) {
   flags->data.Add(command, false);
   command->add_option("--limit", flags->limit, "Read no more than the first N texts")
       ->check(Positive())
+      ->needs("--data")
       ->type_name("N");
   command->add_flag("--strict", flags->strict,
                     "Exit with status 8 unless no sum saturates: on the data if given, else whatever the activations");

@@ -11,6 +11,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/progress.h"
+#include "formats/hf/artifact.h"
 #include "laconic/error.h"
 
 namespace laconic::cli {
@@ -41,11 +42,19 @@ void DataFlags::Add(CLI::App* app, bool required, const std::string& flag) {
                                       "Texts: .csv, .tsv, .json or .jsonl files (several are read one after another), "
                                       "or - for standard input");
   data->required(required)->type_name("FILE...");
-  app->add_option("--data-format", format, "csv, tsv or json, where the name does not say it");
-  app->add_option("--text-column", text_column, "Column of the text (default: text, sentence or sentence1)");
-  app->add_option("--text-pair-column", second_text_column, "Column of a second text (default: text_pair, sentence2)");
-  app->add_option("--label-column", label_column,
-                  "Column of the label or labels (default: label, labels or intents; else one 0/1 column a label)");
+  app->add_option("--data-format", format,
+                  "csv, tsv, tsv-plain (quotes are text, as in GLUE's files) or json, where the name does not say it")
+      ->needs(data);
+  app->add_option("--text-column", text_column, "Column of the text (default: text, sentence or sentence1)")
+      ->needs(data);
+  app->add_option("--text-pair-column", second_text_column, "Column of a second text (default: text_pair, sentence2)")
+      ->needs(data);
+}
+
+CLI::Option* DataFlags::AddLabelColumn(CLI::App* app) {
+  return app->add_option("--label-column", label_column,
+                         "Column of the label or labels (default: label, labels or intents; else one column of 0 and 1 "
+                         "for each label)");
 }
 
 DatasetOptions DataFlags::Options() const {
@@ -123,6 +132,11 @@ void OutputFlags::AddOutput(CLI::App* app, const std::string& what, bool require
   app->add_option("-o,--output", output, what)->required(required);
 }
 
+void OutputFlags::AddModelOutput(CLI::App* app) {
+  AddOutput(app, "Directory to write", true);
+  is_model = true;
+}
+
 void OutputFlags::AddJson(CLI::App* app) {
   app->add_option("--json", json, "Also write the result as JSON (- for standard output)")->type_name("FILE");
 }
@@ -130,11 +144,14 @@ void OutputFlags::AddJson(CLI::App* app) {
 void OutputFlags::AddForce(CLI::App* app) { app->add_flag("--force", force, "Replace what exists"); }
 
 void OutputFlags::Check() const {
-  if (!force && !output.empty() && Exists(output)) {
-    Fail(ErrorCode::kInvalidArgument, "'", output, "' exists; use --force to replace it");
+  // By what will write them: not committed, it leaves nothing.
+  if (is_model) {
+    hf::StageArtifact(output, force);
+  } else if (!output.empty()) {
+    AtomicFile(output, force);
   }
   if (!json.empty()) {
-    AtomicFile(json, true);  // not committed: leaves nothing
+    AtomicFile(json, true);
   }
 }
 

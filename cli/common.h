@@ -42,6 +42,8 @@ struct DataFlags {
 
   // `flag`: the one that names the files.
   void Add(CLI::App* app, bool required, const std::string& flag = "--data");
+  // For commands that read labels.
+  CLI::Option* AddLabelColumn(CLI::App* app);
   DatasetOptions Options() const;
   // The texts alone, one after another; the first `limit` of them (0: all).
   NextRowFn Rows(std::int64_t limit = 0) const;
@@ -77,9 +79,11 @@ CLI::Option* AddPrecision(CLI::App* app, std::string* precision, const std::stri
 struct OutputFlags {
   std::string output;
   std::string json;
+  bool is_model = false;
   bool force = false;
 
   void AddOutput(CLI::App* app, const std::string& what, bool required);
+  void AddModelOutput(CLI::App* app);  // a directory that Model::Save writes
   void AddJson(CLI::App* app);
   void AddForce(CLI::App* app);
   // Before any work: a name that is taken or cannot be written must not cost minutes. Errors: kInvalidArgument,

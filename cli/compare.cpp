@@ -119,6 +119,7 @@ void AddCompare(CLI::App& app) {
   command->add_option("BASE", flags->base, "The original")->required();
   command->add_option("CANDIDATE", flags->candidates, "Models to compare with it")->required();
   flags->data.Add(command, true);
+  flags->data.AddLabelColumn(command);
   flags->run.Add(command, 1);
   AddPrecision(command, &flags->run.precision, " (of the candidates; BASE runs in f32)");
   flags->output.AddJson(command);

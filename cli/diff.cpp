@@ -48,10 +48,11 @@ std::string Headlines(const ModelDiff& diff, double threshold) {
   if (diff.tensors.empty()) {
     return "No tensor to compare.\n";
   }
+  std::string text = diff.has_outputs ? "" : "The outputs could not be compared.\n";
   if (!diff.worst) {
-    return "All tensors are equal.\n";
+    return text + (diff.unlike.empty() ? "All tensors are equal.\n" : "All tensors of equal shapes are equal.\n");
   }
-  std::string text = fmt::format("First to diverge (relative error over {:g}): ", threshold);
+  text += fmt::format("First to diverge (relative error over {:g}): ", threshold);
   if (diff.first) {
     const TensorDiff& first = diff.tensors[*diff.first];
     text += fmt::format("{} ({}), {:.2e}, from {}\n", first.name, first.op, first.relative,
@@ -165,7 +166,8 @@ nlohmann::json ToJson(const Flags& flags, const ModelDiff& diff) {
           {"codes", codes},
           {"only_a", diff.only_a},
           {"only_b", diff.only_b},
-          {"unlike", diff.unlike}};
+          {"unlike", diff.unlike},
+          {"outputs_compared", diff.has_outputs}};
 }
 
 void RunDiff(const Flags& flags) {
@@ -179,7 +181,8 @@ void RunDiff(const Flags& flags) {
   NoteTruncation(diff.num_truncated, diff.num_texts, options.run.max_length == 0 ? own_length : options.run.max_length);
   flags.output.Print(Report(flags, diff));
   flags.output.WriteJson(ToJson(flags, diff));
-  if (flags.fail_over && diff.worst && diff.tensors[*diff.worst].relative > *flags.fail_over) {
+  const double worst = diff.worst ? diff.tensors[*diff.worst].relative : 0;
+  if (flags.fail_over && (!diff.has_outputs || worst > *flags.fail_over)) {
     throw CLI::RuntimeError(kLimitExceeded);
   }
 }
@@ -200,7 +203,9 @@ void AddDiff(CLI::App& app) {
                    "A tensor diverges when its relative error, sqrt(sum (b - a)^2 / sum a^2), is over this")
       ->capture_default_str()
       ->check(NonNegative());
-  command->add_option("--fail-over", flags->fail_over, "Exit with status 8 if the worst relative error is over this")
+  command
+      ->add_option("--fail-over", flags->fail_over,
+                   "Exit with status 8 if the worst relative error is over this, or the outputs cannot be compared")
       ->check(NonNegative());
   flags->run.Add(command, 32);
   flags->output.AddJson(command);

@@ -56,6 +56,7 @@ void AddEval(CLI::App& app) {
   CLI::App* command = app.add_subcommand("eval", "How often a model is right on labelled texts");
   command->add_option("MODEL", flags->model, "Model directory, or an ONNX file")->required();
   flags->data.Add(command, true);
+  flags->data.AddLabelColumn(command);
   flags->run.Add(command, 32);
   AddPrecision(command, &flags->run.precision);
   flags->run.AddPackCache(command);

@@ -1,11 +1,11 @@
 #include "laconic/export.h"
 
+#include <filesystem>
 #include <memory>
 
 #include <fmt/format.h>
 
 #include "common.h"
-#include "laconic/compare.h"
 
 namespace laconic::cli {
 namespace {
@@ -22,8 +22,12 @@ void RunExport(const Flags& flags) {
   options.force = flags.output.force;
   ExportModel(Model::Load(flags.model), flags.output.output, options);
   if (flags.output.output != "-") {
+    std::uintmax_t bytes = std::filesystem::file_size(flags.output.output);
+    if (options.external_data) {
+      bytes += std::filesystem::file_size(flags.output.output + ".data");
+    }
     flags.output.Print(
-        fmt::format("{}: {}, opset {}\n", flags.output.output, Bytes(DiskBytes(flags.output.output)), options.opset));
+        fmt::format("{}: {}, opset {}\n", flags.output.output, Bytes(static_cast<std::int64_t>(bytes)), options.opset));
   }
 }
 

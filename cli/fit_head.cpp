@@ -37,9 +37,10 @@ void FitFromLabels(const Flags& flags, const Model& model) {
                   trial.l2 == report.l2 ? "chosen" : ""});
     trials.push_back({{"l2", trial.l2}, {"validation_loss", trial.validation_loss}});
   }
-  flags.output.Print(fmt::format("{}: {} labels, {} texts, {} for validation{}\n{}", flags.output.output,
-                                 fitted.info().labels.size(), report.num_train, report.num_validation,
-                                 report.converged ? "" : "; not converged", table.ToString()));
+  const std::vector<std::string>& labels = fitted.info().labels;
+  flags.output.Print(fmt::format("{}: {} labels, {} texts, {} for validation{}\nlabels: {}\n{}", flags.output.output,
+                                 labels.size(), report.num_train, report.num_validation,
+                                 report.converged ? "" : "; not converged", fmt::join(labels, ", "), table.ToString()));
   flags.output.WriteJson({{"schema_version", 1},
                           {"path", flags.output.output},
                           {"labels", fitted.info().labels},
@@ -83,21 +84,33 @@ void AddFitHead(CLI::App& app) {
   CLI::App* command =
       app.add_subcommand("fit-head", "Make a classifier of an encoder in seconds, or refit a quantized model's head");
   command->add_option("MODEL", flags->model, "Model directory, or an ONNX file")->required();
-  flags->output.AddOutput(command, "Directory to write", true);
+  flags->output.AddModelOutput(command);
   flags->data.Add(command, true);
-  command->add_option("--validation", flags->validation, "Labelled texts that choose L2 (default: a tenth of --data)")
-      ->type_name("FILE...");
-  command->add_option("--l2", flags->options.l2s, "Strengths of L2 to choose from")->delimiter(',');
-  command->add_option("--seed", flags->options.seed, "Of the tenth that is held out")->capture_default_str();
-  command->add_option("--teacher", flags->teacher,
-                      "Refit the head to this float model's logits by least squares; needs no labels");
-  command->add_option("--penalty", flags->penalty, "Of the refit, toward the old head")->capture_default_str();
+  CLI::Option* label_column = flags->data.AddLabelColumn(command);
+  CLI::Option* validation = command->add_option("--validation", flags->validation,
+                                                "Labelled texts that choose L2 (default: a tenth of --data)");
+  validation->type_name("FILE...");
+  CLI::Option* l2 = command->add_option("--l2", flags->options.l2s, "Strengths of L2 to choose from")->delimiter(',');
+  CLI::Option* seed =
+      command->add_option("--seed", flags->options.seed, "Of the tenth that is held out")->capture_default_str();
+  CLI::Option* teacher = command->add_option(
+      "--teacher", flags->teacher, "Refit the head to this float model's logits by least squares; needs no labels");
+  for (CLI::Option* of_labels : {label_column, validation, l2, seed}) {
+    teacher->excludes(of_labels);
+  }
+  command->add_option("--penalty", flags->penalty, "Of the refit, toward the old head")
+      ->capture_default_str()
+      ->needs(teacher);
   flags->run.Add(command, 32);
   flags->output.AddJson(command);
   flags->output.AddForce(command);
   command->footer(R"(Examples:
   laconic fit-head minilm --data train.json --validation validation.json -o minilm-intents
-  laconic fit-head my-bert-int8 --teacher my-bert --data train.csv -o my-bert-int8-refit)");
+  laconic fit-head my-bert-int8 --teacher my-bert --data train.csv -o my-bert-int8-refit
+
+Without a label column each column that holds 0 or 1 in every row is a label. One
+with a gap, or mostly of 0 and 1 with a few words, is refused; one with other
+numbers is none.)");
   command->callback([flags] { RunFitHead(*flags); });
 }
 

@@ -30,6 +30,9 @@ constexpr const char* kFooter = R"(Exit statuses:
   8  done, but a limit that was asked for is exceeded (diff --fail-over,
      certify --strict)
 
+LACONIC_FORCE_ISA=avx2 in the environment runs that level of kernels and none
+above: scalar, avx2, avx_vnni, avx512_vnni, avx512_bf16 or amx.
+
 Try:
   laconic quantize my-bert -o my-bert-int8
   laconic compare my-bert my-bert-int8 --data test.csv

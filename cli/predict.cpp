@@ -53,6 +53,9 @@ void RunPredict(const Flags& flags) {
   const NextRowFn next = RowsOf(flags);
   AtomicFile file(flags.output.output.empty() ? "-" : flags.output.output, flags.output.force);
   const Model model = Model::Load(flags.model);
+  if (!model.info().problem_is_stated && !model.info().labels.empty()) {
+    Note("the model does not say its problem_type; taken for single_label_classification");
+  }
   const RunOptions options = flags.run.Options();
   const PredictSummary summary = Predict(
       model, next, [&](const Prediction& prediction) { file.Write(Line(prediction, model.info().labels)); }, options);

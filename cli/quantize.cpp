@@ -1,6 +1,7 @@
 #include "laconic/quantize.h"
 
 #include <algorithm>
+#include <filesystem>
 #include <memory>
 #include <optional>
 
@@ -94,6 +95,15 @@ std::string AttentionNote(const QuantizeOptions& options, const Graph& graph) {
                      in_int8, in_float);
 }
 
+// Of an artifact that was written just now, so that all its files are ours.
+std::int64_t WrittenBytes(const std::filesystem::path& artifact) {
+  std::int64_t bytes = 0;
+  for (const std::filesystem::directory_entry& entry : std::filesystem::directory_iterator(artifact)) {
+    bytes += static_cast<std::int64_t>(entry.file_size());
+  }
+  return bytes;
+}
+
 void RunQuantize(const Flags& flags) {
   flags.output.Check();
   QuantizeOptions options = flags.options;
@@ -109,7 +119,7 @@ void RunQuantize(const Flags& flags) {
     options.table = CalibrationTable::Load(flags.table);
   }
   const Model model = Model::Load(flags.model);
-  const std::int64_t before = DiskBytes(model.info().path);
+  const std::int64_t before = DiskBytes(model);
   const auto quantize = [&](const std::set<std::string>& reduced) {
     options.reduced_range = reduced;
     return is_calibrated ? QuantizeCalibrated(model, flags, options) : QuantizeModel(model, options);
@@ -118,7 +128,7 @@ void RunQuantize(const Flags& flags) {
   const FixedModel fixed = QuantizeWithoutOverflow(model, overflow, quantize, texts, flags.run.Options());
   const Model& quantized = fixed.model;
   quantized.Save(flags.output.output, flags.output.force);
-  const std::int64_t after = DiskBytes(flags.output.output);
+  const std::int64_t after = WrittenBytes(flags.output.output);
   const double ratio =
       4.0 * static_cast<double>(model.info().base_parameters) / static_cast<double>(quantized.info().stored_bytes);
   flags.output.Print(fmt::format("{}: {} -> {} on disk; tensors {:.2f} times smaller than in float32\n",
@@ -210,7 +220,7 @@ void AddQuantize(CLI::App& app) {
   auto flags = std::make_shared<Flags>();
   CLI::App* command = app.add_subcommand("quantize", "Make a model smaller: INT8, or half-width weights");
   command->add_option("MODEL", flags->model, "Float model: a Hugging Face directory, or an ONNX file")->required();
-  flags->output.AddOutput(command, "Directory to write", true);
+  flags->output.AddModelOutput(command);
   command->add_option("--method", flags->options.method, "dynamic or static (INT8), fp16 or bf16")
       ->capture_default_str();
   flags->calibration.Add(command, false, "--calibration");

@@ -47,8 +47,8 @@ struct CalibrateOptions {
   // Of the texts those numbered shard, shard + num_shards, ...
   std::int64_t shard = 0;
   std::int64_t num_shards = 1;
-  // Where an interrupted calibration is kept, every half a minute and when cancelled, and gone on with when run again;
-  // removed at the end. Empty: nowhere.
+  // Where an interrupted calibration is kept, every half a minute and when cancelled, and gone on with when run again.
+  // It stays at the end too: the caller removes it once the table is safe. Empty: nowhere.
   std::filesystem::path checkpoint;
 };
 

@@ -21,7 +21,7 @@ struct ComparedModel {
   std::string path;
   std::string method;
   std::string precision;              // "f32" or "bf16", CompileOptions
-  std::int64_t disk_bytes = 0;        // the whole directory
+  std::int64_t disk_bytes = 0;        // of its files, DiskBytes
   std::int64_t stored_bytes = 0;      // its tensors: values, scales, zero points
   TensorBytes tensor_bytes;           // the same by class, as loaded
   std::int64_t memory_bytes = 0;      // weights as held to be run
@@ -49,8 +49,9 @@ struct Comparison {
 // Errors: kInvalidArgument for candidates whose labels are not the base's.
 Comparison CompareModels(const std::vector<Model>& models, const LabelledData& data, const RunOptions& options);
 
-// The bytes of all files below `path`, or of the file.
-std::int64_t DiskBytes(const std::filesystem::path& path);
+// The bytes of the files that a model was loaded from: weights (of several checkpoints the one that is read, of an ONNX
+// file with <file>.data or <file>_data), config.json, tokenizer. Whatever else lies beside them does not count.
+std::int64_t DiskBytes(const Model& model);
 
 TensorBytes CountTensorBytes(const Model& model);
 

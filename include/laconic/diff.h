@@ -61,6 +61,7 @@ struct ModelDiff {
   std::vector<CodeDiff> codes;       // in the order of the layers
   std::vector<std::string> only_a, only_b;  // values that have no counterpart
   std::vector<std::string> unlike;          // values of one name and two shapes
+  bool has_outputs = false;                 // `tensors` has the outputs: not where their shapes differ
   std::int64_t num_texts = 0;
   std::int64_t num_tokens = 0;
   std::int64_t num_truncated = 0;

@@ -210,10 +210,6 @@ class Calibration {
     }
     table_.parts[0].data = digest_.value();
     table_.rows.reset();
-    if (!options_.checkpoint.empty()) {
-      std::error_code ignored;
-      std::filesystem::remove(options_.checkpoint, ignored);
-    }
     return CalibrationTable(std::make_shared<const Data>(std::move(table_)));
   }
 

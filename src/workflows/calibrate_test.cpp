@@ -181,8 +181,10 @@ TEST_F(CalibrateTest, GoesOnWhereItWasInterrupted) {
     EXPECT_THAT(ErrorOf([&] { Calibrate(otherwise); }), HasSubstr("remove it to start anew"));
     EXPECT_THAT(ErrorOf([&] { Calibrate(options, [] { return DatasetRow{.text = "other"}; }); }),
                 HasSubstr("remove it to start anew"));
-    EXPECT_EQ(Calibrate(options).Print(), expected);
-    EXPECT_FALSE(fs::exists(options.checkpoint));
+    for (int i = 0; i < 2; ++i) {
+      EXPECT_EQ(Calibrate(options).Print(), expected);
+    }
+    EXPECT_TRUE(fs::remove(options.checkpoint)) << "the caller's to remove: the table may yet be lost";
   }
   fs::remove_all(pattern);
 }

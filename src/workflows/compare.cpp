@@ -2,13 +2,18 @@
 
 #include <algorithm>
 #include <chrono>
+#include <set>
+
+#include <nlohmann/json.hpp>
 
 #include "base/cancel.h"
+#include "base/file.h"
+#include "base/json.h"
 #include "base/progress.h"
+#include "formats/hf/artifact.h"
 #include "graph/graph.h"
 #include "laconic/error.h"
 #include "passes/quantized_layers.h"
-#include "runtime/pack_store.h"
 #include "workflows/run_options.h"
 
 namespace laconic {
@@ -85,22 +90,52 @@ void RunAll(const std::vector<Encoding>& encodings, const RunOptions& options, s
   }
 }
 
+// The one checkpoint of a directory that is loaded: a file, or an index with its shards.
+std::set<fs::path> CheckpointFiles(const fs::path& directory) {
+  for (const char* name : {"model.safetensors", "pytorch_model.bin"}) {
+    if (Exists(directory / name)) {
+      return {directory / name};
+    }
+    const fs::path index = directory / (std::string(name) + ".index.json");
+    if (Exists(index)) {
+      std::set<fs::path> files = {index};
+      const nlohmann::json json = ReadJsonFile(index);
+      for (const nlohmann::json& shard : json.at("weight_map")) {
+        files.insert(directory / shard.get<std::string>());
+      }
+      return files;
+    }
+  }
+  return {};
+}
+
+// The weights of a loaded model. External data is told by the names that torch.onnx, Optimum and we give it.
+std::set<fs::path> WeightFiles(const fs::path& model) {
+  const bool is_artifact = IsDirectory(model) && hf::IsArtifact(model);
+  if (IsDirectory(model) && !is_artifact) {
+    return CheckpointFiles(model);
+  }
+  const fs::path onnx = is_artifact ? model / "model.onnx" : model;
+  return {onnx, onnx.string() + ".data", onnx.string() + "_data"};
+}
+
 }  // namespace
 
-std::int64_t DiskBytes(const fs::path& path) {
-  if (!fs::is_directory(path)) {
-    return static_cast<std::int64_t>(fs::file_size(path));
+std::int64_t DiskBytes(const Model& model) {
+  const ModelInfo& info = model.info();
+  std::set<fs::path> files = WeightFiles(info.path);
+  if (!info.home.empty()) {
+    files.insert({info.home / "config.json", info.home / "laconic.json"});
+    for (const std::string& name :
+         model.has_tokenizer() ? model.tokenizer().file_names() : std::vector<std::string>()) {
+      files.insert(info.home / name);
+    }
   }
   std::int64_t bytes = 0;
-  try {
-    for (const fs::directory_entry& entry : fs::recursive_directory_iterator(path)) {
-      const bool is_cache = entry.path().filename().string().starts_with(runtime::kPackCachePrefix);
-      if (entry.is_regular_file() && !is_cache) {
-        bytes += static_cast<std::int64_t>(entry.file_size());
-      }
-    }
-  } catch (const fs::filesystem_error& error) {
-    Fail(ErrorCode::kIo, error.what());
+  for (const fs::path& file : files) {
+    std::error_code error;  // not all of these need be there
+    const std::uintmax_t size = fs::file_size(file, error);
+    bytes += error ? 0 : static_cast<std::int64_t>(size);
   }
   return bytes;
 }
@@ -179,7 +214,7 @@ Comparison CompareModels(const std::vector<Model>& models, const LabelledData& d
     row.path = info.path.string();
     row.method = MethodOf(models[i]);
     row.precision = runners[i].compiled->precision();
-    row.disk_bytes = DiskBytes(info.path);
+    row.disk_bytes = DiskBytes(models[i]);
     row.stored_bytes = info.stored_bytes;
     row.tensor_bytes = CountTensorBytes(models[i]);
     row.memory_bytes = runners[i].compiled->memory_bytes();

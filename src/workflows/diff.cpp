@@ -214,6 +214,7 @@ class Differ {
         pair.diff.name = name;
         pair.diff.op = graph_a_.FindProducer(*graph_a_.FindValue(name))->op;
         pair.diff.width = shape.width;
+        result_.has_outputs = result_.has_outputs || name == output_a;
       }
     }
     std::ranges::copy_if(values_b, std::back_inserter(result_.only_b),

@@ -122,6 +122,29 @@ class Options(CliTest):
         self.fails(RESOURCE, "predict", TINY_BERT, "--text", "a", "--threads", 1000, says="cannot start 1000 threads",
                    preexec_fn=limit_memory)
 
+    def test_options_that_would_do_nothing(self):
+        texts, out = self.texts(), ("-o", self.folder / "out")
+        data = ("--data", texts)
+        refit = ("fit-head", TINY_BERT, *data, *out, "--teacher", TINY_BERT)
+        merge = ("calibrate", "--merge", texts, *out)
+        for arguments, says in (
+                (("bench", TINY_BERT, "--max-length", 64), "--max-length requires --data"),
+                (("bench", TINY_BERT, *data, "--length", 64), ("excludes", "--length")),
+                (("bench", TINY_BERT, *data, "--seed", 1), ("excludes", "--seed")),
+                (("bench", TINY_BERT, "--text-column", "text"), "--text-column requires --data"),
+                (("certify", TINY_BERT, "--limit", 5), "--limit requires --data"),
+                (("fit-head", TINY_BERT, *data, *out, "--penalty", 1), "--penalty requires --teacher"),
+                ((*refit, "--l2", 1), ("--l2", "excludes")),
+                ((*refit, "--seed", 1), ("--seed", "excludes")),
+                ((*refit, "--validation", texts), ("--validation", "excludes")),
+                ((*refit, "--label-column", "label"), ("--label-column", "excludes")),
+                *(((*merge, flag, value), ("excludes", flag))
+                  for flag, value in (("--qconfig", "x86"), ("--include", "*"), ("--exclude", "*"), ("--shard", "0/2")))):
+            self.fails(USAGE, *arguments, says=says)
+        for command in (("predict", TINY_BERT), ("bench", TINY_BERT), ("certify", TINY_BERT), ("diff", TINY_BERT, TINY_BERT),
+                        ("calibrate", TINY_BERT, *out)):
+            self.fails(USAGE, *command, *data, "--label-column", "label", says="--label-column")
+
     def test_opsets(self):
         for opset in (13, 24, 0, -1):
             self.fails(USAGE, "export", TINY_BERT, "-o", self.folder / "out.onnx", "--opset", opset,
@@ -138,6 +161,23 @@ class Options(CliTest):
     def test_models_that_do_not_fit_together(self):
         self.fails(USAGE, "compare", TINY_BERT, support.DATA / "tiny_electra", "--data", self.texts(),
                    says="has 2 labels that are not those of")
+
+    def test_diff_of_outputs_that_cannot_be_compared(self):
+        """Nothing may pass --fail-over that was not looked at."""
+        model, data = self.copy_model(), self.texts()
+        tensors = read_tensors(model / "model.safetensors")
+        for name in ("classifier.weight", "classifier.bias"):
+            dtype, (rows, *rest), values = tensors[name]
+            tensors[name] = (dtype, [rows - 1, *rest], values[:len(values) // rows * (rows - 1)])
+        write_tensors(model / "model.safetensors", tensors)
+        support.edit_json(model / "config.json", id2label={"0": "a", "1": "b"})
+        for other, says in ((model, "All tensors of equal shapes are equal."), (support.DATA / "tiny_electra", "No tensor to compare.")):
+            arguments = ("diff", TINY_BERT, other, "--data", data)
+            report = self.ok(*arguments)
+            self.assertIn(says, report)
+            self.assertNotIn("All tensors are equal", report)
+            self.assertEqual(support.laconic(*arguments, "--fail-over", 1).returncode, 8)
+        self.ok("diff", TINY_BERT, TINY_BERT, "--data", data, "--fail-over", 0)
 
     def test_overflow(self):
         out = ("-o", self.folder / "out")
@@ -156,7 +196,8 @@ class Options(CliTest):
     def test_help_documents_the_exit_statuses(self):
         text = self.ok("--help")
         for line in ("2  wrong usage", "3  a malformed file", "4  something named is not there", "5  unsupported",
-                     "6  the system refused", "7  out of memory or disk", "8  done, but a limit", "130  interrupted"):
+                     "6  the system refused", "7  out of memory or disk", "8  done, but a limit", "130  interrupted",
+                     "LACONIC_FORCE_ISA="):
             self.assertIn(line, text)
         for command in ("quantize", "compare", "eval", "predict", "bench", "certify", "diff", "export", "fit-head", "inspect"):
             self.assertIn(f"laconic {command} ", self.ok(command, "--help"), "an example")
@@ -302,6 +343,21 @@ class Outputs(CliTest):
             self.fails(NOT_FOUND, *command, says="no directory")
         for command in self.commands(self.folder / ("x" * 300)):
             self.fails(IO, *command, says="File name too long")
+
+    def test_output_that_cannot_be_written_is_told_before_any_work(self):
+        """Before the model even, which is not there."""
+        (self.folder / "file").write_text("precious")
+        (self.folder / "home").mkdir()
+        (self.folder / "home" / "file").write_text("precious")
+        data = ("--data", self.data)
+        for command, file_says, home_says in (
+                (("quantize", "nothing"), "a file of that name exists", "laconic.json"),
+                (("fit-head", "nothing", *data), "a file of that name exists", "laconic.json"),
+                (("calibrate", "nothing", *data), "no model at", "not a regular file"),
+                (("export", "nothing"), "no model at", "not a regular file")):
+            self.fails(NOT_FOUND, *command, "-o", self.folder / "gone" / "out", says="no directory")
+            self.fails(NOT_FOUND if "model" in file_says else USAGE, *command, "-o", self.folder / "file", "--force", says=file_says)
+            self.fails(USAGE, *command, "-o", self.folder / "home", "--force", says=home_says)
 
     def test_json_that_cannot_be_written_is_told_before_any_work(self):
         self.ok("quantize", self.model, "-o", self.folder / "int8")
@@ -453,6 +509,7 @@ class Calibration(CliTest):
                 (USAGE, (*made, "--shard", "2/2"), "expected a shard from 0 to 1, got 2"),
                 (USAGE, (*made, "--shard", "1"), "expected i/n"),
                 (USAGE, (*made, "--shard", "1/0"), "expected i/n"),
+                (USAGE, (*made, "--shard", "0/99999999999999999999"), "expected i/n"),
                 (USAGE, (*made, "--shard", "21/22"), "no text to calibrate with: shard 21/22 of 20 texts"),
                 (USAGE, (*made, "--shard", "0/2", "--qconfig", "fbgemm"), "cannot be sharded"),
                 (USAGE, (*made, "--include", "*lstm*"), "no layer matches '*lstm*'"),
@@ -495,6 +552,34 @@ class Calibration(CliTest):
         self.ok("calibrate", TINY_BERT, "--data", data, "-o", out)
         self.assertEqual(out.read_bytes(), whole.read_bytes())
         self.assertEqual(sorted(path.name for path in self.folder.iterdir()), ["out", "texts.jsonl", "whole"])
+
+    def test_a_table_that_cannot_be_written_leaves_the_interrupted_one(self):
+        rows = "".join(json.dumps({"text": f"ba {i}"}) + "\n" for i in range(20)).encode()
+        out, partial = self.folder / "out", self.folder / "out.partial"
+
+        def start():
+            process = subprocess.Popen([support.LACONIC, "calibrate", TINY_BERT, "--data", "-", "--data-format", "json", "--batch",
+                                        "1", "-o", out], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            process.stdin.write(rows)
+            process.stdin.flush()
+            time.sleep(0.5)  # the first texts run; then it waits for more
+            return process
+
+        process = start()
+        process.send_signal(signal.SIGINT)
+        process.wait(timeout=60)  # with standard input still open
+        process.communicate()
+        if not partial.exists():
+            self.skipTest("this machine was too slow")
+        process = start()
+        out.write_text("precious")
+        _, message = process.communicate(timeout=60)
+        self.assertEqual(process.returncode, USAGE, message)
+        self.assertTrue(partial.exists())
+        self.assertEqual(out.read_text(), "precious")
+        out.unlink()
+        self.ok("calibrate", TINY_BERT, "--data", "-", "--data-format", "json", "--batch", 1, "-o", out, input=rows)
+        self.assertEqual(list(self.folder.iterdir()), [out])
 
 
 if __name__ == "__main__":

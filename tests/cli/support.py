@@ -67,6 +67,11 @@ def edit_json(path, **changes):
     Path(path).write_text(json.dumps(value), encoding="utf-8")
 
 
+def size(*paths):
+    """Bytes of files."""
+    return sum(path.stat().st_size for path in paths)
+
+
 def examples(model):
     """Texts of a tiny model of tests/data with the logits that transformers gives them; no pairs."""
     rows = json.loads((DATA / model / "expected_logits.json").read_text(encoding="utf-8"))["examples"]

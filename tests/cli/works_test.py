@@ -9,9 +9,10 @@ import types
 import zipfile
 
 import support
-from support import MALFORMED, TINY_BERT, USAGE, CliTest, edit_json, examples, read_tensors, write_jsonl, write_tensors
+from support import MALFORMED, TINY_BERT, USAGE, CliTest, edit_json, examples, read_tensors, size, write_jsonl, write_tensors
 
 LABELS = ["negative", "neutral", "positive"]
+BESIDE = ("config.json", "tokenizer.json", "tokenizer_config.json")  # what is read of tiny BERT but its weights
 
 
 def parse_lines(text):
@@ -203,6 +204,19 @@ class Forms(CliTest):
         (self.model / "model.safetensors.index.json").write_text(json.dumps(
             {"metadata": {}, "weight_map": {name: f"model-{i % 3}.safetensors" for i, name in enumerate(names)}}))
         self.check()
+        self.assertEqual(self.disk_bytes(), size(*self.model.glob("model*"), *(self.model / name for name in BESIDE)))
+
+    def disk_bytes(self):
+        report = self.folder / "report.json"
+        self.ok("quantize", self.model, "-o", self.folder / "out", "--force", "--json", report)
+        return json.loads(report.read_text())["base_disk_bytes"]
+
+    def test_what_is_not_read_is_not_counted(self):
+        expected = size(self.path, *(self.model / name for name in BESIDE))
+        (self.model / "checkpoint-500").mkdir()
+        for name in ("checkpoint-500/optimizer.pt", "training_args.bin", "pytorch_model.bin", "tf_model.h5"):
+            (self.model / name).write_bytes(bytes(1000000))
+        self.assertEqual(self.disk_bytes(), expected)
 
     def test_pytorch(self):
         self.path.unlink()
@@ -239,10 +253,7 @@ class Forms(CliTest):
             os.symlink(f"../../blobs/{i}", snapshot / path.name)
         self.model = entry
         self.check()
-        report = self.folder / "report.json"
-        self.ok("quantize", entry, "-o", self.folder / "out", "--json", report)
-        base = sum(path.stat().st_size for path in snapshot.iterdir())
-        self.assertEqual(json.loads(report.read_text())["base_disk_bytes"], base)  # blobs are not counted again
+        self.assertEqual(self.disk_bytes(), size(*(snapshot / name for name in (self.path.name, *BESIDE))))
 
     def test_encoder_without_a_head(self):
         edit_json(self.model / "config.json", architectures=["BertForPreTraining"], id2label=None, problem_type=None)
@@ -256,6 +267,28 @@ class Forms(CliTest):
         self.ok("fit-head", self.model, "--data", data, "-o", self.folder / "fitted")
         lines = parse_lines(self.predictions(self.folder / "fitted", "--data", data))
         self.assertEqual(list(lines[0]["probabilities"]), LABELS)
+
+    def test_labels_that_are_columns(self):
+        rows = [json.loads(line)["text"] for line in self.texts(30).read_text().splitlines()]
+        data = self.folder / "flags.csv"
+
+        def write(gap):
+            cells = [(str(i % 2), gap if i == 7 else "1.0" if i % 3 == 0 else "False") for i in range(len(rows))]
+            quoted = ('"' + text.replace('"', '""') + '"' for text in rows)
+            data.write_text("text,hate,threat\n" + "".join(f"{text},{','.join(row)}\n" for text, row in zip(quoted, cells)))
+
+        write("0")
+        self.assertIn("\nlabels: hate, threat\n", self.ok("fit-head", self.model, "--data", data, "-o", self.folder / "fitted"))
+        write("")
+        self.fails(MALFORMED, "fit-head", self.model, "--data", data, "-o", self.folder / "again",
+                   says=("column 'threat': expected 0 or 1, as in 29 of 30 rows, got \"\" in row 8", str(data)))
+
+    def test_quotes_that_are_text(self):
+        data = self.folder / "glue.tsv"
+        data.write_text('text\tlabel\n"Yes," he said\tpositive\n')
+        self.fails(MALFORMED, "predict", self.model, "--data", data, says="where quotes are text, the format is tsv-plain")
+        self.assertEqual(self.ok("predict", self.model, "--data", data, "--data-format", "tsv-plain"),
+                         self.ok("predict", self.model, "--text", '"Yes," he said'))
 
 
 class Artifacts(CliTest):
@@ -302,9 +335,11 @@ class Artifacts(CliTest):
 
     def test_an_onnx_file_can_be_quantized(self):
         float_file, quantized = self.folder / "float.onnx", self.folder / "quantized"
-        self.ok("export", TINY_BERT, "-o", float_file, "--external-data")
-        self.assertTrue((self.folder / "float.onnx.data").exists())
-        self.ok("quantize", float_file, "-o", quantized)
+        output = self.ok("export", TINY_BERT, "-o", float_file, "--external-data")
+        total = size(float_file, self.folder / "float.onnx.data")
+        self.assertIn(f"{total / 1e3:.1f} kB", output)
+        self.ok("quantize", float_file, "-o", quantized, "--json", self.folder / "report.json")
+        self.assertEqual(json.loads((self.folder / "report.json").read_text())["base_disk_bytes"], total)
         self.ok("export", quantized, "-o", self.folder / "quantized.onnx")
         self.fails(USAGE, "quantize", self.folder / "quantized.onnx", "-o", self.folder / "again",
                    says="no layer that is not quantized already")
@@ -396,7 +431,8 @@ class Reports(CliTest):
         base, candidate = report["models"]
         for row, path, method in ((base, TINY_BERT, "float"), (candidate, self.folder / "int8", "dynamic")):
             self.assertEqual((row["path"], row["method"]), (str(path), method))
-            self.assertEqual(row["disk_bytes"], sum(file.stat().st_size for file in path.iterdir()))
+            names = (*BESIDE, "model.safetensors") if path == TINY_BERT else os.listdir(path)
+            self.assertEqual(row["disk_bytes"], size(*(path / name for name in names)))
             self.assertEqual(set(row["latency_ms"]), self.LATENCY)
             self.assertLessEqual(self.METRICS, set(row["metrics"]))
             self.assertEqual(row["predictions_total"], 60)
@@ -450,7 +486,14 @@ class Reports(CliTest):
         piped = self.ok("eval", model, "--data", "-", "--data-format", "json", "--json", "-", input=data.read_bytes())
         self.assertEqual(json.loads(piped)["metrics"], expected)
         rows = [{"text": "ra", "label": ["positive", "neutral"]}, {"text": "ra", "label": []}]
-        self.assertEqual(self.report("eval", model, "--data", write_jsonl(data, rows))["metrics"]["labels"]["neutral"]["support"], 1)
+        self.ok("quantize", model, "-o", self.folder / "int8")
+        for form in (model, self.folder / "int8"):  # a copy states no more than its original
+            report = self.report("eval", form, "--data", write_jsonl(data, rows))
+            self.assertEqual(report["metrics"]["labels"]["neutral"]["support"], 1)
+            self.predictions(form, "--text", "ra")
+            self.assertIn("note: the model does not say its problem_type", self.stderr)
+        self.predictions(TINY_BERT, "--text", "ra")
+        self.assertEqual(self.stderr, "")
         self.fails(MALFORMED, "eval", model, "--data", write_jsonl(data, [rows[1], {"text": "ra", "label": "neutral"}]),
                    says="text 1 has no label")
 
