@@ -8,6 +8,7 @@
 #include <string>
 #include <tuple>
 #include <unordered_map>
+#include <unordered_set>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -19,6 +20,7 @@ namespace {
 
 // As a checkpoint of 40,000 tensors needs. What a value takes in memory is at most some 200 times its opcodes.
 constexpr std::size_t kMaxPickleBytes = std::size_t{8} << 20;
+constexpr std::size_t kMaxNameBytes = 1024;  // of a tensor: a file may say one name a million times
 
 enum class Opcode : std::uint8_t {
   kMark = '(',
@@ -433,6 +435,10 @@ TensorMap TensorsOf(const Dict& dict) {
     const auto* name = std::get_if<std::string_view>(&key);
     const auto* tensor = std::get_if<const Tensor*>(&value);
     if (name != nullptr && tensor != nullptr) {
+      if (name->size() > kMaxNameBytes) {
+        Fail(ErrorCode::kInvalidFile, "expected a tensor's name of at most ", kMaxNameBytes, " bytes, got ",
+             name->size());
+      }
       tensors.insert_or_assign(std::string(*name), **tensor);
     }
   }
@@ -452,9 +458,11 @@ TensorMap ParseStateDict(std::span<const std::byte> pickle, const LoadStorage& l
   if (!tensors.empty()) {
     return tensors;
   }
+  std::unordered_set<const Dict*> seen;  // one may be there any number of times
   for (const auto& [key, value] : top.items) {
     Dict* const* inner = std::get_if<Dict*>(&value);
-    TensorMap found = inner == nullptr ? TensorMap() : TensorsOf(**inner);
+    const bool is_new = inner != nullptr && seen.insert(*inner).second;
+    TensorMap found = is_new ? TensorsOf(**inner) : TensorMap();
     if (!found.empty() && !tensors.empty()) {
       Fail(ErrorCode::kInvalidFile, "expected one dict of tensors, got several: save the model's state_dict() alone");
     }

@@ -1,5 +1,7 @@
 #include "formats/pickle/state_dict.h"
 
+#include <chrono>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -93,6 +95,31 @@ TEST(StateDictTest, DeepAndCyclicValuesAreHarmless) {
   EXPECT_TRUE(Parse("]q\1h\1a}h\1h\1s."s).empty());  // a list that holds itself
   EXPECT_TRUE(Parse("}q\1h\1h\1s."s).empty());       // a dict that holds itself
   EXPECT_THAT(ErrorOf(std::string((8 << 20) + 1, 'N')), HasSubstr("a pickle of at most 8388608 bytes"));
+}
+
+TEST(StateDictTest, ADictThatIsThereManyTimesIsReadOnce) {
+  constexpr int kCount = 100'000;
+  const auto times = [](const std::string& item) {
+    std::string all;
+    for (int i = 0; i < kCount; ++i) {
+      all += item;
+    }
+    return all;
+  };
+  const auto start = std::chrono::steady_clock::now();
+  EXPECT_TRUE(Parse("}(K\1}q\0("s + times("K\1K\1") + "u" + times("K\1h\0"s) + "u.").empty());
+  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(5)) << "in turn, that is 10^10 items";
+  const std::string inner = "}q\0"s + Key() + TwoFloats() + "s";
+  EXPECT_EQ(Parse("}(" + Key() + inner + "K\1h\0u."s).count("a"), 1U);
+}
+
+TEST(StateDictTest, NamesHaveALimit) {
+  const auto named = [](std::size_t size) {
+    const std::string length = {static_cast<char>(size & 0xffU), static_cast<char>(size >> 8U), '\0', '\0'};
+    return "}X" + length + std::string(size, 'a') + TwoFloats() + "s.";
+  };
+  EXPECT_EQ(Parse(named(1024)).size(), 1U);
+  EXPECT_THAT(ErrorOf(named(1025)), HasSubstr("expected a tensor's name of at most 1024 bytes, got 1025"));
 }
 
 TEST(StateDictTest, TensorsMayNotLeaveTheirStorage) {
