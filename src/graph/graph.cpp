@@ -1,6 +1,7 @@
 #include "graph/graph.h"
 
 #include <algorithm>
+#include <array>
 #include <cctype>
 
 #include "graph/ops.h"
@@ -29,7 +30,8 @@ void CheckAttributes(const OpSchema& schema, Attributes* attributes) {
       Fail(ErrorCode::kInvalidFile, "attribute '", it->first, "' is not one of ", schema.op, "'s");
     }
     if (known->default_value.index() != it->second.index()) {
-      Fail(ErrorCode::kInvalidFile, "attribute '", it->first, "' of ", schema.op, " has the wrong type");
+      Fail(ErrorCode::kInvalidFile, "attribute '", it->first, "' of ", schema.op, ": expected ",
+           TypeName(known->default_value), ", got ", TypeName(it->second));
     }
     it = !known->required && it->second == known->default_value ? attributes->erase(it) : std::next(it);
   }
@@ -54,6 +56,12 @@ T AttributeOr(const Node& node, std::string_view name) {
 }
 
 }  // namespace
+
+std::string_view TypeName(const Attribute& attribute) {
+  constexpr std::array<std::string_view, std::variant_size_v<Attribute>> kNames = {"an integer", "a float", "a string",
+                                                                                   "integers"};
+  return kNames[attribute.index()];
+}
 
 std::string Quoted(std::string_view name) {
   std::string quoted = "\"";
@@ -162,7 +170,8 @@ std::vector<const ValueType*> Graph::CheckInputs(const OpSchema& schema, const s
       Fail(ErrorCode::kInternal, "input ", types.size(), " of ", schema.op, " does not exist");
     }
     types.push_back(id == kNoValue ? nullptr : &value(id).type);
-    if (id == kNoValue && static_cast<int>(types.size()) <= schema.min_inputs) {
+    const bool is_needed = static_cast<int>(types.size()) <= schema.min_inputs || schema.max_inputs == kAnyNumber;
+    if (id == kNoValue && is_needed) {
       Fail(ErrorCode::kInvalidFile, "input ", types.size() - 1, " of ", schema.op, " is missing");
     }
   }

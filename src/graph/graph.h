@@ -50,6 +50,7 @@ std::string QuoteName(std::string_view name);
 
 using Attribute = std::variant<std::int64_t, float, std::string, std::vector<std::int64_t>>;
 using Attributes = std::map<std::string, Attribute, std::less<>>;
+std::string_view TypeName(const Attribute& attribute);  // for messages: "an integer"
 
 using ValueId = std::int32_t;
 inline constexpr ValueId kNoValue = -1;  // an optional input that is absent

@@ -38,6 +38,51 @@ TEST(GraphTest, RefusesWhatTheSchemaRefuses) {
   EXPECT_THROW(graph.AddNode("Gelu", "x", {x}), Error) << "the name is taken";
 }
 
+std::string MessageOf(Graph* graph, const char* op, const std::vector<ValueId>& inputs,
+                      const Attributes& attributes = {}) {
+  try {
+    graph->AddNode(op, "bad", inputs, attributes);
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
+TEST(GraphTest, InputsOfAnyNumberAreAllThere) {
+  Graph graph;
+  const ValueId x = graph.AddInput("x", {DType::kF32, {"batch", 8}});
+  for (const char* op : {"Concat", "Max", "Mean", "Min", "Sum"}) {
+    const Attributes attributes = op == std::string("Concat") ? Attributes{{"axis", std::int64_t{0}}} : Attributes();
+    EXPECT_EQ(MessageOf(&graph, op, {x, kNoValue, x}, attributes),
+              "invalid file: input 1 of " + std::string(op) + " is missing\n  in node 'bad'");
+  }
+}
+
+TEST(GraphTest, ABiasFitsItsWeightWhateverElseIsKnown) {
+  Graph graph;
+  const ValueId x = graph.AddInput("x", {DType::kF32, {"batch", 8}});
+  const ValueId unshaped = graph.AddInput("unshaped", ValueType::Unshaped(DType::kF32));
+  const ValueId weight = graph.AddInitializer("weight", Zeros({8, 3}));
+  const ValueId one = graph.AddInitializer("one", Zeros({1}));
+  for (const ValueId input : {x, unshaped}) {
+    EXPECT_EQ(MessageOf(&graph, "laconic.Linear", {input, weight, one}),
+              "invalid file: bias: expected 3, got 1\n  in node 'bad'");
+  }
+  const ValueId y = graph.AddNode("laconic.Linear", "y", {x, weight, unshaped});
+  EXPECT_EQ(ToString(graph.value(y).type), "f32[batch, 3]");
+}
+
+TEST(GraphTest, SaysWhichTypesDoNotFit) {
+  Graph graph;
+  const ValueId x = graph.AddInput("x", {DType::kF32, {"batch", 8}});
+  const ValueId wide = graph.AddInput("wide", {DType::kF64, {8, 8}});
+  EXPECT_EQ(MessageOf(&graph, "Softmax", {x}, {{"axis", 1.0F}}),
+            "invalid file: attribute 'axis' of Softmax: expected an integer, got a float\n  in node 'bad'");
+  EXPECT_EQ(MessageOf(&graph, "Gemm", {x, wide}), "invalid file: B: expected f32, got f64[8, 8]\n  in node 'bad'");
+  EXPECT_EQ(MessageOf(&graph, "Gemm", {x, x, wide}), "invalid file: C: expected f32, got f64[8, 8]\n  in node 'bad'");
+  EXPECT_EQ(MessageOf(&graph, "PRelu", {x, wide}), "invalid file: slope: expected f32, got f64[8, 8]\n  in node 'bad'");
+}
+
 TEST(GraphTest, ScalesOfBlocksFitTheCodes) {
   Graph graph;
   const std::vector<std::int8_t> values(40);

@@ -31,6 +31,11 @@ ValueType Compare(Inputs in, const Attributes& attributes, int output) {
   return type;
 }
 
+ValueType Slope(Inputs in, const Attributes&, int) {
+  ExpectDType(*in[1], in[0]->dtype, "slope");
+  return *in[0];
+}
+
 ValueType Power(Inputs in, const Attributes&, int) { return Broadcast(in); }
 
 ValueType Select(Inputs in, const Attributes&, int) {
@@ -126,6 +131,11 @@ ValueType Gemm(Inputs in, const Attributes& attributes, int) {
     const auto found = attributes.find(name);
     return found != attributes.end() && std::get<std::int64_t>(found->second) != 0;
   };
+  for (std::size_t i = 1; i < in.size(); ++i) {
+    if (in[i] != nullptr) {
+      ExpectDType(*in[i], in[0]->dtype, i == 1 ? "B" : "C");
+    }
+  }
   ExpectRank(*in[0], 2, "A");
   ExpectRank(*in[1], 2, "B");
   if (!in[0]->has_shape || !in[1]->has_shape) {
@@ -221,7 +231,7 @@ std::vector<OpSchema> MakeOps() {
       {"Elu", 1, 1, {{"alpha", 1.0F}}, Same},
       {"HardSigmoid", 1, 1, {{"alpha", 0.2F}, {"beta", 0.5F}}, Same},
       {"LeakyRelu", 1, 1, {{"alpha", 0.01F}}, Same},
-      {"PRelu", 2, 2, {}, Same},
+      {"PRelu", 2, 2, {}, Slope},
       {"Selu", 1, 1, {{"alpha", 1.67326319217681884765625F}, {"gamma", 1.05070102214813232421875F}}, Same},
       {"Swish", 1, 1, {{"alpha", 1.0F}}, Same},
       {"ThresholdedRelu", 1, 1, {{"alpha", 1.0F}}, Same},

@@ -67,6 +67,13 @@ ValueType InferLinear(Inputs in, const Attributes&, int) {
   ExpectDType(*in[0], DType::kF32, "input");
   ExpectDType(*in[1], DType::kF32, "weight");
   ExpectRank(*in[1], 2, "weight");
+  if (in.size() > 2 && in[2] != nullptr) {
+    ExpectDType(*in[2], DType::kF32, "bias");
+    ExpectRank(*in[2], 1, "bias");
+    if (in[1]->has_shape && in[2]->has_shape) {
+      ExpectSame(in[1]->shape[1], in[2]->shape[0], "bias");
+    }
+  }
   if (!in[0]->has_shape || !in[1]->has_shape) {
     return ValueType::Unshaped(DType::kF32);
   }
@@ -74,11 +81,6 @@ ValueType InferLinear(Inputs in, const Attributes&, int) {
     Fail(ErrorCode::kInvalidFile, "input: expected at least 1 dimension, got ", ToString(*in[0]));
   }
   ExpectSame(in[0]->shape.back(), in[1]->shape[0], "weight's rows");
-  if (in.size() > 2 && in[2] != nullptr) {
-    ExpectDType(*in[2], DType::kF32, "bias");
-    ExpectRank(*in[2], 1, "bias");
-    ExpectSame(in[1]->shape[1], in[2]->shape[0], "bias");
-  }
   ValueType out = *in[0];
   out.shape.back() = in[1]->shape[1];
   return out;

@@ -217,6 +217,9 @@ Geometry CheckGeometry(const Tensor& q, const Tensor& k, const Tensor& v) {
 
 // Inputs: query, key, value, mask?, past key?, past value?, lengths of the keys?
 Tensors RunAttention(const OpCall& call) {
+  if (call[0].dtype() != DType::kF32) {
+    Fail(ErrorCode::kUnsupported, "not implemented for element type ", ToString(call[0].dtype()));
+  }
   const bool is_flat = call[0].shape().size() == 3;
   const Tensor q = SplitHeads(call[0], call.Int("q_num_heads"));
   const Tensor k = Append(call, 4, SplitHeads(call[1], call.Int("kv_num_heads")));

@@ -68,6 +68,7 @@ std::vector<Tensor> Evaluate(const Node& node, std::span<const Tensor* const> in
   }
   const OpCall call(node, pointers, options.max_value_bytes);
   std::vector<Tensor> results = entry.run(call);
+  results.resize(std::min(results.size(), node.outputs.size()));  // some compute outputs that the node leaves out
   for (std::size_t i = 0; i < results.size(); ++i) {
     if (node.outputs[i] == kNoValue) {
       results[i] = Tensor();

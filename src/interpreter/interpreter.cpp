@@ -164,6 +164,10 @@ class Run {
     if (inputs.size() < 3 || inputs[2] == nullptr) {
       return codes;
     }
+    if (inputs[2]->shape() != inputs[1]->shape()) {
+      Fail(ErrorCode::kInvalidFile, "zero point: expected the scale's shape ", ToString(inputs[1]->shape()), ", got ",
+           ToString(inputs[2]->shape()));
+    }
     using S32 = std::int32_t;
     return interpreter::Zip<S32, S32, S32>(call, codes, Convert(call, *inputs[2], DType::kS32),
                                            [](S32 q, S32 zero_point) { return q - zero_point; });

@@ -124,6 +124,55 @@ TEST(InterpreterTest, RefusesWhatWouldReadPastItsInputs) {
             "invalid file: expected a shape that broadcasts to [2, 2], got [2, 1, 2]\n  in node 'odd' (Gemm)");
 }
 
+// A Reshape's result has no shape before the graph runs, so that no schema has looked at these.
+TEST(InterpreterTest, RefusesIntegerLinearsWhosePartsDoNotFit) {
+  const auto refused = [](const Tensor& weight, const Tensor& scale, const Tensor& zero_point, const Tensor& bias) {
+    Graph graph;
+    const auto hide = [&](const std::string& name, const Tensor& tensor) {
+      const auto rank = static_cast<std::int64_t>(tensor.shape().size());
+      const ValueId shape = graph.AddInitializer(name + "_shape", S64({rank}, tensor.shape()));
+      return graph.AddNode("Reshape", name, {graph.AddInitializer(name + "_values", tensor), shape});
+    };
+    const ValueId x =
+        graph.AddNode("laconic.DynamicQuantize", "x", {graph.AddInitializer("rows", F32({1, 2}, {1, 2}))});
+    const ValueId w = graph.AddNode("DequantizeLinear", "w",
+                                    {hide("codes", weight), hide("scale", scale), hide("zero_point", zero_point)});
+    graph.AddOutput(graph.AddNode("laconic.Linear", "y", {x, w, hide("bias", bias)}));
+    return MessageOf(graph, {}, {});
+  };
+  const auto codes = [](const Shape& shape) {
+    const std::vector<std::int8_t> values(static_cast<std::size_t>(NumElements(shape)));
+    return Tensor::FromValues<std::int8_t>(shape, values);
+  };
+  const Tensor weight = codes({2, 3});
+  const Tensor zero = codes({});
+  const Tensor scale = F32({}, {1});
+  const Tensor bias = F32({3}, {1, 2, 3});
+  const std::string frame = "\n  in node 'y' (laconic.Linear)";
+  EXPECT_EQ(refused(weight, scale, zero, bias), "no error");
+  EXPECT_EQ(refused(weight, F32({3}, {1, 2, 3}), codes({3}), bias), "no error");
+  EXPECT_EQ(refused(weight, scale, zero, F32({1}, {1})), "invalid file: bias: expected [3], got [1]" + frame);
+  EXPECT_EQ(refused(weight, F32({2}, {1, 2}), zero, bias),
+            "invalid file: zero point: expected the scale's shape [2], got []" + frame);
+  EXPECT_EQ(refused(weight, F32({2, 1}, {1, 2}), codes({2, 1}), bias),
+            "invalid file: weight's scale: expected [3] or one number, got [2, 1]" + frame);
+  EXPECT_EQ(refused(codes({1, 2, 3}), scale, zero, bias),
+            "invalid file: weight: expected 2 dimensions, got [1, 2, 3]" + frame);
+}
+
+TEST(InterpreterTest, LeavesOutOutputsThatANodeDoesNotName) {
+  const Graph top = OneNode("TopK", "y", {F32({3}, {1, 3, 2}), S64({1}, {2})}, {});
+  EXPECT_EQ(Values(Interpret(top, {})[0]), (std::vector<float>{3, 2}));
+  const Graph codes = OneNode("DynamicQuantizeLinear", "y", {F32({2}, {0, 255})}, {});
+  EXPECT_EQ(Interpret(codes, {})[0].values<std::uint8_t>()[1], 255);
+}
+
+TEST(InterpreterTest, SaysWhichElementTypesAttentionLacks) {
+  const Tensor rows = Tensor::FromValues<double>({1, 1, 2, 1}, std::vector<double>{1, 2});
+  EXPECT_EQ(MessageOf(OneNode("Attention", "y", {rows, rows, rows}, {}), {}, {}),
+            "unsupported: not implemented for element type f64\n  in node 'y' (Attention)");
+}
+
 // The largest window is none.
 TEST(InterpreterTest, AttentionWindowsOfAnySize) {
   const Tensor rows = F32({1, 2, 1}, {1, 2});

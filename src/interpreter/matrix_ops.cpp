@@ -201,6 +201,17 @@ Tensor MatMul(const OpCall& call, const Tensor& a, const Tensor& b) {
 
 Tensor IntegerLinear(const OpCall& call, const Tensor& a, const Tensor& row_scales, const Tensor& w,
                      const Tensor& w_scales, const Tensor* bias) {
+  if (w.shape().size() != 2) {
+    Fail(ErrorCode::kInvalidFile, "weight: expected 2 dimensions, got ", ToString(w.shape()));
+  }
+  const Shape of_columns = {w.shape()[1]};
+  if (w_scales.num_elements() != 1 && w_scales.shape() != of_columns) {
+    Fail(ErrorCode::kInvalidFile, "weight's scale: expected ", ToString(of_columns), " or one number, got ",
+         ToString(w_scales.shape()));
+  }
+  if (bias != nullptr && bias->shape() != of_columns) {
+    Fail(ErrorCode::kInvalidFile, "bias: expected ", ToString(of_columns), ", got ", ToString(bias->shape()));
+  }
   const auto k = static_cast<std::size_t>(w.shape()[0]);
   if (k > quant::kMaxLinearTerms) {
     Fail(ErrorCode::kUnsupported, "an integer sum of ", k, " terms; at most ", quant::kMaxLinearTerms, " fit");

@@ -14,7 +14,7 @@ Tensor MatMul(const OpCall& call, const Tensor& a, const Tensor& b);
 // Shapes: a s32 [..., K], less its zero points; w s32 [K, N], likewise; row_scales f32, one for each row or one for
 // all;
 //         w_scales f32 [N] or one for all; bias f32 [N] or null.
-// Errors: kUnsupported for more than quant::kMaxLinearTerms terms.
+// Errors: kInvalidFile for other shapes; kUnsupported for more than quant::kMaxLinearTerms terms.
 Tensor IntegerLinear(const OpCall& call, const Tensor& a, const Tensor& row_scales, const Tensor& w,
                      const Tensor& w_scales, const Tensor* bias);
 

@@ -18,6 +18,7 @@ constexpr std::string_view kIds = models::kInputIds;
 constexpr std::string_view kMask = models::kAttentionMask;
 constexpr std::string_view kTypes = models::kTokenTypeIds;
 constexpr std::int64_t kMaxFoldedBytes = std::int64_t{1} << 30;
+constexpr std::int64_t kMaxValueBytes = std::int64_t{1} << 32;  // of an answer: 32 heads' scores of 5,792 tokens
 constexpr std::int64_t kProbeLength = 4;
 constexpr std::int64_t kMaxFixedLength = 1 << 16;  // of input_ids: a file must not dictate how much is allocated
 
@@ -118,7 +119,7 @@ void PlainModel::ChooseOutput() {
   if (logits && std::ranges::find(outputs, *logits) != outputs.end()) {
     outputs = {*logits};
   }
-  const std::vector<Tensor> results = Interpret(graph_, inputs, outputs);
+  const std::vector<Tensor> results = Interpret(graph_, inputs, outputs, {.max_value_bytes = kMaxValueBytes});
   for (std::size_t i = 0; i < outputs.size() && output_ == kNoValue; ++i) {
     if (IsAnswer(results[i])) {
       output_ = outputs[i];
@@ -172,7 +173,8 @@ void PlainModel::HandOver(std::size_t tap, const Tensor& rows, std::int64_t text
 std::vector<float> PlainModel::RunOne(const Encoding& encoding, std::int64_t text, std::int64_t first_token) const {
   std::vector<ValueId> wanted = {output_};
   wanted.insert(wanted.end(), taps_.begin(), taps_.end());
-  const std::vector<Tensor> results = Interpret(graph_, MakeInputs(encoding), wanted);
+  const std::vector<Tensor> results =
+      Interpret(graph_, MakeInputs(encoding), wanted, {.max_value_bytes = kMaxValueBytes});
   const Tensor answer = results[0].Contiguous();
   if (!IsAnswer(answer) || answer.shape()[1] != output_width_) {
     Fail(ErrorCode::kUnsupported, "output '", graph_.value(output_).name, "': expected f32[1, ", output_width_,

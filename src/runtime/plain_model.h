@@ -27,7 +27,7 @@ class PlainModel {
   PlainModel(Graph graph, std::string reason, std::span<const std::string> taps = {}, TapSink* sink = nullptr);
 
   // One row of output_width() values a text. Precondition: CompiledModel::Check of each, of which there are some.
-  // Errors: the interpreter's, naming the text.
+  // Errors: the interpreter's, naming the text; kResource for a value of more than kMaxValueBytes.
   std::vector<float> Run(std::span<const Encoding> batch, ThreadPool* pool) const;
 
   std::int64_t output_width() const noexcept { return output_width_; }

@@ -413,6 +413,16 @@ TEST(OddGraphTest, ABiasThatIsNoNumberIsSeenThroughCodes) {
   }
 }
 
+TEST(OddGraphTest, AFileDoesNotDictateTheMemoryOfAnAnswer) {
+  OddGraph odd;
+  const std::vector<std::int64_t> times = {1, std::int64_t{1} << 29};
+  const ValueId repeats = odd.graph.AddInitializer("times", Tensor::FromValues<std::int64_t>({2}, times));
+  const ValueId wide = odd.graph.AddNode("Tile", "wide", {odd.ids, repeats});
+  odd.graph.AddOutput(odd.graph.AddNode("Cast", "logits", {wide}, {{"to", std::string("f32")}}));
+  EXPECT_NE(CompileError({ModelInfo(), std::make_shared<const Graph>(odd.graph), std::nullopt}).find("resource"),
+            std::string::npos);
+}
+
 TEST(OddGraphTest, AFileDoesNotDictateTheLengthOfTheProbe) {
   Graph graph;
   const ValueId ids = graph.AddInput("input_ids", {DType::kS64, {"batch", std::int64_t{1} << 40}});

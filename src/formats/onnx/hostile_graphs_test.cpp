@@ -244,6 +244,20 @@ TEST_F(HostileGraphTest, FunctionsThatCallEachOtherAreRefused) {
   ExpectRefused(ErrorCode::kUnsupported, {"node 'call_odd' (mine.odd)", "32 deep"});
 }
 
+// What calls functions alone needs no operators of ONNX's.
+TEST_F(HostileGraphTest, FunctionsOfOneDomainNeedNoOpset) {
+  AddNode(graph(), "outer", {"x"}, "y")->set_domain("mine");
+  ::onnx::FunctionProto* outer = AddFunction(&model_, "outer");
+  AddCall(outer, "inner", "y");
+  outer->clear_opset_import();
+  outer->add_opset_import()->set_domain("mine");
+  ::onnx::NodeProto* node = AddFunction(&model_, "inner")->add_node();
+  node->set_op_type("Abs");
+  node->add_input("x");
+  node->add_output("y");
+  EXPECT_THAT(PrintGraph(Read().graph), HasSubstr("Abs(x)"));
+}
+
 TEST_F(HostileGraphTest, FunctionsThatGrowAreRefused) {
   constexpr int kNumFunctions = 20;
   AddNode(graph(), "f0", {"x"}, "y")->set_domain("mine");
@@ -315,6 +329,25 @@ TEST_F(HostileGraphTest, TypesThatDoNotFitAreRefused) {
 TEST_F(HostileGraphTest, CastLikeNeedsItsSecondInput) {
   AddNode(graph(), "CastLike", {"x"}, "y");
   ExpectRefused(ErrorCode::kInvalidFile, {"input 1 is missing", "node 'y_node' (CastLike)"});
+}
+
+TEST_F(HostileGraphTest, InputsOfAnyNumberAreAllThere) {
+  for (const char* op : {"Concat", "Max", "Mean", "Min", "Sum"}) {
+    graph()->clear_node();
+    ::onnx::NodeProto* node = AddNode(graph(), op, {"x", "", "x"}, "y");
+    if (node->op_type() == "Concat") {
+      node->add_attribute()->set_name("axis");
+      node->mutable_attribute(0)->set_type(::onnx::AttributeProto::INT);
+    }
+    ExpectRefused(ErrorCode::kInvalidFile, {"input 1 of " + std::string(op) + " is missing"});
+  }
+}
+
+TEST_F(HostileGraphTest, AttributesHaveTheirTypes) {
+  ::onnx::AttributeProto* to = AddNode(graph(), "Cast", {"x"}, "y")->add_attribute();
+  to->set_name("to");
+  to->set_type(::onnx::AttributeProto::FLOAT);
+  ExpectRefused(ErrorCode::kInvalidFile, {"attribute 'to': expected an integer, got a float"});
 }
 
 // Sizes are numbers of a file's own choosing: no sum or product of them may pass 2^63.

@@ -7,6 +7,7 @@
 #include "formats/onnx/lowerings.h"
 #include "formats/onnx/op_versions.h"
 #include "formats/onnx/proto_types.h"
+#include "graph/infer.h"
 #include "graph/ops.h"
 #include "laconic/error.h"
 
@@ -116,11 +117,13 @@ class Lowerer {
 
   bool FitsInput(const PatternInput& wanted, ValueId input) const {
     const Node* producer = graph_.FindProducer(input);
+    const ValueType& type = graph_.value(input).type;
     switch (wanted.kind) {
       case InputKind::kAny:
-        return wanted.rank == 0 || static_cast<int>(graph_.value(input).type.shape.size()) == wanted.rank;
+        return (wanted.rank == 0 || static_cast<int>(type.shape.size()) == wanted.rank) &&
+               (!wanted.is_bool || type.dtype == DType::kBool);
       case InputKind::kConstant:
-        return static_cast<int>(graph_.value(input).type.shape.size()) == wanted.rank;
+        return static_cast<int>(type.shape.size()) == wanted.rank;
       case InputKind::kRows:
         return producer != nullptr && producer->op == "laconic.DynamicQuantize" &&
                StringAttribute(*producer, kGranularity) == kPerToken;
@@ -210,19 +213,51 @@ class Lowerer {
         {"Slice", graph_.name(node), {whole, one(IntAttribute(node, "start")), one(end)}, {part}, {}, plain_.opset});
   }
 
+  // Whether the opset has the node's attributes, their values and its inputs.
+  void CheckOpset(const Node& node) const {
+    for (const auto& [name, value] : node.attributes) {
+      const int since = FirstOpsetOfAttribute(node.op, name, value);
+      if (plain_.opset < since) {
+        const auto* text = std::get_if<std::string>(&value);
+        Fail(ErrorCode::kUnsupported, "attribute '", name, text == nullptr ? "" : "' = '" + *text, "' of ", node.op,
+             " needs opset ", since, ", got ", plain_.opset);
+      }
+    }
+    for (std::size_t i = 0; i < node.inputs.size(); ++i) {
+      const int since = FirstOpsetOfInput(node.op, i);
+      if (node.inputs[i] != kNoValue && plain_.opset < since) {
+        Fail(ErrorCode::kUnsupported, "input ", i, " of ", node.op, " needs opset ", since, ", got ", plain_.opset);
+      }
+    }
+  }
+
+  // Before opset 18 the parts of a Split without sizes are equal; since then the last may be smaller.
+  void AddSplitSizes(const Node& node, PlainNode* plain) {
+    const ValueType& type = graph_.value(node.inputs[0]).type;
+    if (node.inputs.size() > 1 || !type.has_shape) {
+      return;
+    }
+    const Dim& whole = type.shape[infer::Axis(node.attributes, 0, type.shape.size())];
+    const auto parts = static_cast<std::int64_t>(node.outputs.size());
+    if (!whole.is_fixed() || whole.size % parts == 0) {
+      return;
+    }
+    std::int64_t rest = whole.size;
+    std::vector<std::int64_t> sizes;
+    for (std::int64_t i = 0; i < parts; ++i) {
+      sizes.push_back(std::min(rest, whole.size / parts + 1));
+      rest -= sizes.back();
+    }
+    plain->inputs.push_back(Constant(Tensor::FromValues<std::int64_t>({parts}, sizes)));
+  }
+
   void AddPlainNode(const Node& node) {
     if (node.op == "Shape" && !node.attributes.empty() && plain_.opset < FirstOpsetOfAttribute("Shape", "start")) {
       AddSlicedShape(node);
       return;
     }
     PlainNode plain{node.op, graph_.name(node), {}, {}, node.attributes, plain_.opset};
-    for (const auto& [name, value] : node.attributes) {
-      const int since = FirstOpsetOfAttribute(node.op, name);
-      if (plain_.opset < since) {
-        Fail(ErrorCode::kUnsupported, "attribute '", name, "' of ", node.op, " needs opset ", since, ", got ",
-             plain_.opset);
-      }
-    }
+    CheckOpset(node);
     const MovedAttribute* moved = FindMovedAttribute(node.op);
     for (std::size_t i = 0; i < node.inputs.size(); ++i) {
       const ValueId input = node.inputs[i];
@@ -232,7 +267,7 @@ class Lowerer {
         plain.inputs.push_back(input == kNoValue ? kNoValue : PlainOf(input));
       }
     }
-    for (const char* name : {"to", "output_dtype"}) {
+    for (const char* name : {"to", "output_dtype", "softmax_precision"}) {
       const auto type = plain.attributes.find(name);
       if (type != plain.attributes.end()) {
         type->second = std::int64_t{ToProto(ParseDType(std::get<std::string>(type->second)))};
@@ -240,6 +275,7 @@ class Lowerer {
     }
     if (node.op == "Split" && plain_.opset < 18) {
       plain.attributes.erase("num_outputs");  // it has as many as the node
+      AddSplitSizes(node, &plain);
     }
     for (const ValueId output : node.outputs) {
       if (output != kNoValue) {

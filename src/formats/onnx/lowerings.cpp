@@ -178,7 +178,7 @@ Pattern Attention(bool has_mask) {
   if (has_mask) {
     // The lowest finite number: -Inf would make NaN of a row that is masked throughout.
     const Ref lowest = p.Scalar(std::numeric_limits<float>::lowest());
-    scores = p.Node("Add", {scores, p.Node("Where", {p.Input(), p.Scalar(0.0F), lowest})});
+    scores = p.Node("Add", {scores, p.Node("Where", {p.BoolInput(), p.Scalar(0.0F), lowest})});
   }
   const Ref weights = p.Node("Softmax", {scores}, {{"axis", std::int64_t{-1}}});
   JoinHeads(&p, p.Node("MatMul", {weights, v}));
@@ -207,7 +207,7 @@ Pattern Int8Attention(int opset, bool has_mask) {
   const Ref query = p.Input();
   const Ref key = p.Input();
   const Ref value = p.Input();
-  const Ref mask = has_mask ? p.Input() : kAbsent;
+  const Ref mask = has_mask ? p.BoolInput() : kAbsent;
   const Ref zero = p.Byte(kCodeZero);
   const Vectors q = QuantizeVectors(&p, opset, SplitHeads(&p, query, "num_heads", {0, 2, 1, 3}), -1);
   const Vectors k = QuantizeVectors(&p, opset, SplitHeads(&p, key, "num_heads", {0, 2, 3, 1}), -2);

@@ -349,6 +349,48 @@ TEST(RecogniseTest, TakesOnnxsOwnOperatorsAtAnyOpset) {
   }
 }
 
+// One node of a file, of inputs alone.
+PlainGraph OneNode(const char* op, const std::vector<ValueType>& inputs, const Attributes& attributes = {}) {
+  PlainGraph plain;
+  plain.opset = 23;
+  PlainNode node{op, "y", {}, {}, attributes, plain.opset};
+  for (const ValueType& type : inputs) {
+    PlainValue value{"x" + std::to_string(plain.inputs.size())};
+    value.is_input = true;
+    node.inputs.push_back(plain.AddValue(std::move(value)));
+    plain.inputs.push_back({node.inputs.back(), type});
+  }
+  node.outputs = {plain.AddValue({"y"})};
+  plain.outputs.push_back({node.outputs[0], {}});
+  plain.nodes.push_back(std::move(node));
+  return plain;
+}
+
+TEST(RecogniseTest, AttentionOfUnknownWidthStaysWhole) {
+  const ValueType heads = {DType::kF32, {"batch", 2, "sequence", "width"}};
+  for (const ValueType& query : {ValueType::Unshaped(DType::kF32), heads}) {
+    EXPECT_THAT(RecognisedText(OneNode("Attention", {query, query, query}, {{"scale", 0.0F}})),
+                AllOf(HasSubstr("y = Attention(x0, x1, x2)"), Not(HasSubstr("MatMul"))));
+    EXPECT_THAT(RecognisedText(OneNode("Attention", {query, query, query}, {{"scale", 0.5F}})), HasSubstr("MatMul"));
+  }
+}
+
+// The fusion passes find out what it hides.
+TEST(RecogniseTest, AttentionsFloatMaskIsAdded) {
+  const ValueType mask = {DType::kF32, {"batch", 1, 1, "sequence"}};
+  const Attributes attributes = {{"q_num_heads", std::int64_t{2}}, {"kv_num_heads", std::int64_t{2}}, {"scale", 0.5F}};
+  EXPECT_THAT(RecognisedText(OneNode("Attention", {Hidden(), Hidden(), Hidden(), mask}, attributes)),
+              AllOf(HasSubstr("MatMul"), HasSubstr(", x3)"), Not(HasSubstr("Attention"))));
+  PlainGraph plain = Lower(Attention(true), 17);
+  plain.inputs[3].type.dtype = DType::kF32;
+  EXPECT_THAT(RecognisedText(plain), HasSubstr("condition: expected bool, got f32"));
+}
+
+TEST(RecogniseTest, CastLikeRoundsAsItsLikenessIs) {
+  const PlainGraph plain = OneNode("CastLike", {Hidden(), {DType::kF16, {1}}});
+  EXPECT_THAT(RecognisedText(plain), HasSubstr("y = Cast(x0) {to = \"f16\"}: f16"));
+}
+
 TEST(RecogniseTest, DoesNotDependOnNodeNames) {
   const Graph graph = MakeTestGraph({.weights = Weights::kDynamic});
   PlainGraph plain = Lower(graph, 17);
@@ -379,9 +421,9 @@ TEST(RecogniseTest, NamesTheNodeThatItDoesNotKnow) {
   }
 }
 
-void ExpectRefused(const Graph& graph, const std::string& message) {
+void ExpectRefused(const Graph& graph, const std::string& message, int opset = 17) {
   try {
-    Lower(graph, 17);
+    Lower(graph, opset);
     FAIL() << "expected an error";
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), ErrorCode::kUnsupported);
@@ -406,6 +448,72 @@ TEST(LoweringTest, RefusesWhatItCannotSay) {
   Graph copied;
   copied.AddOutput(copied.AddInput("x", Hidden()));
   ExpectRefused(copied, "output 'x'");
+}
+
+// ONNX's Where chooses by bools, and heads that are an axis of their own are split already.
+TEST(LoweringTest, OnlySomeAttentionHasAPattern) {
+  for (const bool is_flat : {false, true}) {
+    SCOPED_TRACE(is_flat);
+    Graph graph;
+    std::vector<ValueId> inputs(3,
+                                graph.AddInput("x", is_flat ? Hidden() : ValueType{DType::kF32, {"batch", 2, "s", 4}}));
+    Attributes attributes = {{"scale", 0.5F}};
+    if (is_flat) {
+      attributes.insert({{"q_num_heads", std::int64_t{2}}, {"kv_num_heads", std::int64_t{2}}});
+      inputs.push_back(graph.AddInput("mask", {DType::kF32, {"batch", 1, 1, "sequence"}}));
+    }
+    graph.AddOutput(graph.AddNode("Attention", "y", inputs, attributes));
+    EXPECT_THAT(OpsOf(Lower(graph, 23)), ::testing::ElementsAre("Attention"));
+    ExpectRefused(graph, "no way to write this Attention at opset 22", 22);
+  }
+}
+
+TEST(LoweringTest, RefusesWhatTheOpsetLacks) {
+  const auto graph_of = [](const char* op, std::vector<Tensor> constants, const Attributes& attributes) {
+    Graph graph;
+    std::vector<ValueId> inputs = {graph.AddInput("x", {DType::kF32, {4, 4}})};
+    for (Tensor& tensor : constants) {
+      inputs.push_back(graph.AddInitializer("c" + std::to_string(inputs.size()), std::move(tensor)));
+    }
+    graph.AddOutput(graph.AddNode(op, "y", inputs, attributes));
+    return graph;
+  };
+  const auto integers = [](const Shape& shape, const std::vector<std::int64_t>& values) {
+    return Tensor::FromValues<std::int64_t>(shape, values);
+  };
+  const Graph padded = graph_of("Pad", {integers({2}, {1, 1}), Floats({}), integers({1}, {0})}, {});
+  const Graph wrapped = graph_of("Pad", {integers({4}, {1, 1, 1, 1})}, {{"mode", std::string("wrap")}});
+  const Graph largest =
+      graph_of("ScatterND", {integers({1, 1}, {0}), Floats({1, 4})}, {{"reduction", std::string("max")}});
+  ExpectRefused(padded, "input 3 of Pad needs opset 18, got 17", 17);
+  ExpectRefused(wrapped, "attribute 'mode' = 'wrap' of Pad needs opset 19, got 18", 18);
+  ExpectRefused(largest, "attribute 'reduction' = 'max' of ScatterND needs opset 18, got 17", 17);
+  ExpectRefused(largest, "attribute 'reduction' = 'max' of ScatterND needs opset 18, got 15", 15);
+  EXPECT_EQ(Lower(padded, 18).nodes.size() + Lower(wrapped, 19).nodes.size() + Lower(largest, 18).nodes.size(), 3U);
+
+  const Attributes attributes = {
+      {"q_num_heads", std::int64_t{2}}, {"kv_num_heads", std::int64_t{2}}, {"left_window_size", std::int64_t{1}}};
+  Graph window;
+  const ValueId x = window.AddInput("x", Hidden());
+  window.AddOutput(window.AddNode("Attention", "y", {x, x, x}, attributes));
+  ExpectRefused(window, "attribute 'left_window_size' of Attention needs opset 25, got 23", 23);
+}
+
+TEST(LoweringTest, OldSplitsOfUnequalPartsHaveSizes) {
+  for (const std::int64_t width : {6, 7}) {
+    Graph graph;
+    const ValueId x = graph.AddInput("x", {DType::kF32, {"batch", width}});
+    const Attributes attributes = {{"axis", std::int64_t{-1}}, {"num_outputs", std::int64_t{3}}};
+    for (const ValueId part : graph.AddNode("Split", {"a", "b", "c"}, {x}, attributes)) {
+      graph.AddOutput(part);
+    }
+    EXPECT_EQ(Lower(graph, 18).nodes[0].inputs.size(), 1U);
+    const PlainGraph old = Lower(graph, 17);
+    ASSERT_EQ(old.nodes[0].inputs.size(), width == 6 ? 1U : 2U);
+    if (width == 7) {
+      EXPECT_THAT(old.value(old.nodes[0].inputs[1]).constant->values<std::int64_t>(), ::testing::ElementsAre(3, 3, 1));
+    }
+  }
 }
 
 TEST(ColumnSumsTest, AddUpTheRows) {

@@ -27,7 +27,8 @@ std::optional<T> Take(Attributes* attributes, std::string_view name) {
   }
   const T* value = std::get_if<T>(&found->second);
   if (value == nullptr) {
-    Fail(ErrorCode::kInvalidFile, "attribute '", name, "' has the wrong type");
+    Fail(ErrorCode::kInvalidFile, "attribute '", name, "': expected ", TypeName(T()), ", got ",
+         TypeName(found->second));
   }
   T taken = *value;
   attributes->erase(found);
@@ -225,12 +226,14 @@ ValueId NodeImport::Raw(std::size_t input) { return Has(input) ? graph_.ValueOf(
 
 ValueId NodeImport::Input(std::size_t input) { return graph_.Widened(Raw(input)); }
 
-ValueId NodeImport::Needed(std::size_t input) {
+ValueId NodeImport::NeededRaw(std::size_t input) {
   if (!Has(input)) {
     Fail(ErrorCode::kInvalidFile, "input ", input, " is missing");
   }
-  return Input(input);
+  return Raw(input);
 }
+
+ValueId NodeImport::Needed(std::size_t input) { return graph_.Widened(NeededRaw(input)); }
 
 std::vector<ValueId> NodeImport::Inputs() {
   std::vector<ValueId> inputs;

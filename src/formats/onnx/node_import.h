@@ -74,7 +74,9 @@ class NodeImport {
   // kNoValue where absent; of half precision only as Raw.
   ValueId Input(std::size_t input);
   ValueId Raw(std::size_t input);
-  ValueId Needed(std::size_t input);  // Errors: kInvalidFile where absent
+  // Errors: kInvalidFile where absent.
+  ValueId Needed(std::size_t input);
+  ValueId NeededRaw(std::size_t input);
   ValueId ScalarOf(std::size_t input) {
     return Has(input) ? graph_.Widened(graph_.ScalarOf(node_.inputs[input])) : kNoValue;
   }

@@ -26,16 +26,34 @@ constexpr std::array kMoved = {
 struct AttributeRow {
   std::string_view op, attribute;
   int since = 0;
+  std::string_view value = {};  // empty: any
 };
 constexpr std::array kAttributes = {
+    AttributeRow{"Attention", "left_window_size", 25},
+    AttributeRow{"Attention", "right_window_size", 25},
     AttributeRow{"DequantizeLinear", "block_size", 21},
+    AttributeRow{"Pad", "mode", 19, "wrap"},
     AttributeRow{"QuantizeLinear", "block_size", 21},
     AttributeRow{"QuantizeLinear", "output_dtype", 21},
     AttributeRow{"Reshape", "allowzero", 14},
+    AttributeRow{"ScatterElements", "reduction", 18, "max"},
+    AttributeRow{"ScatterElements", "reduction", 18, "min"},
     AttributeRow{"ScatterElements", "reduction", 16},
+    AttributeRow{"ScatterND", "reduction", 18, "max"},
+    AttributeRow{"ScatterND", "reduction", 18, "min"},
     AttributeRow{"ScatterND", "reduction", 16},
     AttributeRow{"Shape", "end", 15},
     AttributeRow{"Shape", "start", 15},
+};
+
+struct InputRow {
+  std::string_view op;
+  std::size_t input = 0;
+  int since = 0;
+};
+constexpr std::array kInputs = {
+    InputRow{"Attention", 6, 24},  // lengths of the keys
+    InputRow{"Pad", 3, 18},        // axes
 };
 
 }  // namespace
@@ -59,15 +77,23 @@ const MovedAttribute* FindMovedAttribute(std::string_view op) {
   return found == kMoved.end() ? nullptr : &found->moved;
 }
 
-int FirstOpsetOfAttribute(std::string_view op, std::string_view attribute) {
+int FirstOpsetOfAttribute(std::string_view op, std::string_view attribute, const Attribute& value) {
   const MovedAttribute* moved = FindMovedAttribute(op);
   if (attribute == "noop_with_empty_axes" && moved != nullptr) {
     return moved->since;
   }
+  const auto* text = std::get_if<std::string>(&value);
   for (const AttributeRow& row : kAttributes) {
-    if (row.op == op && row.attribute == attribute) return row.since;
+    const bool has_value = row.value.empty() || (text != nullptr && *text == row.value);
+    if (row.op == op && row.attribute == attribute && has_value) return row.since;
   }
   return 1;
+}
+
+int FirstOpsetOfInput(std::string_view op, std::size_t input) {
+  const auto found =
+      std::ranges::find_if(kInputs, [&](const InputRow& row) { return row.op == op && row.input == input; });
+  return found == kInputs.end() ? 1 : found->since;
 }
 
 }  // namespace laconic::onnx_file

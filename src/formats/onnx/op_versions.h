@@ -5,6 +5,8 @@
 #include <optional>
 #include <string_view>
 
+#include "graph/graph.h"
+
 namespace laconic::onnx_file {
 
 // The opset that brought an operator of our graph under its name with its meaning; nothing for one that ONNX lacks.
@@ -19,7 +21,9 @@ struct MovedAttribute {
 };
 const MovedAttribute* FindMovedAttribute(std::string_view op);
 
-// The opset that an attribute came with, where that is later than the operator; 1 otherwise.
-int FirstOpsetOfAttribute(std::string_view op, std::string_view attribute);
+// The opset that an attribute, or this value of it, came with, where that is later than the operator; 1 otherwise.
+int FirstOpsetOfAttribute(std::string_view op, std::string_view attribute, const Attribute& value = {});
+// The same of an input that no attribute was before.
+int FirstOpsetOfInput(std::string_view op, std::size_t input);
 
 }  // namespace laconic::onnx_file

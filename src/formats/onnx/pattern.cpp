@@ -74,6 +74,12 @@ Ref Pattern::Input(int rank) {
   return inputs_.back().refs[0];
 }
 
+Ref Pattern::BoolInput() {
+  const Ref input = Input();
+  inputs_.back().is_bool = true;
+  return input;
+}
+
 Ref Pattern::ConstantInput(int rank) {
   inputs_.push_back({InputKind::kConstant, {AddValue(Hole())}, rank});
   return inputs_.back().refs[0];
@@ -153,8 +159,12 @@ bool Pattern::Admits(const Attributes& attributes) const {
       return false;
     }
   }
-  const auto scale = attributes.find("scale");  // of attention, where 0 stands for the usual one
-  return scale == attributes.end() || scale->second != Attribute(0.0F);
+  const auto is = [&](const char* name, const Attribute& value) {
+    const auto found = attributes.find(name);
+    return found != attributes.end() && found->second == value;
+  };
+  // Of attention, where 0 stands for the usual scale, and for heads that are an axis of their own.
+  return !is("scale", 0.0F) && !is("q_num_heads", std::int64_t{0});
 }
 
 bool AreCodes(const PatternInput& wanted, std::span<const Tensor* const> constants) {

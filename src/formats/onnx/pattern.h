@@ -53,7 +53,7 @@ inline constexpr char kBlockSize[] = "block_size";
 
 // How the logical node's input enters the pattern.
 enum class InputKind {
-  kAny,         // as a value; of `rank` dimensions unless that is 0
+  kAny,         // as a value; of `rank` dimensions unless that is 0, and bool where `is_bool`
   kConstant,    // as a value that is a constant of `rank` dimensions, possibly behind Cast or DequantizeLinear
   kRows,        // a laconic.DynamicQuantize per token: as its codes u8, scales f32 and zero points f32 (integers)
   kScalarRows,  // a laconic.DynamicQuantize per tensor, or the DequantizeLinear of what a QuantizeLinear gives: as
@@ -68,6 +68,7 @@ struct PatternInput {
   std::vector<Ref> refs;
   int rank = 0;
   std::int64_t axis = 0;
+  bool is_bool = false;
 };
 
 class Pattern {
@@ -77,6 +78,7 @@ class Pattern {
 
   // The logical node's inputs, in their order.
   Ref Input(int rank = 0);
+  Ref BoolInput();
   Ref ConstantInput(int rank);
   std::vector<Ref> RowsInput();
   std::vector<Ref> ScalarRowsInput();
@@ -108,7 +110,7 @@ class Pattern {
   Ref output() const noexcept { return output_; }
   const std::vector<Ref>& more_outputs() const noexcept { return more_outputs_; }
 
-  // Whether RequireEqual's demands are met, and no scale is 0.
+  // Whether RequireEqual's demands are met, and attention says its scale and heads.
   bool Admits(const Attributes& attributes) const;
 
  private:

@@ -30,7 +30,9 @@ std::string FrameOf(const ::onnx::NodeProto& node) {
   return "node '" + (node.name().empty() ? first_output : node.name()) + "' (" + OpOf(node) + ")";
 }
 
-int OpsetOf(const google::protobuf::RepeatedPtrField<::onnx::OperatorSetIdProto>& imports) {
+// `otherwise`: for a function that calls functions alone and so names none.
+int OpsetOf(const google::protobuf::RepeatedPtrField<::onnx::OperatorSetIdProto>& imports,
+            std::optional<int> otherwise = std::nullopt) {
   for (const ::onnx::OperatorSetIdProto& import : imports) {
     if (!IsOnnxDomain(import.domain())) {
       continue;
@@ -40,6 +42,9 @@ int OpsetOf(const google::protobuf::RepeatedPtrField<::onnx::OperatorSetIdProto>
            kMaxReadOnnxOpset);
     }
     return static_cast<int>(import.version());
+  }
+  if (otherwise) {
+    return *otherwise;
   }
   Fail(ErrorCode::kInvalidFile, "not an ONNX model: it names no opset");
 }
@@ -458,7 +463,8 @@ class GraphReader {
       const bool given = i < proto.input_size() && !proto.input(i).empty();
       inside.values[function.input(i)] = given ? Existing(proto.input(i), *context.scope) : kNoValue;
     }
-    AddNodes(function.node(), {&inside, &attributes, OpsetOf(function.opset_import()), context.nesting + 1});
+    AddNodes(function.node(),
+             {&inside, &attributes, OpsetOf(function.opset_import(), context.opset), context.nesting + 1});
     for (int i = 0; i < proto.output_size(); ++i) {
       Bind(proto.output(i), Existing(function.output(i), inside), context);
     }

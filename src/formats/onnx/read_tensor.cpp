@@ -6,6 +6,7 @@
 
 #include "formats/onnx/proto_types.h"
 #include "laconic/error.h"
+#include "tensor/tensor_map.h"
 
 namespace laconic::onnx_file {
 namespace {
@@ -110,7 +111,7 @@ Tensor TensorReader::ReadExternal(const ::onnx::TensorProto& proto, DType dtype,
     Fail(ErrorCode::kInvalidFile, "expected ", expected, " bytes, got the length ", length);
   }
   return WithFrame([&] { return "external data '" + location + "'"; },
-                   [&] { return Tensor::MapFile(Open(location), offset, dtype, std::move(shape)); });
+                   [&] { return MapTensor(Open(location), offset, dtype, std::move(shape)); });
 }
 
 const std::shared_ptr<const MappedFile>& TensorReader::Open(const std::string& location) {

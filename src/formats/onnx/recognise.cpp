@@ -322,7 +322,12 @@ class Recogniser {
       return Dequantized(plain, input.axis, input.kind == InputKind::kBlocks ? block : 0);
     }
     if (input.kind != InputKind::kRows && input.kind != InputKind::kScalarRows) {
-      return import_.Widened(import_.ValueOf(plain[0]));
+      const ValueId value = import_.ValueOf(plain[0]);
+      const ValueType& type = import_.graph().value(value).type;
+      if (input.is_bool && type.dtype != DType::kBool) {
+        Fail(ErrorCode::kInvalidFile, "a mask: expected bool, got ", ToString(type));
+      }
+      return import_.Widened(value);
     }
     const auto rows = rows_.find(plain[0]);
     if (rows == rows_.end() && input.kind == InputKind::kScalarRows) {

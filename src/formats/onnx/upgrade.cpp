@@ -28,7 +28,7 @@ void Cast(NodeImport* node) {
 void CastLike(NodeImport* node) {
   node->TakeInt("saturate", 1);
   node->TakeString("round_mode", "");
-  const DType to = node->TypeOf(node->Needed(1)).dtype;
+  const DType to = node->TypeOf(node->NeededRaw(1)).dtype;
   node->Result("Cast", {node->Raw(0)}, {{"to", std::string(ToString(to))}});
 }
 
@@ -142,8 +142,9 @@ bool HasPlainForm(NodeImport* node) {
       (q_heads == end) == (kv_heads == end) && (q_heads == end || q_heads->second == kv_heads->second);
   const bool same_size = !query.has_rank(4) || !key.has_rank(4) || !query.shape[1].is_fixed() ||
                          !key.shape[1].is_fixed() || query.shape[1] == key.shape[1];
-  const bool knows_scale =
-      plain.attributes.contains("scale") || (query.has_shape && !query.shape.empty() && query.shape.back().is_fixed());
+  const auto scale = plain.attributes.find("scale");
+  const bool has_scale = scale != end && scale->second != Attribute(0.0F);  // 0: by the width, as without
+  const bool knows_scale = has_scale || (query.has_shape && !query.shape.empty() && query.shape.back().is_fixed());
   return same_heads && same_size && knows_scale;
 }
 
@@ -180,12 +181,13 @@ void Attention(NodeImport* node) {
 }
 
 // Our graph's operator as it is: no part that the file's may have besides.
-bool IsCanonicalAttention(const PlainNode& node) {
+bool IsCanonicalAttention(NodeImport* node) {
+  const PlainNode& plain = node->node();
   const auto is_known = [](const auto& attribute) {
     return attribute.first == "q_num_heads" || attribute.first == "kv_num_heads" || attribute.first == "scale";
   };
-  return node.attributes.size() == 3 && std::ranges::all_of(node.attributes, is_known) && node.inputs.size() <= 4 &&
-         node.outputs.size() == 1;
+  return plain.attributes.size() == 3 && std::ranges::all_of(plain.attributes, is_known) && plain.inputs.size() <= 4 &&
+         plain.outputs.size() == 1 && (!node->Has(3) || node->TypeOf(node->Raw(3)).dtype == DType::kBool);
 }
 
 void MoveAttribute(NodeImport* node, const MovedAttribute& moved) {
@@ -245,7 +247,7 @@ bool Upgrade(NodeImport* node) {
     OldSplit(node);
   } else if (plain.op == "Identity") {
     node->Result(plain.op, {node->Raw(0)}, node->TakeAll());
-  } else if (plain.op == "Attention" && !IsCanonicalAttention(plain)) {
+  } else if (plain.op == "Attention" && !IsCanonicalAttention(node)) {
     Attention(node);
   } else if (moved != nullptr && plain.opset < moved->since) {
     MoveAttribute(node, *moved);

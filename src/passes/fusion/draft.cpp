@@ -15,6 +15,10 @@ using Renames = std::map<std::string, std::string, std::less<>>;
 constexpr std::array<std::string_view, 3> kTokenInputs = {"input_ids", "attention_mask", "token_type_ids"};
 constexpr std::array<const char*, 2> kTokenSizes = {"batch", "sequence"};
 
+// Elements of all values together, of some 140 bytes each: a file may pass 64 of them through a million nodes. A model
+// needs some thousand.
+constexpr std::size_t kMaxKnownElements = std::size_t{1} << 20;
+
 Renames FindRenames(const Graph& graph) {
   Renames renames;
   for (const ValueId input : graph.inputs()) {
@@ -63,7 +67,7 @@ Draft::Draft(const Graph& graph) {
     Value own{value.name, ToFacts(value, renames, false)};
     if (const Tensor* tensor = graph.FindInitializer(id)) {
       own.constant = *tensor;
-      own.facts = FactsOf(*tensor);
+      own.facts = WithinBudget(FactsOf(*tensor));
     }
     names_.insert(value.name);
     values_.push_back(std::move(own));
@@ -93,12 +97,22 @@ Draft::Draft(const Graph& graph) {
   }
 }
 
-Facts Draft::Infer(const Node& node, int output, DType dtype) const {
+Facts Draft::WithinBudget(Facts facts) {
+  const std::size_t count = facts.elements ? facts.elements->size() : 0;
+  if (count > kMaxKnownElements - num_known_elements_) {
+    facts.elements.reset();
+  } else {
+    num_known_elements_ += count;
+  }
+  return facts;
+}
+
+Facts Draft::Infer(const Node& node, int output, DType dtype) {
   std::vector<const Facts*> inputs;
   for (const ValueId input : node.inputs) {
     inputs.push_back(input == kNoValue ? nullptr : &facts(input));
   }
-  return InferFacts(node, output, dtype, inputs);
+  return WithinBudget(InferFacts(node, output, dtype, inputs));
 }
 
 const Node* Draft::FindNode(NodeId id) const {
@@ -168,7 +182,7 @@ std::string Draft::Unique(std::string_view name) {
 }
 
 ValueId Draft::AddConstant(std::string_view name, Tensor tensor) {
-  Value value{Unique(name), FactsOf(tensor)};
+  Value value{Unique(name), WithinBudget(FactsOf(tensor))};
   value.constant = std::move(tensor);
   return AddValue(std::move(value));
 }

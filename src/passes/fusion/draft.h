@@ -47,7 +47,9 @@ class Draft {
   // The one element of a constant, as a number; null for anything else.
   std::optional<double> Scalar(ValueId value) const;
   // The elements of a small integer tensor, if they are known numbers.
-  std::optional<std::vector<std::int64_t>> Integers(ValueId value) const { return Numbers(facts(value)); }
+  std::optional<std::vector<std::int64_t>> Integers(ValueId value) const {
+    return value == kNoValue ? std::nullopt : Numbers(facts(value));
+  }
 
   // --- changing -----------------------------------------------------------------------------------------------------
 
@@ -78,7 +80,8 @@ class Draft {
   static std::size_t Index(ValueId id) { return static_cast<std::size_t>(id); }
   ValueId AddValue(Value value);
   NodeId Append(Node node);
-  Facts Infer(const Node& node, int output, DType dtype) const;
+  Facts Infer(const Node& node, int output, DType dtype);
+  Facts WithinBudget(Facts facts);  // without elements once all values together know too many
   void RemoveIfUnused(NodeId id);
   std::string Unique(std::string_view name);
   void AddTo(Graph* graph, const Node& node, std::vector<ValueId>* map) const;
@@ -89,6 +92,7 @@ class Draft {
   std::vector<ValueId> outputs_;
   std::unordered_set<std::string> names_;
   std::int64_t num_renamed_ = 0;
+  std::size_t num_known_elements_ = 0;
   std::map<ValueId, std::string> notes_;
 };
 

@@ -156,9 +156,9 @@ class Embeddings {
       terms->emplace_back(kind, value);
       return true;
     }
-    if (IsRow(draft_, value,
-              draft_.facts(value).has_shape && !draft_.facts(value).shape.empty() ? draft_.facts(value).shape.back()
-                                                                                  : Size())) {
+    const Sizes& shape = draft_.facts(value).shape;
+    // A row of more axes than the embeddings' [batch, sequence, width] gives the sum more, too.
+    if (shape.size() <= 3 && IsRow(draft_, value, shape.empty() ? Size() : shape.back())) {
       terms->emplace_back(Kind::kTypes, value);
       return true;
     }

@@ -11,6 +11,7 @@
 
 #include "graph/text_form.h"
 #include "interpreter/interpreter.h"
+#include "passes/fusion/draft.h"
 #include "passes/fusion/pipeline.h"
 #include "passes/fusion/size.h"
 
@@ -184,6 +185,20 @@ TEST(LayerNormalizationTest, IsFoundInEveryForm) {
   }
 }
 
+// A row of more axes than x makes the result deeper, which a LayerNormalization does not.
+TEST(LayerNormalizationTest, WithADeeperRowKeepsItsShape) {
+  for (const Shape& row : {Shape{1, 1, 8}, Shape{1, 1, 1, 8}}) {
+    Builder b;
+    const ValueId x = b.Hidden(8);
+    const ValueId d = b.Node("Sub", {x, b.Node("ReduceMean", {x, b.Ints({-1})})});
+    const ValueId variance = b.Node("ReduceMean", {b.Node("Mul", {d, d}), b.Ints({-1})});
+    const ValueId normal = b.Node("Div", {d, b.Node("Sqrt", {b.Node("Add", {variance, b.Scalar(1e-5F)})})});
+    const ValueId y = b.Node("Add", {b.Node("Mul", {normal, b.Random(row)}), b.Random({8})});
+    const Graph fused = ExpectSame(b.Finish(y)).graph;
+    EXPECT_EQ(Ops(fused) == std::vector<std::string>{"LayerNormalization"}, row.size() == 3) << PrintGraph(fused);
+  }
+}
+
 TEST(LayerNormalizationTest, OfAnotherAxisStays) {
   Builder b;
   const ValueId x = b.Hidden(8);
@@ -269,7 +284,7 @@ TEST(LinearTest, ScaledGemmStays) {
 }
 
 struct AttentionForm {
-  std::string mask = "additive";  // or none, infinite, where, drop, expanded, causal, window
+  std::string mask = "additive";  // or none, infinite, where, drop, expanded, causal, window, large window
   int scale = 0;                  // 0: Div after, 1: Mul on q, 2: square roots on both, 3: none
   bool packed = false;
   bool turned_by_reshape = false;  // k as [batch * heads, tokens, numbers] on its way, as torch's dynamo exporter does
@@ -350,6 +365,11 @@ Graph MakeAttention(const AttentionForm& form) {
     const ValueId distance = b.Node("Abs", {b.Node("Sub", {places, queries})});
     const ValueId near = b.Node("LessOrEqual", {distance, b.Int(64)});
     scores = b.Node("Add", {scores, additive(b.Node("And", {keep, near}), -3.4e38F)});
+  } else if (form.mask == "large window") {  // the same window, found in more bytes than the longest probe may take
+    const ValueId distance = b.Node("Abs", {b.Node("Sub", {places, queries})});
+    const ValueId near = b.Node("LessOrEqual", {distance, b.Int(128)});
+    const ValueId wide = b.Node("Expand", {additive(b.Node("And", {keep, near}), -3.4e38F), b.Ints({1, 64, 1, 1})});
+    scores = b.Node("Add", {scores, b.Node("ReduceMin", {wide, b.Ints({1})})});
   } else if (form.mask == "count") {  // as if all padding stood behind
     const ValueId count = b.Node("ReduceSum", {row, b.Ints({3})});
     scores = b.Node("Add", {scores, additive(b.Node("Less", {places, count}), -3.4e38F)});
@@ -398,7 +418,8 @@ TEST(AttentionTest, WithoutMaskHasNone) {
 }
 
 TEST(AttentionTest, OtherMasksStayAndSayWhy) {
-  for (const char* mask : {"causal", "window", "count", "slope"}) {
+  for (const char* mask : {"causal", "window", "large window", "count", "slope"}) {
+    SCOPED_TRACE(mask);
     const FusionResult fused = ExpectSame(MakeAttention({.mask = mask}));
     EXPECT_THAT(Ops(fused.graph), Contains("Softmax"));
     EXPECT_THAT(fused.general, Contains(HasSubstr("is no mask over keys")));
@@ -483,6 +504,18 @@ TEST(EmbeddingsTest, ReadByMoreThanTheirSumStay) {
   }
 }
 
+TEST(EmbeddingsTest, WithADeeperRowKeepTheirShape) {
+  for (const Shape& shape : {Shape{1, 1, 8}, Shape{1, 1, 1, 8}}) {
+    Builder b;
+    const ValueId ids = b.Ids("input_ids");
+    const ValueId types = b.Node("Gather", {b.Random({2, 8}), b.Ids("token_type_ids")});
+    const ValueId sum = b.Node("Add", {types, b.Node("Gather", {b.Random({20, 8}), ids})});
+    const ValueId y = b.Node("Add", {sum, b.Random(shape)});
+    const Graph fused = ExpectSame(b.Finish(y)).graph;
+    EXPECT_EQ(fused.value(fused.outputs()[0]).type.shape.size(), shape.size());
+  }
+}
+
 // What treats a special id in its own way depends on more than the mask.
 TEST(EmbeddingsTest, IdsOtherThanThePaddingsCount) {
   for (const std::int64_t special : {2, 3, 101, 102, 103}) {
@@ -531,6 +564,17 @@ TEST(PoolingTest, FirstToken) {
       y = b.Node("Gather", {b.Node("Slice", {x, b.Ints({0}), b.Ints({1LL << 40}), b.Ints({0})}), b.Int(0)},
                  {{"axis", std::int64_t{1}}});
     EXPECT_THAT(Ops(ExpectSame(b.Finish(y)).graph), ElementsAre("Gather"));
+  }
+}
+
+// As ONNX writes "" for the axes, which are the first ones then.
+TEST(ShapesTest, ASliceMayLeaveItsAxesOut) {
+  for (const bool of_linear : {false, true}) {
+    Builder b;
+    const ValueId x = b.Hidden(8);
+    const ValueId rows = of_linear ? b.Node("MatMul", {x, b.Random({8, 24})}) : x;
+    const ValueId first = b.Node("Slice", {rows, b.Ints({0, 0}), b.Ints({3, 1}), kNoValue, b.Ints({1, 1})});
+    EXPECT_THAT(Ops(ExpectSame(b.Finish(b.Node("Squeeze", {first, b.Ints({1})}))).graph), Contains("Slice"));
   }
 }
 
@@ -808,6 +852,20 @@ TEST(PipelineTest, LeavesAReshapeThatCannotRun) {
   const FusionResult fused = Fuse(b.Finish(sum));
   EXPECT_THAT(PrintGraph(fused.graph), HasSubstr("= Reshape("));
   EXPECT_THAT(fused.general, Contains(HasSubstr("it cannot be probed: invalid file: cannot reshape [64] to [1]")));
+}
+
+// What is known of a list of 64 sizes takes some 9 KB, and a file may pass it on a million times.
+TEST(PipelineTest, KnowsOnlySoManyElements) {
+  Builder b;
+  const ValueId first = b.Ints(Integers(64, 1));
+  ValueId last = first;
+  for (int i = 0; i < 20000; ++i) {
+    last = b.Node("Identity", {last});
+  }
+  const fusion::Draft draft(b.Finish(last));
+  EXPECT_EQ(draft.Integers(first), Integers(64, 1));
+  EXPECT_TRUE(draft.facts(last).has_rank(1));
+  EXPECT_FALSE(draft.facts(last).elements.has_value());
 }
 
 // A chain of twenty thousand nodes of each kind that a pattern follows takes a second or two; quadratic work, minutes.

@@ -137,7 +137,8 @@ bool FuseLayerNormalization(Draft* draft) {
     const Size width = facts.shape.back();
     auto affine = MatchPlain(*draft, *node, width);
     if (!affine) affine = MatchBatchForm(*draft, *node, width);
-    if (!affine) continue;
+    // A row with more axes than x gives the result more, too.
+    if (!affine || !draft->facts(affine->normal.x).has_rank(facts.shape.size())) continue;
     draft->Rewrite(node->outputs[0], "LayerNormalization",
                    {affine->normal.x, AsRow(draft, affine->gamma), AsRow(draft, affine->beta)},
                    {{"epsilon", static_cast<float>(affine->normal.epsilon)}});

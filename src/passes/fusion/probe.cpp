@@ -14,10 +14,10 @@
 namespace laconic::passes::fusion {
 namespace {
 
-constexpr std::int64_t kLongLength = 300;            // over the windows of local attention (128 and less)
-constexpr std::size_t kMaxNodes = 1000;              // of a mask: exporters need up to 100
-constexpr std::int64_t kMaxConstantBytes = 1 << 20;  // a causal mask of 1024 x 1024 bools, position ids
-constexpr std::int64_t kMaxValueBytes = 1 << 22;     // of a probe's values: four s64 indices for [1, 1, 300, 300]
+constexpr std::int64_t kLongLength = 300;                     // over the windows of local attention (128 and less)
+constexpr std::size_t kMaxNodes = 1000;                       // of a mask: exporters need up to 100
+constexpr std::int64_t kMaxConstantBytes = 1 << 20;           // a causal mask of 1024 x 1024 bools, position ids
+constexpr std::int64_t kMaxValueBytes = 1 << 24;              // of a probe's values: a mask of s64 [1, 16, 300, 300]
 constexpr std::int64_t kBudgetBytes = std::int64_t{1} << 31;  // computed in all, for hostile files; a model needs 2^27
 constexpr std::int64_t kMaxFloats = 64;                       // a longer row of f32 constants is a weight
 constexpr double kMasked = -1e4;
@@ -201,7 +201,8 @@ std::optional<Tensor> Prober::Evaluate(ValueId value, const Batch& batch) {
       for (const ValueId input : node->inputs) {
         inputs.push_back(input == kNoValue ? nullptr : &tensors.at(input));
       }
-      std::vector<Tensor> outputs = laconic::Evaluate(*node, inputs, {.max_value_bytes = kMaxValueBytes});
+      const std::int64_t max_bytes = std::min(kMaxValueBytes, kBudgetBytes - computed_bytes_);
+      std::vector<Tensor> outputs = laconic::Evaluate(*node, inputs, {.max_value_bytes = max_bytes});
       for (std::size_t i = 0; i < outputs.size(); ++i) {
         computed_bytes_ += outputs[i].size_bytes();
         if (node->outputs[i] != kNoValue) tensors[node->outputs[i]] = std::move(outputs[i]);
@@ -225,7 +226,8 @@ bool Prober::HoldsOnAll(ValueId value, MaskStyle style, std::int64_t padding, Ch
       holds = tensor && check(*tensor, batch);
     } catch (const Error& error) {
       reason_ = std::string("it cannot be probed: ") + error.what();
-      if (batch.is_short) return false;
+      // Only where the file itself cannot run does a probe say nothing: one over our own limits might have failed.
+      if (batch.is_short || error.code() == ErrorCode::kResource) return false;
       continue;
     }
     if (!holds) {

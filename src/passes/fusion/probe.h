@@ -12,7 +12,7 @@
 // padding's, and ordinary ids are drawn. What would be misread is a file made to differ only at lengths, or
 // on combinations of ids, that no probe has: such a file says one thing and does another for every reader of it, and
 // no length of a pattern would tell it apart either. A probe that the file itself cannot run (a position table that is
-// too short) says nothing; at least the short ones must run.
+// too short) says nothing; at least the short ones must run. One that takes too much memory is a no.
 #pragma once
 
 #include <cstdint>
