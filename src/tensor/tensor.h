@@ -17,7 +17,7 @@ using Shape = std::vector<std::int64_t>;
 
 std::string ToString(const Shape& shape);  // "[2, 3]"
 
-// Product of the sizes. Errors: kInvalidFile for a negative size, more than 32 sizes, or a product over 2^62 (zeros
+// Product of the sizes. Errors: kInvalidFile for a negative size, more than 32 sizes, or a product over 2^59 (zeros
 // left out).
 std::int64_t NumElements(const Shape& shape);
 
