@@ -33,7 +33,7 @@ inline Vec16 ExpNonPositive(Vec16 x) {
   return ZeroWhereLess(x, Set1(kLeast), Mul(value, PowerOfTwo(n)));
 }
 
-// 2^x for x <= 127, 2^r - 1 by r times the polynomial; of x < -126, 2^-126. NaN stays NaN.
+// 2^x for x <= 127, 2^r - 1 by r times the polynomial; of x < -126, 2^-126. NaN may become a number.
 template <int kCount>
 inline Vec16 Exp2(const float (&quotient)[kCount], Vec16 x) {
   const Vec16 bounded = Max(Set1(-126.0F), x);

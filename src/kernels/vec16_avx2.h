@@ -120,6 +120,9 @@ inline Vec16 ZeroWhereLess(Vec16 t, Vec16 limit, Vec16 x) {
   return {_mm256_and_ps(_mm256_cmp_ps(t.lo, limit.lo, _CMP_NLT_UQ), x.lo),
           _mm256_and_ps(_mm256_cmp_ps(t.hi, limit.hi, _CMP_NLT_UQ), x.hi)};
 }
+inline __m256 KeepNaN(__m256 nans, __m256 x) { return _mm256_blendv_ps(nans, x, _mm256_cmp_ps(x, x, _CMP_UNORD_Q)); }
+// nans, but x where that is NaN.
+inline Vec16 KeepNaN(Vec16 nans, Vec16 x) { return {KeepNaN(nans.lo, x.lo), KeepNaN(nans.hi, x.hi)}; }
 // Whether a < b in every lane; NaN is not.
 inline bool AllLess(Vec16 a, Vec16 b) {
   return _mm256_movemask_ps(

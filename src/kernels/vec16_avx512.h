@@ -82,6 +82,10 @@ inline Vec16 AddToExponent(Vec16 x, Vec16 bits) {
 inline Vec16 ZeroWhereLess(Vec16 t, Vec16 limit, Vec16 x) {
   return {_mm512_maskz_mov_ps(_mm512_cmp_ps_mask(t.v, limit.v, _CMP_NLT_UQ), x.v)};
 }
+// nans, but x where that is NaN.
+inline Vec16 KeepNaN(Vec16 nans, Vec16 x) {
+  return {_mm512_mask_mov_ps(nans.v, _mm512_cmp_ps_mask(x.v, x.v, _CMP_UNORD_Q), x.v)};
+}
 // Whether a < b in every lane; NaN is not.
 inline bool AllLess(Vec16 a, Vec16 b) { return _mm512_cmp_ps_mask(a.v, b.v, _CMP_NLT_UQ) == 0; }
 struct Ints16 {

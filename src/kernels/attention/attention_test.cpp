@@ -1,5 +1,6 @@
 #include "kernels/attention/attention.h"
 
+#include <bit>
 #include <cmath>
 #include <limits>
 
@@ -150,17 +151,20 @@ TEST_P(Attention, MayWriteOverTheQueries) {
 }
 
 TEST_P(Attention, NaNReachesTheRowsThatSeeIt) {
-  std::mt19937 rng(5);
-  Problem problem(GetParam(), 10, 20, 32, rng);
-  problem.q[3 * problem.stride] = NAN;
-  problem.Run();
-  for (std::int64_t i = 0; i < 10; ++i) {
-    EXPECT_EQ(std::isnan(problem.out[i * problem.stride]), i == 3) << i;
-  }
-  problem.k[19 * problem.stride] = NAN;
-  problem.Run();
-  for (std::int64_t i = 0; i < 10; ++i) {
-    EXPECT_TRUE(std::isnan(problem.out[i * problem.stride])) << i;
+  for (const std::uint32_t bits :
+       {0x7FC00000U, 0xFFC00000U, 0x7FC00001U, 0x7FC00002U, 0x7FFFFFFFU}) {  // CUDA's: the last
+    std::mt19937 rng(5);
+    Problem problem(GetParam(), 10, 20, 32, rng);
+    problem.q[3 * problem.stride] = std::bit_cast<float>(bits);
+    problem.Run();
+    for (std::int64_t i = 0; i < 10; ++i) {
+      EXPECT_EQ(std::isnan(problem.out[i * problem.stride]), i == 3) << i << " " << bits;
+    }
+    problem.k[19 * problem.stride] = std::bit_cast<float>(bits);
+    problem.Run();
+    for (std::int64_t i = 0; i < 10; ++i) {
+      EXPECT_TRUE(std::isnan(problem.out[i * problem.stride])) << i << " " << bits;
+    }
   }
 }
 

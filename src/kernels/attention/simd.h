@@ -89,14 +89,17 @@ inline void ScaleQueries(const AttentionArgs& args, const AttentionScratch& scra
   }
 }
 
-// scores become 2^(score - max), next to nothing past keys; returns 1 / their sum.
+// scores become 2^(score - max), next to nothing past keys; returns 1 / their sum, NaN if a score is.
 inline float SoftmaxRow(float* scores, std::int64_t keys, std::int64_t keys_padded) {
   for (std::int64_t j = keys; j < keys_padded; ++j) {
     scores[j] = -__builtin_inff();
   }
-  Vec16 largest = Load(scores);
-  for (std::int64_t j = kLanes; j < keys_padded; j += kLanes) {
-    largest = Max(Load(scores + j), largest);
+  Vec16 largest = Set1(-__builtin_inff());
+  Vec16 nans = Set1(0.0F);  // beside the maximum, which waits for itself, they cost nothing
+  for (std::int64_t j = 0; j < keys_padded; j += kLanes) {
+    const Vec16 score = Load(scores + j);
+    largest = Max(score, largest);
+    nans = KeepNaN(nans, score);
   }
   largest = Set1(ReduceMax(largest));
   Vec16 sum = Set1(0.0F);
@@ -105,7 +108,7 @@ inline float SoftmaxRow(float* scores, std::int64_t keys, std::int64_t keys_padd
     Store(scores + j, weight);
     sum = Add(sum, weight);
   }
-  return 1.0F / ReduceAdd(sum);
+  return 1.0F / ReduceAdd(sum) + ReduceAdd(nans);
 }
 
 inline void AttendRows(const AttentionArgs& args, const AttentionScratch& scratch, std::int64_t first,
