@@ -201,22 +201,6 @@ kernels::QuantizeStaticArgs StaticArgs(const QuantizeSpec& spec, const Memory& m
           .row_zero = memory.Row<std::int32_t>(spec.out.zero_point, range.begin)};
 }
 
-struct Extremes {
-  float lo = 0;  // <= 0
-  float hi = 0;  // >= 0
-  bool finite = true;
-};
-
-Extremes ExtremesOf(const float* x, const float* multiplier, std::int64_t width, Extremes so_far) {
-  for (std::int64_t i = 0; i < width; ++i) {
-    const float value = multiplier == nullptr ? x[i] : x[i] * multiplier[i];
-    so_far.lo = std::min(so_far.lo, value);
-    so_far.hi = std::max(so_far.hi, value);
-    so_far.finite = so_far.finite && std::isfinite(value);
-  }
-  return so_far;
-}
-
 }  // namespace
 
 QuantizeStaticStep::QuantizeStaticStep(kernels::Isa isa, QuantizeSpec spec, const quant::QuantParams& params)
@@ -250,6 +234,7 @@ std::string QuantizeStaticStep::Describe() const {
 QuantizeTextStep::QuantizeTextStep(kernels::Isa isa, QuantizeSpec spec)
     : Step(spec.rows, {spec.x.buffer}, BuffersOf(spec.out)),
       kernels_(kernels::GetQuantizeStatic(isa)),
+      find_range_(kernels::GetQuantizeRows(isa).find_range),
       spec_(std::move(spec)) {}
 
 std::string QuantizeTextStep::Describe() const {
@@ -261,12 +246,13 @@ void QuantizeTextStep::RunTask(const Inputs& inputs, const Memory& memory, std::
   const auto text = static_cast<std::size_t>(task);
   const Range range =
       spec_.rows == Rows::kTexts ? Range{task, task + 1} : Range{inputs.starts[text], inputs.starts[text + 1]};
-  Extremes extremes;
+  kernels::RowRange whole;
   for (std::int64_t row = range.begin; row < range.end; ++row) {
-    extremes = ExtremesOf(memory.Row(spec_.x, row), MultiplierOf(spec_.multiplier), spec_.x.width, extremes);
+    const auto [lo, hi, finite] = find_range_(memory.Row(spec_.x, row), MultiplierOf(spec_.multiplier), spec_.x.width);
+    whole = {std::min(whole.lo, lo), std::max(whole.hi, hi), whole.finite && finite};
   }
-  if (extremes.finite && std::isfinite(extremes.hi - extremes.lo)) {
-    const quant::QuantParams params = quant::DynamicParams(extremes.lo, extremes.hi);
+  if (whole.finite && std::isfinite(whole.hi - whole.lo)) {
+    const quant::QuantParams params = quant::DynamicParams(whole.lo, whole.hi);
     kernels_.run(StaticArgs(spec_, memory, range, {params.scale, params.zero_point}));
     return;
   }

@@ -117,6 +117,7 @@ class QuantizeTextStep final : public Step {
 
  private:
   const kernels::QuantizeStaticKernels& kernels_;
+  kernels::RowRange (*find_range_)(const float* x, const float* multiplier, std::int64_t cols) noexcept;
   QuantizeSpec spec_;
 };
 

@@ -5,12 +5,12 @@ namespace laconic::kernels {
 
 const QuantizeRowsKernels& GetQuantizeRows(Isa isa) noexcept {
   static constexpr QuantizeRowsKernels kLevels[] = {
-    {Isa::kScalar, &QuantizeRowsScalar},
+    {Isa::kScalar, &QuantizeRowsScalar, &FindRangeScalar},
 #if LACONIC_HAVE_AVX2
-    {Isa::kAvx2, &QuantizeRowsAvx2},
+    {Isa::kAvx2, &QuantizeRowsAvx2, &FindRangeAvx2},
 #endif
 #if LACONIC_HAVE_AVX512_VNNI
-    {Isa::kAvx512Vnni, &QuantizeRowsAvx512Vnni},
+    {Isa::kAvx512Vnni, &QuantizeRowsAvx512Vnni, &FindRangeAvx512Vnni},
 #endif
   };
   return PickLevel(kLevels, isa);

@@ -26,9 +26,18 @@ struct QuantizeRowsArgs {
   std::int32_t* zero_point = nullptr;
 };
 
+// Of a row's values, times the multiplier if there is one, and of 0; of others than numbers only that there are some.
+struct RowRange {
+  float lo = 0;  // <= 0
+  float hi = 0;  // >= 0
+  bool finite = true;
+};
+
 struct QuantizeRowsKernels {
   Isa isa = Isa::kScalar;  // the level of the functions below
   void (*run)(const QuantizeRowsArgs& args) noexcept = nullptr;
+  // x [cols]; multiplier [cols] or null.
+  RowRange (*find_range)(const float* x, const float* multiplier, std::int64_t cols) noexcept = nullptr;
 };
 
 // Precondition: IsaSupported(isa).
@@ -38,5 +47,8 @@ const QuantizeRowsKernels& GetQuantizeRows(Isa isa) noexcept;
 void QuantizeRowsScalar(const QuantizeRowsArgs& args) noexcept;
 void QuantizeRowsAvx2(const QuantizeRowsArgs& args) noexcept;
 void QuantizeRowsAvx512Vnni(const QuantizeRowsArgs& args) noexcept;
+RowRange FindRangeScalar(const float* x, const float* multiplier, std::int64_t cols) noexcept;
+RowRange FindRangeAvx2(const float* x, const float* multiplier, std::int64_t cols) noexcept;
+RowRange FindRangeAvx512Vnni(const float* x, const float* multiplier, std::int64_t cols) noexcept;
 
 }  // namespace laconic::kernels

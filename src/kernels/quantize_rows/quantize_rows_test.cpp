@@ -3,6 +3,7 @@
 #include <bit>
 #include <cmath>
 #include <limits>
+#include <utility>
 
 #include <gtest/gtest.h>
 
@@ -62,6 +63,30 @@ TEST(QuantizeRows, EqualsTheDefinitionBitForBit) {
       GuardedBuffer<float> multiplier(cols);
       FillNormal(multiplier.span(), rng);
       ExpectEqualsDefinition(x, rows, cols, cols + 3, &multiplier);
+    }
+  }
+}
+
+TEST(QuantizeRows, RangesAreTheScalarOnes) {
+  std::mt19937 rng(3);
+  for (const std::int64_t cols : {0, 1, 15, 16, 17, 63, 64, 65, 128, 1001}) {
+    GuardedBuffer<float> x(cols);
+    GuardedBuffer<float> multiplier(cols);
+    FillNormal(x.span(), rng);
+    FillNormal(multiplier.span(), rng);
+    for (const float* factors : {static_cast<const float*>(nullptr), static_cast<const float*>(multiplier.data())}) {
+      const RowRange want = FindRangeScalar(x.data(), factors, cols);
+      const RowRange got = GetQuantizeRows(ActiveIsa()).find_range(x.data(), factors, cols);
+      EXPECT_EQ(got.lo, want.lo) << cols;
+      EXPECT_EQ(got.hi, want.hi) << cols;
+      EXPECT_TRUE(got.finite);
+    }
+    for (const float bad : {NAN, INFINITY, -INFINITY}) {
+      for (std::int64_t c = 0; c < cols; c += 7) {
+        const float before = std::exchange(x[c], bad);
+        EXPECT_FALSE(GetQuantizeRows(ActiveIsa()).find_range(x.data(), nullptr, cols).finite) << c << " of " << cols;
+        x[c] = before;
+      }
     }
   }
 }

@@ -6,19 +6,23 @@
 
 namespace laconic::kernels {
 
+RowRange FindRangeScalar(const float* x, const float* multiplier, std::int64_t cols) noexcept {
+  RowRange range;
+  for (std::int64_t c = 0; c < cols; ++c) {
+    const float value = multiplier == nullptr ? x[c] : x[c] * multiplier[c];
+    range.finite = range.finite && std::isfinite(value);
+    range.lo = std::min(range.lo, value);
+    range.hi = std::max(range.hi, value);
+  }
+  return range;
+}
+
 void QuantizeRowsScalar(const QuantizeRowsArgs& args) noexcept {
   for (std::int64_t row = 0; row < args.rows; ++row) {
     const float* x = args.x + row * args.x_stride;
     std::uint8_t* q = args.q + row * args.q_stride;
-    float lo = 0;
-    float hi = 0;
-    bool finite = true;
     const auto value = [&](std::int64_t c) { return args.multiplier == nullptr ? x[c] : x[c] * args.multiplier[c]; };
-    for (std::int64_t c = 0; c < args.cols; ++c) {
-      finite = finite && std::isfinite(value(c));
-      lo = std::min(lo, value(c));
-      hi = std::max(hi, value(c));
-    }
+    const auto [lo, hi, finite] = FindRangeScalar(x, args.multiplier, args.cols);
     const float range = hi - lo;
     if (!finite || !std::isfinite(range)) {
       args.scale[row] = std::numeric_limits<float>::quiet_NaN();

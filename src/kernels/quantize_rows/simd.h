@@ -7,12 +7,6 @@
 namespace laconic::kernels {
 namespace {
 
-struct RowRange {
-  float lo;  // <= 0
-  float hi;  // >= 0
-  bool finite;
-};
-
 // Elements c … c + n - 1 of the row, times the multipliers if there are any; zeros from n on.
 template <bool kScaled>
 inline Vec16 LoadRow(const float* x, const float* multiplier, std::int64_t c, std::int64_t n) {
@@ -47,6 +41,11 @@ inline RowRange FindRange(const float* x, const float* multiplier, std::int64_t 
   const Vec16 least = Min(Min(lo[0], lo[1]), Min(lo[2], lo[3]));
   const Vec16 largest = Max(Max(hi[0], hi[1]), Max(hi[2], hi[3]));
   return {-ReduceMax(Sub(zero, least)), ReduceMax(largest), ReduceAdd(bad) == 0};
+}
+
+// `multiplier`: [cols], or null for none.
+inline RowRange FindRange(const float* x, const float* multiplier, std::int64_t cols) {
+  return multiplier == nullptr ? FindRange<false>(x, multiplier, cols) : FindRange<true>(x, multiplier, cols);
 }
 
 template <bool kScaled>
