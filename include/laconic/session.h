@@ -61,7 +61,7 @@ class CompiledModel {
   std::unique_ptr<const Impl> impl_;
 };
 
-// Buffers and threads for one user at a time.
+// Buffers and threads for one user at a time. The thread that calls Run takes part: it needs 512 KB of stack.
 class Session {
  public:
   // `model` is not null. Errors: kInvalidArgument for a number of threads outside 1 … 1024; kResource.

@@ -11,6 +11,7 @@
 #include <fmt/format.h>
 
 #include "base/file.h"
+#include "base/float_mode.h"
 #include "base/thread_pool.h"
 #include "graph/graph.h"
 #include "kernels/gemm_bf16/gemm_bf16.h"
@@ -129,6 +130,7 @@ void TryCache(const NoteFn& note, const std::function<void()>& use) {
 }  // namespace
 
 std::shared_ptr<const CompiledModel> CompiledModel::Compile(const Model& model, const CompileOptions& options) {
+  const DefaultFloatMode mode;
   if (!options.pack_cache) {
     return runtime::CompileTapped(model.graph(), {}, nullptr, options);
   }
@@ -300,14 +302,20 @@ void Session::Impl::Run(std::span<const Encoding> batch, std::span<float> out) {
 }
 
 Session::Session(std::shared_ptr<const CompiledModel> model, int num_threads)
-    : impl_(std::make_unique<Impl>(std::move(model), num_threads)) {}
+    : impl_([&] {
+        const DefaultFloatMode mode;  // the threads that it starts inherit it
+        return std::make_unique<Impl>(std::move(model), num_threads);
+      }()) {}
 Session::~Session() = default;
 Session::Session(Session&&) noexcept = default;
 Session& Session::operator=(Session&&) noexcept = default;
 
 const CompiledModel& Session::model() const noexcept { return *impl_->model; }
 
-void Session::Run(std::span<const Encoding> batch, std::span<float> out) { impl_->Run(batch, out); }
+void Session::Run(std::span<const Encoding> batch, std::span<float> out) {
+  const DefaultFloatMode mode;
+  impl_->Run(batch, out);
+}
 
 std::vector<float> Session::Run(std::span<const Encoding> batch) {
   std::vector<float> out(batch.size() * static_cast<std::size_t>(model().output_width()));

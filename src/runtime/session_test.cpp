@@ -9,6 +9,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <xmmintrin.h>
 
 #include "graph/graph.h"
 #include "kernels/gemm_bf16/gemm_bf16.h"
@@ -217,6 +218,21 @@ TEST(SessionTest, RefusesBadInput) {
     EXPECT_NO_THROW(session.Run(std::vector{Encoding{std::vector<std::int32_t>(too_long - 1), {}}}));
     EXPECT_TRUE(session.Run({}).empty());
   }
+}
+
+// Of a host that flushes subnormals to zero and rounds towards zero.
+TEST(SessionTest, TheHostsFloatModeChangesNothing) {
+  constexpr unsigned kHosts = 0x1F80 | 0x8040 | 0x6000;
+  const Model model = Model::Load("tests/data/tiny_bert");
+  const std::vector<Encoding> texts = RandomTexts(8, 40, 90, 5);
+  const std::vector<float> expected = Session(CompiledModel::Compile(model), 1).Run(texts);
+  const unsigned before = _mm_getcsr();
+  _mm_setcsr(kHosts);
+  const std::vector<float> got = Session(CompiledModel::Compile(model), 2).Run(texts);
+  const unsigned after = _mm_getcsr();
+  _mm_setcsr(before);
+  EXPECT_EQ(after & ~0x3FU, kHosts);  // but for the flags of what happened
+  EXPECT_EQ(got, expected);
 }
 
 TEST(SessionTest, RefusesOtherNumbersOfThreads) {
