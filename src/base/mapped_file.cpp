@@ -16,15 +16,15 @@ std::shared_ptr<const MappedFile> MappedFile::Open(const std::filesystem::path& 
   if (::fstat(file.descriptor.get(), &status) != 0) {
     FailErrno("cannot read", path);
   }
-  const std::int64_t modified_ns = std::int64_t{status.st_mtim.tv_sec} * 1'000'000'000 + status.st_mtim.tv_nsec;
+  const std::int64_t modified_s = status.st_mtim.tv_sec;
   if (size == 0) {
-    return std::shared_ptr<const MappedFile>(new MappedFile(nullptr, 0, modified_ns));
+    return std::shared_ptr<const MappedFile>(new MappedFile(nullptr, 0, modified_s));
   }
   void* data = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.descriptor.get(), 0);
   if (data == MAP_FAILED) {
     FailErrno("cannot map", path);
   }
-  return std::shared_ptr<const MappedFile>(new MappedFile(static_cast<const std::byte*>(data), size, modified_ns));
+  return std::shared_ptr<const MappedFile>(new MappedFile(static_cast<const std::byte*>(data), size, modified_s));
 }
 
 MappedFile::~MappedFile() {

@@ -254,6 +254,15 @@ TEST_F(PackCacheTest, FilesThatWereTouchedArePackedAgain) {
   EXPECT_NE(ReadBytes(cache_), whole_);
 }
 
+// As archives and image layers do.
+TEST_F(PackCacheTest, FilesWhoseTimesLostTheirFractionsAreStillTheSame) {
+  WriteWhole();
+  for (const fs::directory_entry& file : fs::directory_iterator(artifact_)) {
+    fs::last_write_time(file, std::chrono::floor<std::chrono::seconds>(fs::last_write_time(file)));
+  }
+  ExpectRightAndWritten("unpacked");
+}
+
 TEST_F(PackCacheTest, WhereItCannotBeWrittenTheModelRunsWithout) {
   if (::geteuid() == 0) {
     fs::create_directory(cache_);  // root may write anywhere, but not a file over a directory

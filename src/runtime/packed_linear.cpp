@@ -228,7 +228,7 @@ std::string SourceOf(const LinearPart& part) {
   weight.ReleasePages();
   return fmt::format("{} {} {} of {} bytes at {}, from {}: {} {}; ", ToString(weight.dtype()),
                      laconic::ToString(weight.shape()), laconic::ToString(weight.strides()), file->bytes().size(),
-                     file->modified_ns(), weight.data() - file->bytes().data(), fingerprint,
+                     file->modified_s(), weight.data() - file->bytes().data(), fingerprint,
                      Sha256Hex(BytesOf(part.zero_point.Contiguous())));
 }
 
