@@ -6,10 +6,12 @@ SHELL := bash
 JOBS ?= $(shell nproc)
 # Seconds that `make fuzz` gives each fuzz target.
 FUZZ_SECONDS ?= 60
+# Anything: warnings are errors in the release build too, as in CI. The other presets always have that.
+WERROR ?=
 export CMAKE_CXX_COMPILER_LAUNCHER ?= ccache
 export CTEST_PARALLEL_LEVEL ?= $(JOBS)
 
-configure = cmake --preset $(1) --log-level=WARNING
+configure = cmake --preset $(1) --log-level=WARNING $(if $(WERROR),-DLACONIC_WARNINGS_AS_ERRORS=ON)
 compile = $(call configure,$(1)) && cmake --build --preset $(1) -j $(JOBS)
 # What needs a long time or the PyTorch oracle is left to test-full.
 quick = --label-exclude 'slow|oracle'

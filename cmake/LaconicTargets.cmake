@@ -14,6 +14,7 @@ target_compile_features(laconic_flags INTERFACE cxx_std_20)
 target_compile_options(laconic_flags INTERFACE -Wall -Wextra -Wshadow -Wnon-virtual-dtor
   -Wno-missing-field-initializers  # designated initializers leave members out on purpose
   -ffp-contract=off
+  -fno-semantic-interposition  # position-independent, but a function may call and inline its neighbours as ever
   $<$<BOOL:${LACONIC_WARNINGS_AS_ERRORS}>:-Werror>
   $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict>)  # g++ 12 reports "x" + std::string (its bug 105651)
 target_include_directories(laconic_flags INTERFACE ${PROJECT_SOURCE_DIR}/include ${PROJECT_SOURCE_DIR}/src)

@@ -1,10 +1,12 @@
 """Tests what `cmake --install` makes, as another project finds it: package_test.py BUILD COMPILER
 
-Installs BUILD into a folder, builds tests/package against it with COMPILER, and compares its answer with that of the
-installed command.
+Installs BUILD into a folder, builds tests/package against it with COMPILER, and compares the answers of its program and
+of its shared library with those of the installed command.
 """
+import ctypes
 import json
 import math
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -24,19 +26,34 @@ def run(*command):
 
 
 class Package(unittest.TestCase):
-    def test_it_is_found_linked_and_gives_the_answers_of_the_command(self):
-        with tempfile.TemporaryDirectory() as folder:
-            prefix, build, small = Path(folder) / "prefix", Path(folder) / "build", Path(folder) / "small"
-            run("cmake", "--install", BUILD, "--prefix", prefix)
-            run("cmake", "-S", ROOT / "tests/package", "-B", build, f"-DCMAKE_PREFIX_PATH={prefix}",
-                f"-DCMAKE_CXX_COMPILER={COMPILER}", "-DCMAKE_BUILD_TYPE=Release")
-            run("cmake", "--build", build)
-            logits = [float(line) for line in run(build / "package_test", MODEL).split()]
-            run(prefix / "bin/laconic", "quantize", MODEL, "-o", small)
-            answer = json.loads(run(prefix / "bin/laconic", "predict", small, "--text", "what a lovely day"))
+    def setUp(self):
+        self.folder = Path(self.enterContext(tempfile.TemporaryDirectory()))
+
+    def build_against(self, prefix):
+        build = self.folder / "build"
+        run("cmake", "-S", ROOT / "tests/package", "-B", build, f"-DCMAKE_PREFIX_PATH={prefix}",
+            f"-DCMAKE_CXX_COMPILER={COMPILER}", "-DCMAKE_BUILD_TYPE=Release")
+        run("cmake", "--build", build)
+        return build
+
+    def check(self, logits, answer):
         total = sum(map(math.exp, logits))
         for logit, probability in zip(logits, answer["probabilities"].values(), strict=True):
             self.assertAlmostEqual(math.exp(logit) / total, probability, delta=1e-6)  # printed in f32
+
+    def test_it_is_found_linked_and_gives_the_answers_of_the_command(self):
+        prefix, small = self.folder / "prefix", self.folder / "small"
+        run("cmake", "--install", BUILD, "--prefix", prefix)
+        run(prefix / "bin/laconic", "quantize", MODEL, "-o", small)
+        answers = [json.loads(run(prefix / "bin/laconic", "predict", model, "--text", "what a lovely day"))
+                   for model in (small, MODEL)]
+        shutil.rmtree(prefix / "bin")  # which a system's package of the library alone leaves out
+        build = self.build_against(prefix)
+        self.check([float(line) for line in run(build / "package_test", MODEL).split()], answers[0])
+        logits = (ctypes.c_float * 8)()
+        module = ctypes.CDLL(str(build / "libpackage_module.so"))
+        num_logits = module.Answer(str(MODEL).encode(), b"what a lovely day", logits, len(logits))
+        self.check(logits[:num_logits], answers[1])
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 // A model beside smaller versions of itself: bytes, latency, accuracy, what changed.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
@@ -47,7 +48,7 @@ struct Comparison {
 // Runs all models over the same batches, in turns, so that whatever else the machine does meets them alike; three
 // batches each go first, unmeasured.
 // Errors: kInvalidArgument for candidates whose labels are not the base's.
-Comparison CompareModels(const std::vector<Model>& models, const LabelledData& data, const RunOptions& options);
+Comparison CompareModels(const std::vector<Model>& models, const LabelledData& data, const RunOptions& options = {});
 
 // The bytes of the files that a model was loaded from: weights (of several checkpoints the one that is read, of an ONNX
 // file with <file>.data or <file>_data), config.json, tokenizer. Whatever else lies beside them does not count.

@@ -2,7 +2,9 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "laconic/dataset.h"
@@ -30,11 +32,11 @@ struct EncodedTexts {
 };
 
 // Errors: kInvalidArgument for a max_length above the model's, no tokenizer, or texts that are not UTF-8; kCancelled.
-EncodedTexts EncodeTexts(const Model& model, const Dataset& data, const RunOptions& options);
+EncodedTexts EncodeTexts(const Model& model, const Dataset& data, const RunOptions& options = {});
 
 // Logits (or features) [texts, output_width], in the order of the texts; run in batches of like length.
 std::vector<float> ComputeOutputs(const std::shared_ptr<const CompiledModel>& model,
-                                  const std::vector<Encoding>& encodings, const RunOptions& options);
+                                  const std::vector<Encoding>& encodings, const RunOptions& options = {});
 
 // The data set as the model's labels read it: `problem` follows the data where the model does not state one.
 struct LabelledData {
@@ -52,6 +54,6 @@ struct Evaluation {
   std::int64_t num_truncated = 0;
 };
 
-Evaluation Evaluate(const Model& model, const LabelledData& data, const RunOptions& options);
+Evaluation Evaluate(const Model& model, const LabelledData& data, const RunOptions& options = {});
 
 }  // namespace laconic

@@ -1,7 +1,9 @@
 // Labels for a stream of texts.
 #pragma once
 
+#include <cstdint>
 #include <functional>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -34,6 +36,6 @@ struct PredictSummary {
 // after the answers to all texts before it; one of running while `next` waits, when `next` returns. Errors:
 // kInvalidArgument for a model without labels; those of the reader, the tokenizer and the session.
 PredictSummary Predict(const Model& model, const NextRowFn& next, const PredictionFn& on_prediction,
-                       const RunOptions& options);
+                       const RunOptions& options = {});
 
 }  // namespace laconic
