@@ -12,6 +12,7 @@ import json
 import os
 import platform
 import re
+import shlex
 import subprocess
 import sys
 import time
@@ -29,6 +30,7 @@ WORK = ROOT / "build/bench"
 SHARED = ROOT / "../shared"
 CALIBRATION_TEXTS = 128
 PARTS = ("latency", "start", "texts")
+CPU_NUMBERS = {"family": "cpu family", "model": "model", "stepping": "stepping"}  # what /proc/cpuinfo calls them
 
 
 def bert_base():
@@ -52,6 +54,9 @@ def prepare(model, keys, sentences):
     (source.folder / "calibration.jsonl").write_text("".join(json.dumps({"text": t}) + "\n" for t in texts), encoding="utf-8")
     paths = {}
     for key in keys:
+        if key in peers.FROM_TENSORS and not source.has_tensors:
+            print(f"skipped: {peers.PEERS[key].title}, which needs {model}/model.safetensors")
+            continue
         try:
             paths[key] = c.prepare(key, source)
         except importlib.metadata.PackageNotFoundError as error:
@@ -69,9 +74,9 @@ def runnable(keys, instructions, isa):
     return [key for key in keys if key not in OURS or c.precision(key) == "f32"]
 
 
-def make_contenders(paths, threads, isa):
-    return {key: Laconic(path, threads, isa, precision=c.precision(key)) if key in OURS else Peer(key, path, threads, isa)
-            for key, path in paths.items()}
+def make_contenders(paths, threads, isa, is_multi_label):
+    return {key: Laconic(path, threads, isa, precision=c.precision(key)) if key in OURS
+            else Peer(key, path, threads, isa, is_multi_label) for key, path in paths.items()}
 
 
 def take_turns(contenders, workload, rounds, seconds):
@@ -179,6 +184,13 @@ def read_config(model):
     return json.loads((model / "config.json").read_text(encoding="utf-8"))
 
 
+def is_multi_label_model(model):
+    """As config.json says, or laconic.json in a directory that we wrote."""
+    artifact = model / "laconic.json"
+    config = json.loads(artifact.read_text(encoding="utf-8")) if artifact.exists() else read_config(model)
+    return config.get("problem_type") == "multi_label_classification"
+
+
 def title(key):
     return OURS.get(key) or peers.PEERS[key].title
 
@@ -190,6 +202,7 @@ def show(section):
         print(f"  {name}")
         for key, cell in row.items():
             line = f"    {title(key):28}{cell['median_ms']:10.2f} [{cell['p10_ms']:.2f}, {cell['p90_ms']:.2f}]"
+            line += f" {cell['way']}" if cell["way"] != "whole" else ""
             if "ratio" in cell:
                 line += f"  {cell['ratio']:.2f} x {title(cell['fastest_peer'])}"
             if "share_of_peak" in cell:
@@ -203,10 +216,24 @@ def show(section):
 
 
 def machine():
-    cpu = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text(encoding="utf-8"))[1]
-    flags = Path("/proc/cpuinfo").read_text(encoding="utf-8").split()
-    return {"cpu": cpu, "cores": len(os.sched_getaffinity(0)), "system": platform.platform(),
-            "instructions": [f for f in ("avx2", "avx_vnni", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16") if f in flags]}
+    first = Path("/proc/cpuinfo").read_text(encoding="utf-8").split("\n\n", maxsplit=1)[0]
+    cpu = dict(re.findall(r"^(.*?)\s*: ?(.*)$", first, re.MULTILINE))
+    flags = cpu["flags"].split()
+    return {"cpu": cpu["model name"], **{name: int(cpu[key]) for name, key in CPU_NUMBERS.items()},
+            "cores": len(os.sched_getaffinity(0)), "system": platform.platform(),
+            "instructions": [f for f in ("avx2", "avx_vnni", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16") if f in flags],
+            "flags": sorted(f for f in flags if f.startswith(("avx", "amx", "fma", "f16c", "hypervisor")))}
+
+
+def compilers():
+    """Those that the executable's .comment section names; of a build by clang, GCC's start files too."""
+    found = re.findall(rb"GCC: \([^)]*\) [\d.]+|clang version [\d.]+", c.LACONIC.read_bytes())
+    return sorted({name.decode() for name in found})
+
+
+def command():
+    """What was called, without the folders of this machine."""
+    return shlex.join(["bench.py", *(re.sub(r"(^|=)/\S*/(?=\S)", r"\1", argument) for argument in sys.argv[1:])])
 
 
 def commit():
@@ -218,12 +245,21 @@ def commit():
     return git("rev-parse", "--short=10", "HEAD").stdout.strip() + ("+" if is_changed else "")
 
 
+def existing(path, option):
+    """`path`. Exits naming the option where it is missing, as ../shared is for everybody but us."""
+    if not path.exists():
+        sys.exit(f"{path} is missing; name another with {option} (the models and texts in ../shared, which are measured by "
+                 "default, are not part of this repository: docs/benchmarks.md says what to run without them)")
+    return path
+
+
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--models", nargs="+", type=Path, help="directories (default: ../shared/models/minilm_sst2, and "
                         "BERT-base with random weights; 'bert_base' is that)")
-    parser.add_argument("--texts", type=Path, default=SHARED / "data/sst2/test.jsonl", help="JSONL; what is measured")
-    parser.add_argument("--calibration", type=Path, default=SHARED / "data/sst2/train.jsonl", help="JSONL")
+    parser.add_argument("--texts", type=Path, default=SHARED / "data/sst2/test.jsonl", help="JSONL, JSON or CSV; what is measured")
+    parser.add_argument("--calibration", type=Path, default=SHARED / "data/sst2/train.jsonl",
+                        help="JSONL, JSON or CSV")
     parser.add_argument("--contenders", nargs="+", choices=[*OURS, *peers.PEERS], default=[*OURS, *peers.PEERS], metavar="KEY",
                         help=f"of {', '.join([*OURS, *peers.PEERS])} (default: all)")
     parser.add_argument("--parts", nargs="*", choices=PARTS, default=PARTS, help="none: only prepare the models")
@@ -244,7 +280,7 @@ def measure(model, paths, threads, args, peaks):
     sentences = w.read_texts(args.texts)
     names = dict.fromkeys([*args.workloads, *(["1x16", "1x128"] if "start" in args.parts else [])])
     workloads = {x.name: x for x in w.make_workloads(model, sentences, WORK / f"{model.name}_files", names)}
-    contenders = make_contenders(paths, threads, args.isa)
+    contenders = make_contenders(paths, threads, args.isa, is_multi_label_model(model))
     probe = next(iter(workloads.values()))
     isa = next((x.level(probe) for x in contenders.values() if isinstance(x, Laconic)), args.isa)
     section = {"model": model.name, "threads": threads, "isa": isa, "forced": args.isa is not None,
@@ -254,7 +290,7 @@ def measure(model, paths, threads, args, peaks):
         section["difference"] = check_answers(contenders, workloads[args.workloads[-1]])
         for name in args.workloads:
             medians = take_turns(contenders, workloads[name], args.rounds, args.seconds)
-            row = {key: summarize(m) for key, m in medians.items()}
+            row = {key: summarize(m) | {"way": contenders[key].way(workloads[name])} for key, m in medians.items()}
             work = {"bound": w.count_work(read_config(model), workloads[name].lengths),
                     "bound_all_rows": w.count_work(read_config(model), workloads[name].lengths, rows_read=False)}
             if isa:
@@ -282,15 +318,19 @@ def merge(sections, new):
 
 def main():
     args = parse_arguments()
-    models = [bert_base() if str(m) == "bert_base" else m.resolve()
+    existing(args.texts, "--texts")
+    existing(args.calibration, "--calibration")
+    models = [bert_base() if str(m) == "bert_base" else existing(m, "--models").resolve()
               for m in args.models or [SHARED / "models/minilm_sst2", Path("bert_base")]]
     result = {"schema_version": 2, "machine": machine(), "note": args.note, "commit": commit(), "laconic": laconic("--version").strip(),
-              "versions": {}, "peaks": measure_peaks(models, args.threads), "measured": []}
+              "compilers": compilers(), "commands": [command()], "versions": {}, "peaks": measure_peaks(models, args.threads),
+              "measured": []}
     if args.append and args.json.exists():
         old = json.loads(args.json.read_text(encoding="utf-8"))
         if old["machine"] != result["machine"] or old["commit"] != result["commit"]:
             sys.exit(f"{args.json} is of another machine or commit")
         result["measured"], result["versions"] = old["measured"], old["versions"]
+        result["commands"] = old.get("commands", []) + result["commands"]
         add_peaks(result["peaks"], old["peaks"])
     print(json.dumps({key: result[key] for key in ("machine", "commit", "peaks")}, indent=1))
     for model in models:

@@ -85,7 +85,7 @@ def compare_commits(old, new, args):
     """The same of two commits, measured now."""
     binaries = {"old": build(old), "new": build(new)}
     rows = []
-    for model in args.models or [(bench.SHARED / "models/minilm_sst2").resolve(), bench.bert_base()]:
+    for model in args.models or [bench.existing(bench.SHARED / "models/minilm_sst2", "--models").resolve(), bench.bert_base()]:
         for key in args.contenders:
             paths = {side: model_of(key, binary, model, FOLDER / side) for side, binary in binaries.items()}
             for threads in args.threads:

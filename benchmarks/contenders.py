@@ -88,10 +88,14 @@ class Laconic:
         """The instruction set level that runs."""
         return self._bench(workload, 0, 1)["isa"]
 
+    def way(self, _):
+        """All texts at once; it pads nothing."""
+        return "whole"
+
     def probabilities(self, workload):
-        """Of each text, those of the labels, in the order of their names."""
+        """Of each text, those of the labels."""
         lines = self._predict(workload).splitlines()
-        return np.array([[p for _, p in sorted(json.loads(line)["probabilities"].items())] for line in lines])
+        return np.array([list(json.loads(line)["probabilities"].values()) for line in lines])
 
     def cold_start_ms(self, workload):
         """From the start of the process to the exit after one text, tokenizing included."""
@@ -110,10 +114,12 @@ class Laconic:
 class Peer:
     """A contender in worker.py, started when it is first asked; it keeps its process for all workloads."""
 
-    def __init__(self, key, path, threads, isa=None):
+    def __init__(self, key, path, threads, isa=None, is_multi_label=False):
+        self.is_multi_label = is_multi_label
         self.command = [sys.executable, WORKER, "serve", key, path, str(threads)]
         self.environment = environment(isa) | {"OMP_NUM_THREADS": str(threads)}
         self.process = None
+        self.ways = {}
 
     def ask(self, workload, warm_ups, runs):
         if self.process is None:
@@ -124,14 +130,20 @@ class Peer:
         line = self.process.stdout.readline()
         if not line:
             raise RuntimeError(f"{self.command[3]} ended; to see why: " + " ".join(map(str, self.command)))
-        return json.loads(line)
+        reply = json.loads(line)
+        self.ways[workload.name] = reply["way"]
+        return reply
+
+    def way(self, workload):
+        """How it ran the batch last (peers.ways)."""
+        return self.ways[workload.name]
 
     def time(self, workload, warm_ups, runs):
         return float(np.median(self.ask(workload, warm_ups, runs)["samples_ms"]))
 
     def probabilities(self, workload):
         e = np.exp(np.array(self.ask(workload, 0, 1)["logits"], np.float64))
-        return e / e.sum(axis=1, keepdims=True)
+        return e / (1 + e if self.is_multi_label else e.sum(axis=1, keepdims=True))
 
     def cold_start_ms(self, workload):
         """From the start of the process to the first answer; Python and its imports included, tokenizing not."""
@@ -163,7 +175,8 @@ def prepare(key, source):
         return [path.stat().st_size, path.stat().st_mtime]
 
     record = source.folder / f"{key}.json"
-    stamp = {"weights": mark(source.model / "model.safetensors"),
+    weights = "model.safetensors" if source.has_tensors else "model.onnx.data"  # the latter in a directory that we wrote
+    stamp = {"weights": mark(source.model / weights),
              "maker": mark(LACONIC) if key in OURS else peers.versions(key)}
     if record.exists():
         kept = json.loads(record.read_text(encoding="utf-8"))

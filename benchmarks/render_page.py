@@ -42,7 +42,8 @@ def latency(section):
             cell = row[key]
             text = milliseconds(cell["median_ms"])
             text = f"**{text}**" if cell["median_ms"] == fastest[name] else text
-            cells.append(f"{text} ({milliseconds(cell['p10_ms'])}–{milliseconds(cell['p90_ms'])})")
+            way = f", {cell['way']}" if cell.get("way", "whole") != "whole" else ""
+            cells.append(f"{text} ({milliseconds(cell['p10_ms'])}–{milliseconds(cell['p90_ms'])}{way})")
         rows.append([title(key), *cells])
     text = table(["ms", *workloads], rows)
     ours = [key for key in next(iter(workloads.values())) if "share_of_peak" in next(iter(workloads.values()))[key]]
@@ -86,8 +87,11 @@ def peaks_table(peaks):
 def render(result):
     machine = result["machine"]
     versions = ", ".join(f"{name} {version}" for name, version in sorted(result["versions"].items()))
-    text = (f"{machine['cores']} cores of {machine['cpu']} ({', '.join(machine['instructions'])}), {machine['system']}; "
-            f"{result['laconic']} at {result['commit']}; {versions}. {result['note']}".strip() + "\n\n" + peaks_table(result["peaks"]))
+    cpu = machine["cpu"] + "".join(f", {name} {machine[name]}" for name in ("family", "model", "stepping") if name in machine)
+    compilers = "".join(f" by {name}" for name in result.get("compilers", []))
+    text = (f"{machine['cores']} cores of {cpu} ({', '.join(machine['instructions'])}), {machine['system']}; "
+            f"{result['laconic']} at {result['commit']}{compilers}; {versions}. {result['note']}".strip() + "\n\n"
+            + "".join(f"`{command}`\n\n" for command in result.get("commands", [])) + peaks_table(result["peaks"]))
     return text + "".join(render_section(section) for section in result["measured"])
 
 

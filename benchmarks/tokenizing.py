@@ -13,6 +13,7 @@ import os
 import statistics
 import struct
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -24,6 +25,8 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers  # noqa: E402
 ROOT = Path(__file__).resolve().parent.parent
 PROGRAM = ROOT / "build/release/src/text/laconic_tokenize"
 NO_LIMIT = (1 << 31) - 1
+NEEDED = ("data/sst2/train.jsonl", "data/bn_cyberbully5/train.csv", "models/minilm_sst2/tokenizer.json",
+          "models/me5_bn5/tokenizer.json")  # below --shared
 
 
 class Ours:
@@ -129,6 +132,10 @@ def main():
     parser.add_argument("--only", default="", help="only tokenizers whose name contains this")
     parser.add_argument("--json", type=Path, help="file to write the figures to")
     arguments = parser.parse_args()
+    for name in NEEDED:
+        if not (arguments.shared / name).exists():
+            sys.exit(f"{arguments.shared / name} is missing; name a folder that has it with --shared (../shared, which is read "
+                     "by default, is not part of this repository)")
     languages = {"English": english(arguments.shared), "Bangla": bangla(arguments.shared)}
     results = []
     with tempfile.TemporaryDirectory() as folder:

@@ -1,4 +1,6 @@
 """What is run: texts of exact numbers of tokens, and how much work a classifier does on them."""
+import csv
+import io
 import json
 import random
 from dataclasses import dataclass
@@ -20,8 +22,15 @@ def read_tokenizer(model):
 
 
 def read_texts(path):
-    """The texts of a JSONL file."""
-    return [json.loads(line)["text"] for line in path.read_text(encoding="utf-8").splitlines()]
+    """The texts of a JSONL file, of a JSON file with one array, or of a CSV file with a header."""
+    content = path.read_text(encoding="utf-8-sig")
+    if path.suffix == ".csv":
+        rows = csv.DictReader(io.StringIO(content, newline=""))
+    elif path.suffix == ".json":
+        rows = json.loads(content)
+    else:
+        rows = map(json.loads, content.splitlines())
+    return [row["text"] for row in rows]
 
 
 def text_of_length(tokenizer, sentences, length, rng):

@@ -8,17 +8,21 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
+import unittest.mock
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "benchmarks"))
 try:
+    import numpy as np
     import bench
     import compare
     import contenders
     import lower_onnxruntime
     import render_page
+    import worker
     import workloads as w
 except ImportError as missing:
     print(f"benchmarks_test: skipped: {missing}")
@@ -41,6 +45,24 @@ class Workloads(unittest.TestCase):
                 tokenizer = w.read_tokenizer(TINY_BERT)
                 texts = w.read_texts(workload.path)
                 self.assertEqual([tokenizer.encode(text).ids for text in texts], workload.ids)
+
+    def test_texts_are_read_from_each_format(self):
+        with tempfile.TemporaryDirectory() as folder:
+            for name, content in {"a.jsonl": '{"text": "one, two"}\n{"text": "three"}\n', "a.csv": 'label,text\n0,"one, two"\n1,three\n',
+                                  "a.json": '[{"text": "one, two"},\n {"text": "three"}]'}.items():
+                path = Path(folder) / name
+                path.write_text(content, encoding="utf-8")
+                self.assertEqual(w.read_texts(path), ["one, two", "three"])
+        self.assertEqual(len(w.read_texts(ROOT / "examples/nlupp_banking/test.json")), 204)
+
+    def test_a_missing_file_is_named_with_its_option(self):
+        for option in ("--texts", "--calibration", "--models"):
+            options = {"--texts": TINY_BERT / "config.json", "--calibration": TINY_BERT / "config.json", "--models": TINY_BERT}
+            options[option] = "/nowhere"
+            run = subprocess.run([sys.executable, ROOT / "benchmarks/bench.py", *(str(x) for pair in options.items() for x in pair)],
+                                 check=False, capture_output=True, text=True)
+            self.assertEqual(run.returncode, 1)
+            self.assertRegex(run.stderr, f"^/nowhere is missing; name another with {option}")
 
     def test_work_is_that_of_the_layers(self):
         """BERT-base's encoder has 85,054,464 parameters; 84,934,656 of them are weights of linear layers."""
@@ -72,7 +94,55 @@ class Workloads(unittest.TestCase):
         self.assertAlmostEqual(rounded, (work.gemm_ops + work.attention_ops) / 234e6, places=6)
 
 
+class Ways(unittest.TestCase):
+    """How peers run a batch."""
+
+    def test_each_way_has_each_text_once(self):
+        ragged = bench.peers.ways([8, 64, 16, 32, 24], num_streams=2)
+        self.assertEqual([way.name for way in ragged], ["whole", "fours", "singly", "fours, 2 streams", "singly, 2 streams"])
+        for way in ragged:
+            self.assertEqual(sorted(i for group in way.groups for i in group), [0, 1, 2, 3, 4])
+        self.assertEqual(ragged[0].groups, [[0, 1, 2, 3, 4]])
+        self.assertEqual(ragged[1].groups, [[1, 3, 4, 2], [0]])
+        self.assertEqual([way.num_streams for way in ragged], [1, 1, 1, 2, 2])
+        self.assertEqual([way.name for way in bench.peers.ways([8, 16])], ["whole", "fours", "singly"])
+        self.assertEqual([way.name for way in bench.peers.ways([8, 8])], ["whole"])
+        self.assertEqual([way.name for way in bench.peers.ways([8], num_streams=2)], ["whole"])
+
+    def test_each_way_answers_alike_and_the_fastest_is_chosen(self):
+        """Of a stand-in whose logits are the first ids, and which takes a millisecond for each id of the padded batch."""
+        def load(_key, _path, _threads, num_streams):
+            def bind(ids):
+                def run():
+                    time.sleep(len(ids) * max(map(len, ids)) * (10 if num_streams > 1 else 1) / 1e3)
+                    return np.array([[row[0], 0.5] for row in ids])
+                return run
+            return bind
+
+        ids = [[7, 1], [8] * 40, [9, 1, 1], [6]]
+        with unittest.mock.patch.object(bench.peers, "module_of", lambda _: argparse.Namespace(load=load)):
+            runner = worker.Runner("ort_f32", None, 2)
+            for way in bench.peers.ways(list(map(len, ids)), 2):
+                self.assertEqual(runner.bind(ids, way)().tolist(), [[7, 0.5], [8, 0.5], [9, 0.5], [6, 0.5]])
+            self.assertEqual(runner.fastest(ids).name, "singly")
+            self.assertEqual(runner.fastest(ids[:1]).name, "whole")
+
+    def test_serving_imports_nothing_for_making(self):
+        code = ("import sys, worker, peers; peers.module_of('ort_dynamic')\n"
+                "print(*({'onnx', 'tokenizers', 'workloads', 'onnxruntime.quantization'} & sys.modules.keys()))")
+        printed = subprocess.run([sys.executable, "-c", code], cwd=ROOT / "benchmarks", check=True, stdout=subprocess.PIPE, text=True).stdout
+        self.assertEqual(printed, "\n")
+
+
 class Results(unittest.TestCase):
+    def test_a_run_can_be_identified(self):
+        machine = bench.machine()
+        self.assertTrue(all(isinstance(machine[name], int) for name in ("family", "model", "stepping")), machine)
+        self.assertLessEqual(set(machine["instructions"]) & {"avx2"}, set(machine["flags"]))
+        with unittest.mock.patch.object(sys, "argv", ["/a/bench.py", "--models", "/b/c/m", "demo/n", "--json=/tmp/x.json", "--note", "a / b"]):
+            self.assertEqual(bench.command(), "bench.py --models m demo/n --json=x.json --note 'a / b'")
+        self.assertRegex(" ".join(bench.compilers()), "GCC|clang")
+
     def test_ratios_are_to_the_fastest_peer_of_the_kind(self):
         row = {key: {"median_ms": ms} for key, ms in
                {"laconic_f32": 10.0, "laconic_dynamic": 4.0, "ort_f32": 12.0, "ort_dynamic": 8.0, "ct2_int8": 6.0}.items()}
@@ -95,10 +165,12 @@ class Results(unittest.TestCase):
             bench.WORK = Path(folder)
             data = Path(folder) / "texts.jsonl"
             data.write_text("".join(json.dumps({"text": text}) + "\n" for text in SENTENCES), encoding="utf-8")
-            args = argparse.Namespace(texts=data, workloads=["1x16", "1x128"], parts=bench.PARTS, rounds=1, seconds=0.01, isa=None)
+            args = argparse.Namespace(texts=data, workloads=["1x16", "16 of 8-128", "1x128"], parts=bench.PARTS, rounds=1, seconds=0.01, isa=None)
             paths = bench.prepare(TINY_BERT, ["laconic_dynamic", "laconic_dynamic_attention", "laconic_static", "ort_f32"], SENTENCES)
             section = bench.measure(TINY_BERT, paths, 1, args, PEAKS)
-        self.assertEqual(list(section["latency"]), ["1x16", "1x128"])
+        self.assertEqual(list(section["latency"]), ["1x16", "16 of 8-128", "1x128"])
+        self.assertEqual(section["latency"]["1x128"]["ort_f32"]["way"], "whole")
+        self.assertIn(section["latency"]["16 of 8-128"]["ort_f32"]["way"], ["whole", "fours", "singly"])
         for row in section["latency"].values():
             self.assertEqual(list(row), ["laconic_dynamic", "laconic_dynamic_attention", "laconic_static", "ort_f32"])
             self.assertTrue(all(cell["median_ms"] > 0 for cell in row.values()))
@@ -111,11 +183,16 @@ class Results(unittest.TestCase):
                   "versions": {"onnxruntime": "1"}, "peaks": PEAKS, "measured": [section]}
         text = render_page.render(result)
         self.assertIn("onnxruntime 1. Alone.", text)
+        identified = result | {"machine": result["machine"] | {"family": 6, "model": 7, "stepping": 8}, "compilers": ["GCC 1"], "commands": ["bench.py -x"]}
+        self.assertIn("2 cores of C, family 6, model 7, stepping 8 (avx2), S; l at abc by GCC 1; ", render_page.render(identified))
+        self.assertIn("\n\n`bench.py -x`\n\n", render_page.render(identified))
         for cell in section["latency"]["1x16"].values():
             self.assertIn(render_page.milliseconds(cell["median_ms"]), text)
         self.assertIn(f"{section['latency']['1x128']['laconic_dynamic']['ratio']:.2f} (ONNX Runtime FP32)", text)
         rows = compare.compare_results(result, json.loads(json.dumps(result)))
-        self.assertEqual(len(rows), 2 * len(paths))
+        self.assertEqual(len(rows), 3 * len(paths))
+        section["latency"]["16 of 8-128"]["ort_f32"] |= {"median_ms": 3, "p10_ms": 2, "p90_ms": 4, "way": "fours, 2 streams"}
+        self.assertIn("3.00 (2.00–4.00, fours, 2 streams)", render_page.render(result).replace("**", ""))
         self.assertTrue(all(ratio == 1 and low <= 1 <= high for *_, ratio, low, high in rows))
 
     def test_a_missing_package_is_named(self):

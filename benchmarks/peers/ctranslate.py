@@ -3,7 +3,6 @@ import json
 import sys
 
 import numpy as np
-from safetensors.numpy import load_file
 
 # It would import these where they are installed, for seconds and 400 MB; nothing here needs them.
 sys.modules["torch"] = sys.modules["transformers"] = None
@@ -44,6 +43,7 @@ def _encoder(config, tensors):
 
 
 def prepare(_, source):
+    from safetensors.numpy import load_file  # pylint: disable=import-outside-toplevel  # serving does without
     config = json.loads((source.model / "config.json").read_text(encoding="utf-8"))
     tensors = {name: tensor.astype(np.float32) for name, tensor in load_file(source.model / "model.safetensors").items()}
     spec = transformer_spec.TransformerEncoderModelSpec(_encoder(config, tensors), pooling_layer=True)
@@ -59,8 +59,9 @@ def prepare(_, source):
     return path
 
 
-def load(_, path, num_threads):
-    encoder = ctranslate2.Encoder(str(path), "cpu", compute_type="int8", inter_threads=1, intra_threads=num_threads)
+def load(_, path, num_threads, num_streams=1):
+    encoder = ctranslate2.Encoder(str(path), "cpu", compute_type="int8", inter_threads=num_streams,
+                                  intra_threads=num_threads // num_streams)
     classifier = dict(np.load(path / "classifier.npz"))
 
     def bind(ids):

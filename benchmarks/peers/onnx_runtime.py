@@ -4,15 +4,14 @@ It is not pinned to cores: that would slow it down. Static INT8 is u8 by s8, whi
 linear layers only, as ours is. `ort_dynamic_reduced` has weights of 7 bits: with 8 the sums of CPUs without VNNI
 saturate.
 """
-import onnx
 import onnxruntime
-from onnxruntime.quantization import (CalibrationDataReader, QuantFormat, QuantType, quantize_dynamic, quantize_static)
-from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from peers import padded
 
 
-class _Calibration(CalibrationDataReader):
+class _Calibration:
+    """A CalibrationDataReader; not derived from it, whose module serving does without."""
+
     def __init__(self, texts, names):
         self.batches = iter([{name: padded([ids])[name] for name in names} for ids in texts])
 
@@ -23,6 +22,10 @@ class _Calibration(CalibrationDataReader):
 def prepare(key, source):
     if key == "ort_f32":
         return source.float_onnx
+    # pylint: disable=import-outside-toplevel  # a tenth of a second and 30 MB; serving does without
+    import onnx
+    from onnxruntime.quantization import QuantFormat, QuantType, quantize_dynamic, quantize_static
+    from onnxruntime.quantization.shape_inference import quant_pre_process
     prepared, path = source.folder / f"{key}_prepared.onnx", source.folder / f"{key}.onnx"
     quant_pre_process(source.float_onnx, prepared, skip_symbolic_shape=True)
     options = {"DefaultTensorType": onnx.TensorProto.FLOAT}
@@ -37,9 +40,9 @@ def prepare(key, source):
     return path
 
 
-def load(_, path, num_threads):
+def load(_, path, num_threads, num_streams=1):
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = num_threads
+    options.intra_op_num_threads = num_threads // num_streams
     options.inter_op_num_threads = 1
     options.log_severity_level = 3  # it warns of every optional input
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])

@@ -17,15 +17,17 @@ def prepare(key, source):
     return path
 
 
-def load(key, path, num_threads):
+def load(key, path, num_threads, num_streams=1):
     core = openvino.Core()
     compiled = core.compile_model(core.read_model(path), "CPU", {
-        "PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": 1, "INFERENCE_NUM_THREADS": num_threads,
+        "PERFORMANCE_HINT": "THROUGHPUT" if num_streams > 1 else "LATENCY", "NUM_STREAMS": num_streams,
+        "INFERENCE_NUM_THREADS": num_threads,
         "INFERENCE_PRECISION_HINT": "bf16" if key.endswith("bf16") else "f32"})
     names = [i.any_name for i in compiled.inputs]
-    request = compiled.create_infer_request()
+    only_request = compiled.create_infer_request()
 
     def bind(ids):
+        request = compiled.create_infer_request() if num_streams > 1 else only_request
         values = padded(ids)
         inputs = {name: values[name] for name in names}
         return lambda: next(iter(request.infer(inputs, share_inputs=True).values())).copy()

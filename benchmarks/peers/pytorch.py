@@ -11,7 +11,8 @@ def prepare(_, source):
     return source.model  # it is quantized on loading
 
 
-def load(_, path, num_threads):
+def load(_, path, num_threads, num_streams=1):
+    assert num_streams == 1  # its number of threads is one of the process
     os.environ["HF_HUB_OFFLINE"] = "1"
     torch.set_num_threads(num_threads)
     torch.backends.quantized.engine = "onednn"
