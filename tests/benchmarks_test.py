@@ -139,7 +139,7 @@ class Results(unittest.TestCase):
         machine = bench.machine()
         self.assertTrue(all(isinstance(machine[name], int) for name in ("family", "model", "stepping")), machine)
         self.assertLessEqual(set(machine["instructions"]) & {"avx2"}, set(machine["flags"]))
-        with unittest.mock.patch.object(sys, "argv", ["/a/bench.py", "--models", "/b/c/m", "demo/n", "--json=/tmp/x.json", "--note", "a / b"]):
+        with unittest.mock.patch.object(sys, "argv", ["/a/bench.py", "--models", "/b/c/m", "demo/n", "--json=/d/x.json", "--note", "a / b"]):
             self.assertEqual(bench.command(), "bench.py --models m demo/n --json=x.json --note 'a / b'")
         self.assertRegex(" ".join(bench.compilers()), "GCC|clang")
 
