@@ -8,7 +8,8 @@
 namespace laconic::runtime {
 namespace {
 
-constexpr std::int64_t kRowUnit = 16;  // chunks are multiples of the tallest tile
+constexpr std::int64_t kRowUnit = 16;                      // chunks are multiples of the tallest tile
+constexpr std::int64_t kMostRows = kChunkRows + kRowUnit;  // of a chunk: most groups of texts are one
 
 }  // namespace
 
@@ -26,7 +27,7 @@ PlanRunner::PlanRunner(const Plan& plan, ThreadPool& pool)
 }
 
 void PlanRunner::Reserve(std::int64_t num_tokens, std::int64_t num_texts, std::int64_t longest) {
-  const std::int64_t chunk_rows = std::max(kChunkRows, kMinRowsPerThread * pool_.num_threads()) + kRowUnit;
+  const std::int64_t chunk_rows = std::max(kMostRows, kMinRowsPerThread * pool_.num_threads() + kRowUnit);
   std::int64_t scratch_bytes = 0;
   for (const auto& step : plan_.steps) {
     scratch_bytes = std::max(scratch_bytes, step->ScratchBytes(longest));
@@ -105,7 +106,7 @@ void PlanRunner::RunSegment(const Inputs& inputs, const Segment& segment) {
 void PlanRunner::RunByRows(const Inputs& inputs, const Segment& segment, std::int64_t num_rows) {
   // As many chunks as threads, or a multiple, so that all finish together.
   const std::int64_t threads = pool_.num_threads();
-  const std::int64_t rounds = std::max<std::int64_t>(1, (num_rows + kChunkRows * threads - 1) / (kChunkRows * threads));
+  const std::int64_t rounds = std::max<std::int64_t>(1, (num_rows + kMostRows * threads - 1) / (kMostRows * threads));
   const std::int64_t even = (num_rows + rounds * threads - 1) / (rounds * threads);
   const std::int64_t chunk = (even + kRowUnit - 1) / kRowUnit * kRowUnit;
   pool_.Run((num_rows + chunk - 1) / chunk, [&](std::int64_t task, int thread) {
