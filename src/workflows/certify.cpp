@@ -255,6 +255,14 @@ class Certifier {
   Certificate result_;
 };
 
+std::set<std::string> QuantizedLayersOf(const Model& model) {
+  std::set<std::string> names;
+  for (const passes::QuantizedLinear& linear : passes::FindQuantizedLinears(model.graph())) {
+    names.insert(linear.name);
+  }
+  return names;
+}
+
 }  // namespace
 
 std::string_view ToString(Safety safety) noexcept {
@@ -265,18 +273,6 @@ std::string_view ToString(Safety safety) noexcept {
 Certificate Certify(const Model& model, const NextRowFn& next, const CertifyOptions& options) {
   return Certifier(model).Run(next, options);
 }
-
-namespace {
-
-std::set<std::string> QuantizedLayersOf(const Model& model) {
-  std::set<std::string> names;
-  for (const passes::QuantizedLinear& linear : passes::FindQuantizedLinears(model.graph())) {
-    names.insert(linear.name);
-  }
-  return names;
-}
-
-}  // namespace
 
 FixedModel QuantizeWithoutOverflow(const Model& model, Overflow fix, const QuantizeFn& quantize, const TextsFn& texts,
                                    const RunOptions& options) {
