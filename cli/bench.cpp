@@ -6,7 +6,6 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
-#include "base/progress.h"
 #include "common.h"
 #include "laconic/error.h"
 #include "report/table.h"
@@ -36,15 +35,8 @@ std::int64_t ParseInteger(std::string_view text, std::string_view whole) {
 }
 
 BenchOptions ParseOptions(const Flags& flags) {
-  BenchOptions options{.batch = flags.run.batch,
-                       .threads = flags.run.threads,
-                       .iterations = flags.iterations,
-                       .warm_ups = flags.warm_ups,
-                       .seed = flags.seed,
-                       .progress = MakeTerminalProgress(),
-                       .precision = flags.run.precision,
-                       .pack_cache = flags.run.pack_cache,
-                       .note = Note};
+  BenchOptions options{
+      .run = flags.run.Options(), .iterations = flags.iterations, .warm_ups = flags.warm_ups, .seed = flags.seed};
   const std::size_t dash = flags.length.find('-');
   options.length = ParseInteger(std::string_view(flags.length).substr(0, dash), flags.length);
   if (dash != std::string::npos) {

@@ -22,9 +22,7 @@ struct Flags {
 };
 
 std::string Example(const SaturationExample& example) {
-  const ValuePlace& place = example.place;
-  const std::string token = place.token < 0 ? "" : fmt::format(" token {}", place.token);
-  return fmt::format("text {}{} channel {} inputs {}, {}: {}", place.text, token, example.channel, example.k,
+  return fmt::format("{} channel {} inputs {}, {}: {}", cli::ToString(example.place), example.channel, example.k,
                      example.k + 1, example.sum);
 }
 
@@ -80,13 +78,8 @@ nlohmann::json ToJson(const LayerCertificate& layer) {
                          {"saturated", layer.num_saturated},
                          {"first", nullptr}};
   if (layer.first) {
-    json["first"] = {{"text", layer.first->place.text},
-                     {"channel", layer.first->channel},
-                     {"input", layer.first->k},
-                     {"sum", layer.first->sum}};
-    if (layer.first->place.token >= 0) {
-      json["first"]["token"] = layer.first->place.token;
-    }
+    json["first"] = cli::ToJson(layer.first->place);
+    json["first"].update({{"channel", layer.first->channel}, {"input", layer.first->k}, {"sum", layer.first->sum}});
   }
   return json;
 }
@@ -120,9 +113,8 @@ void RunCertify(const Flags& flags) {
   const Model model = Model::Load(flags.model);
   const RunOptions run = flags.run.Options();
   const NextRowFn next = flags.data.paths.empty() ? NextRowFn() : flags.data.Rows(flags.limit);
-  const Certificate certificate = Certify(model, next, {.run = run});
-  NoteTruncation(certificate.num_truncated, certificate.num_texts,
-                 run.max_length == 0 ? model.info().max_length : run.max_length);
+  const Certificate certificate = Certify(model, next, run);
+  NoteTruncation(certificate.num_truncated, certificate.num_texts, model, run);
   flags.output.Print(Report(certificate));
   flags.output.WriteJson(ToJson(flags, certificate));
   const Safety enough = flags.data.paths.empty() ? Safety::kSafe : Safety::kSafeOnData;

@@ -6,13 +6,13 @@
 #include <memory>
 
 #include <fmt/format.h>
-#include <nlohmann/json.hpp>
 
 #include "base/file.h"
 #include "base/json.h"
 #include "base/progress.h"
 #include "formats/hf/artifact.h"
 #include "laconic/error.h"
+#include "workflows/batches.h"
 
 namespace laconic::cli {
 namespace {
@@ -123,9 +123,7 @@ RunOptions RunFlags::Options() const {
           .threads = threads,
           .max_length = max_length,
           .progress = MakeTerminalProgress(),
-          .precision = precision,
-          .pack_cache = pack_cache,
-          .note = Note};
+          .compile = {.precision = precision, .pack_cache = pack_cache, .note = Note}};
 }
 
 void OutputFlags::AddOutput(CLI::App* app, const std::string& what, bool required) {
@@ -174,27 +172,41 @@ void OutputFlags::Print(const std::string& text) const {
 
 nlohmann::json ToJson(const ClassificationMetrics& metrics, const std::vector<std::string>& labels) {
   nlohmann::json per_label = nlohmann::json::object();
-  const auto optional = [](const std::optional<double>& value) {
-    return value ? nlohmann::json(*value) : nlohmann::json(nullptr);
-  };
   for (std::size_t i = 0; i < labels.size(); ++i) {
     const LabelMetrics& label = metrics.labels[i];
     per_label[labels[i]] = {{"precision", label.precision},
                             {"recall", label.recall},
                             {"f1", label.f1},
-                            {"roc_auc", optional(label.roc_auc)},
+                            {"roc_auc", OrNull(label.roc_auc)},
                             {"support", label.support}};
   }
   return {{"accuracy", metrics.accuracy},
           {"micro_f1", metrics.micro_f1},
           {"macro_f1", metrics.macro_f1},
-          {"macro_roc_auc", optional(metrics.macro_roc_auc)},
+          {"macro_roc_auc", OrNull(metrics.macro_roc_auc)},
           {"labels", per_label}};
 }
 
 nlohmann::json ToJson(const LatencySummary& latency) {
   return {
       {"mean", latency.mean}, {"std", latency.std}, {"p50", latency.p50}, {"p95", latency.p95}, {"p99", latency.p99}};
+}
+
+nlohmann::json ToJson(const TensorBytes& bytes) {
+  return {{"linear", bytes.linear}, {"embedding", bytes.embedding}, {"other", bytes.other}};
+}
+
+nlohmann::json ToJson(const ValuePlace& place) {
+  nlohmann::json json = {{"text", place.text}};
+  if (place.token >= 0) {
+    json["token"] = place.token;
+  }
+  return json;
+}
+
+std::string ToString(const ValuePlace& place) {
+  return place.token < 0 ? fmt::format("text {}", place.text)
+                         : fmt::format("text {} token {}", place.text, place.token);
 }
 
 QConfig ReadQConfig(const std::string& name, QConfigUse use, const nlohmann::ordered_json& edits) {
@@ -230,9 +242,10 @@ std::string Milliseconds(double milliseconds) { return fmt::format("{:.3f}", mil
 
 void Note(const std::string& text) { std::fputs(("note: " + text + "\n").c_str(), stderr); }
 
-void NoteTruncation(std::int64_t num_truncated, std::int64_t num_texts, std::int64_t max_length) {
+void NoteTruncation(std::int64_t num_truncated, std::int64_t num_texts, const Model& tokenizing,
+                    const RunOptions& run) {
   if (num_truncated > 0) {
-    Note(fmt::format("{} of {} texts were cut to {} tokens", num_truncated, num_texts, max_length));
+    Note(fmt::format("{} of {} texts were cut to {} tokens", num_truncated, num_texts, MaxLength(tokenizing, run)));
   }
 }
 

@@ -3,14 +3,16 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include <CLI/CLI.hpp>
-#include <nlohmann/json_fwd.hpp>
+#include <nlohmann/json.hpp>
 
+#include "laconic/compare.h"
+#include "laconic/diff.h"
 #include "laconic/evaluate.h"
-#include "laconic/predict.h"
 #include "laconic/qconfig.h"
 
 namespace laconic::cli {
@@ -97,6 +99,14 @@ struct OutputFlags {
 
 nlohmann::json ToJson(const ClassificationMetrics& metrics, const std::vector<std::string>& labels);
 nlohmann::json ToJson(const LatencySummary& latency);
+nlohmann::json ToJson(const TensorBytes& bytes);
+nlohmann::json ToJson(const ValuePlace& place);
+std::string ToString(const ValuePlace& place);  // "text 3 token 7"
+
+template <typename T>
+nlohmann::json OrNull(const std::optional<T>& value) {
+  return value ? nlohmann::json(*value) : nlohmann::json(nullptr);
+}
 
 // --qconfig: a preset's name, or a file; `edits` is merged into its JSON first. Errors: as ParseQConfig.
 QConfig ReadQConfig(const std::string& name, QConfigUse use, const nlohmann::ordered_json& edits);
@@ -108,7 +118,7 @@ std::string Milliseconds(double milliseconds);  // "1.234"
 // On standard error, as what is not an error.
 void Note(const std::string& text);
 
-// "3 of 1,821 texts were truncated to 96 tokens" on standard error, if any were.
-void NoteTruncation(std::int64_t num_truncated, std::int64_t num_texts, std::int64_t max_length);
+// "3 of 1821 texts were cut to 96 tokens" on standard error, if any were. `tokenizing`: the model that did it.
+void NoteTruncation(std::int64_t num_truncated, std::int64_t num_texts, const Model& tokenizing, const RunOptions& run);
 
 }  // namespace laconic::cli

@@ -25,10 +25,7 @@ nlohmann::json ToJson(const ComparedModel& model, const std::vector<std::string>
           {"precision", model.precision},
           {"disk_bytes", model.disk_bytes},
           {"stored_tensor_bytes", model.stored_bytes},
-          {"tensor_bytes",
-           {{"linear", model.tensor_bytes.linear},
-            {"embedding", model.tensor_bytes.embedding},
-            {"other", model.tensor_bytes.other}}},
+          {"tensor_bytes", cli::ToJson(model.tensor_bytes)},
           {"memory_bytes", model.memory_bytes},
           {"compression_ratio", model.compression_ratio},
           {"size_reduction_percent", model.size_reduction_percent},
@@ -87,8 +84,7 @@ void RunCompare(const Flags& flags) {
   const LabelledData data = ReadLabelledData(models[0], flags.data.Paths(), flags.data.Options());
   const RunOptions options = flags.run.Options();
   const Comparison comparison = CompareModels(models, data, options);
-  const std::int64_t max_length = options.max_length == 0 ? models[0].info().max_length : options.max_length;
-  NoteTruncation(comparison.num_truncated, comparison.num_texts, max_length);
+  NoteTruncation(comparison.num_truncated, comparison.num_texts, models[0], options);
   flags.output.Print(
       fmt::format("Accuracy on {} texts (changed: predictions that differ from the first model's, and texts with any; "
                   "|d|: of logits)\n{}\n"

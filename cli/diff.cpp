@@ -26,11 +26,6 @@ struct Flags {
   OutputFlags output;
 };
 
-std::string ToString(const ValuePlace& place) {
-  return place.token < 0 ? fmt::format("text {}", place.text)
-                         : fmt::format("text {} token {}", place.text, place.token);
-}
-
 std::string Optional(const std::optional<std::int64_t>& count) { return count ? fmt::format("{}", *count) : "-"; }
 
 std::string Decibels(double value) { return std::isfinite(value) ? fmt::format("{:.1f}", value) : "-"; }
@@ -102,14 +97,6 @@ std::string Report(const Flags& flags, const ModelDiff& diff) {
   return text + Names("of different shapes", diff.unlike);
 }
 
-nlohmann::json ToJson(const ValuePlace& place) {
-  nlohmann::json json = {{"text", place.text}};
-  if (place.token >= 0) {
-    json["token"] = place.token;
-  }
-  return json;
-}
-
 nlohmann::json ToJson(const TensorDiff& tensor) {
   nlohmann::json json = {{"name", tensor.name},
                          {"op", tensor.op},
@@ -120,25 +107,22 @@ nlohmann::json ToJson(const TensorDiff& tensor) {
                          {"relative", tensor.relative},
                          {"signal_to_noise_db", tensor.signal_to_noise},
                          {"not_finite", tensor.not_finite},
-                         {"first", tensor.first ? ToJson(*tensor.first) : nlohmann::json(nullptr)},
+                         {"first", tensor.first ? cli::ToJson(*tensor.first) : nlohmann::json(nullptr)},
                          {"worst", nullptr}};
   if (tensor.worst_column >= 0) {
-    json["worst"] = ToJson(tensor.worst);
+    json["worst"] = cli::ToJson(tensor.worst);
     json["worst"].update({{"column", tensor.worst_column}, {"a", tensor.worst_a}, {"b", tensor.worst_b}});
   }
   return json;
 }
 
 nlohmann::json ToJson(const CodeDiff& codes) {
-  const auto optional = [](const std::optional<std::int64_t>& count) {
-    return count ? nlohmann::json(*count) : nlohmann::json(nullptr);
-  };
   return {{"layer", codes.layer},
           {"codes", codes.num_codes},
-          {"ties_a", optional(codes.ties_a)},
-          {"ties_b", optional(codes.ties_b)},
-          {"one_apart", optional(codes.one_apart)},
-          {"more_apart", optional(codes.more_apart)}};
+          {"ties_a", OrNull(codes.ties_a)},
+          {"ties_b", OrNull(codes.ties_b)},
+          {"one_apart", OrNull(codes.one_apart)},
+          {"more_apart", OrNull(codes.more_apart)}};
 }
 
 nlohmann::json ToJson(const Flags& flags, const ModelDiff& diff) {
@@ -177,8 +161,7 @@ void RunDiff(const Flags& flags) {
   DiffOptions options = flags.options;
   options.run = flags.run.Options();
   const ModelDiff diff = DiffModels(a, b, flags.data.Rows(flags.limit), options);
-  const std::int64_t own_length = (a.has_tokenizer() ? a : b).info().max_length;
-  NoteTruncation(diff.num_truncated, diff.num_texts, options.run.max_length == 0 ? own_length : options.run.max_length);
+  NoteTruncation(diff.num_truncated, diff.num_texts, a.has_tokenizer() ? a : b, options.run);
   flags.output.Print(Report(flags, diff));
   flags.output.WriteJson(ToJson(flags, diff));
   const double worst = diff.worst ? diff.tensors[*diff.worst].relative : 0;

@@ -35,8 +35,7 @@ void RunEval(const Flags& flags) {
   const LabelledData data = ReadLabelledData(model, flags.data.Paths(), flags.data.Options());
   const RunOptions options = flags.run.Options();
   const Evaluation evaluation = Evaluate(model, data, options);
-  const std::int64_t max_length = options.max_length == 0 ? model.info().max_length : options.max_length;
-  NoteTruncation(evaluation.num_truncated, evaluation.num_texts, max_length);
+  NoteTruncation(evaluation.num_truncated, evaluation.num_texts, model, options);
   const ClassificationMetrics& metrics = evaluation.metrics;
   flags.output.Print(fmt::format("{}\n{} texts, accuracy {}, micro-F1 {:.4f}, macro-F1 {:.4f}\n",
                                  LabelTable(metrics, model.info().labels), evaluation.num_texts,

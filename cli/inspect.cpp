@@ -124,19 +124,18 @@ void RunInspect(const Flags& flags) {
     flags.output.Print(Summary(model, bytes) + Recipe(model.info()));
   }
   const ModelInfo& info = model.info();
-  flags.output.WriteJson(
-      {{"schema_version", 1},
-       {"path", flags.model},
-       {"model_type", info.model_type},
-       {"method", MethodOf(model)},
-       {"recipe", info.recipe.empty() ? nlohmann::json::object() : ParseJson(info.recipe)},
-       {"problem", ProblemName(info.problem)},
-       {"labels", info.labels},
-       {"max_length", info.max_length},
-       {"base_parameters", info.base_parameters},
-       {"stored_tensor_bytes", info.stored_bytes},
-       {"tensor_bytes", {{"linear", bytes.linear}, {"embedding", bytes.embedding}, {"other", bytes.other}}},
-       {"ignored", info.ignored}});
+  flags.output.WriteJson({{"schema_version", 1},
+                          {"path", flags.model},
+                          {"model_type", info.model_type},
+                          {"method", MethodOf(model)},
+                          {"recipe", info.recipe.empty() ? nlohmann::json::object() : ParseJson(info.recipe)},
+                          {"problem", ProblemName(info.problem)},
+                          {"labels", info.labels},
+                          {"max_length", info.max_length},
+                          {"base_parameters", info.base_parameters},
+                          {"stored_tensor_bytes", info.stored_bytes},
+                          {"tensor_bytes", ToJson(bytes)},
+                          {"ignored", info.ignored}});
 }
 
 }  // namespace

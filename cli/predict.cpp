@@ -60,8 +60,7 @@ void RunPredict(const Flags& flags) {
   const PredictSummary summary = Predict(
       model, next, [&](const Prediction& prediction) { file.Write(Line(prediction, model.info().labels)); }, options);
   file.Commit();
-  NoteTruncation(summary.num_truncated, summary.num_texts,
-                 options.max_length == 0 ? model.info().max_length : options.max_length);
+  NoteTruncation(summary.num_truncated, summary.num_texts, model, options);
 }
 
 }  // namespace

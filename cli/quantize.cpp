@@ -163,7 +163,6 @@ Json AsNumber(const std::string& value) { return std::stoi(value); }
 Json AsCodeType(const std::string& value) {
   return value.ends_with("uint8") ? "u8" : value.ends_with("int8") ? "s8" : value;
 }
-Json AsWeightObserver(const std::string& value) { return value == "absmax" ? "minmax" : value; }
 
 Json AsSmoothQuant(const std::string& value) {
   double alpha = 0;
@@ -197,8 +196,8 @@ void AddQConfigFlags(CLI::App* command, Flags* flags) {
   add("--weight-dtype", "/weights/dtype", "qint8 or quint8", code_types, AsCodeType);
   add("--weight-granularity", "/weights/granularity", "What has a scale of its own: an output channel, or the tensor",
       CLI::IsMember({"channel", "tensor"}));
-  add("--weight-range", "/weights/observer", "absmax, or mse: the least squared error",
-      CLI::IsMember({"absmax", "mse"}), AsWeightObserver);
+  add("--weight-observer", "/weights/observer", "minmax, or mse: the least squared error",
+      CLI::IsMember({"minmax", "mse"}));
   add("--smooth-quant", "/smooth_quant",
       "Move outliers from activations into weights: auto (how far, is chosen per layer), off, or alpha in (0, 1]",
       CLI::Validator(), AsSmoothQuant);

@@ -11,18 +11,13 @@ namespace laconic {
 inline constexpr int kWarmUps = 3;
 
 struct BenchOptions {
-  std::int64_t batch = 1;
+  RunOptions run = {.batch = 1};  // but for max_length
   // Tokens a text: from `length` to `last_length`, evenly spread over the batch (0: all of `length`).
   std::int64_t length = 128;
   std::int64_t last_length = 0;
-  int threads = 0;
   std::int64_t iterations = 0;  // 0: as many as fit in a second, at least 10
   int warm_ups = kWarmUps;      // runs that go first, unmeasured
   std::uint64_t seed = 0;       // of the token ids
-  ProgressFn progress;
-  std::string precision = "f32";  // CompileOptions
-  bool pack_cache = false;        // likewise
-  NoteFn note;                    // likewise
 };
 
 struct BenchResult {

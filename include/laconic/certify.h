@@ -10,11 +10,11 @@
 #include <string_view>
 #include <vector>
 
+#include "laconic/dataset.h"
 #include "laconic/diff.h"
 #include "laconic/evaluate.h"
 #include "laconic/metrics.h"
 #include "laconic/model.h"
-#include "laconic/predict.h"
 #include "laconic/qconfig.h"
 
 namespace laconic {
@@ -66,14 +66,10 @@ struct Certificate {
   LogitComparison change;  // of the answers, computed with saturating sums, against the exact ones
 };
 
-struct CertifyOptions {
-  RunOptions run;
-};
-
 // `next` may be empty: then the worst case alone is looked at, and the model need not bring a tokenizer.
 // Errors: kInvalidArgument for a model without quantized linear layers, or no text; those of the reader and the
 // session.
-Certificate Certify(const Model& model, const NextRowFn& next, const CertifyOptions& options = {});
+Certificate Certify(const Model& model, const NextRowFn& next, const RunOptions& options = {});
 
 // Makes a quantized model whose `reduced` layers have the reduced range; called again with more of them.
 using QuantizeFn = std::function<Model(const std::set<std::string>& reduced)>;

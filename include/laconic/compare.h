@@ -44,14 +44,14 @@ struct Comparison {
   std::vector<ComparedModel> models;  // the base first
 };
 
-// The base is run in f32, the candidates in `options.precision`.
+// All are run as `options.compile` says, but the base in f32.
 // Runs all models over the same batches, in turns, so that whatever else the machine does meets them alike; three
 // batches each go first, unmeasured.
 // Errors: kInvalidArgument for candidates whose labels are not the base's.
 Comparison CompareModels(const std::vector<Model>& models, const LabelledData& data, const RunOptions& options = {});
 
-// The bytes of the files that a model was loaded from: weights (of several checkpoints the one that is read, of an ONNX
-// file with <file>.data or <file>_data), config.json, tokenizer. Whatever else lies beside them does not count.
+// The bytes of the files that a model was loaded from: ModelInfo::weight_files, config.json, laconic.json, tokenizer.
+// Whatever else lies beside them does not count.
 std::int64_t DiskBytes(const Model& model);
 
 TensorBytes CountTensorBytes(const Model& model);

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -55,6 +56,9 @@ struct DatasetRow {
   std::optional<std::string> second_text;
   std::vector<std::int64_t> labels;  // indices of the labels that are on, ascending; one for kSingleLabel
 };
+
+// The next row, or nothing after the last.
+using NextRowFn = std::function<std::optional<DatasetRow>()>;
 
 // Reads files one after another, a row at a time, at bounded memory.
 class DatasetReader {

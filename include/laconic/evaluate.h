@@ -19,11 +19,9 @@ struct RunOptions {
   std::int64_t batch = 32;
   int threads = 0;              // 0: as many as this process may use
   std::int64_t max_length = 0;  // tokens; 0: the model's own
-  ProgressFn progress;
-  // CompileOptions, for Evaluate, Predict, BenchDataset and the candidates of CompareModels.
-  std::string precision = "f32";
-  bool pack_cache = false;  // likewise, but CompareModels packs
-  NoteFn note;              // likewise
+  ProgressFn progress = {};
+  // Of Evaluate, Predict, CompareModels and the benchmarks. Others run in f32 on the best level, and pack.
+  CompileOptions compile = {};
 };
 
 struct EncodedTexts {
@@ -35,6 +33,7 @@ struct EncodedTexts {
 EncodedTexts EncodeTexts(const Model& model, const Dataset& data, const RunOptions& options = {});
 
 // Logits (or features) [texts, output_width], in the order of the texts; run in batches of like length.
+// Errors: kInvalidArgument for a batch below 1; those of Session; kCancelled.
 std::vector<float> ComputeOutputs(const std::shared_ptr<const CompiledModel>& model,
                                   const std::vector<Encoding>& encodings, const RunOptions& options = {});
 
@@ -54,6 +53,7 @@ struct Evaluation {
   std::int64_t num_truncated = 0;
 };
 
+// Errors: those of EncodeTexts, CompiledModel::Compile and ComputeOutputs.
 Evaluation Evaluate(const Model& model, const LabelledData& data, const RunOptions& options = {});
 
 }  // namespace laconic

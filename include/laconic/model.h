@@ -21,13 +21,14 @@ struct ModelInfo {
   std::string recipe;               // a JSON object: the settings of that method, as laconic.json keeps them
   std::vector<std::string> labels;  // in the order of the logits; empty for an encoder without a head
   ProblemType problem = ProblemType::kSingleLabel;
-  bool problem_is_stated = false;    // config.json or laconic.json says it; else it is the default
-  std::int64_t max_length = 0;       // tokens: the smaller of model_max_length and the position table
-  std::int64_t base_parameters = 0;  // elements of all weights before any compression
-  std::int64_t stored_bytes = 0;     // of the tensors in the files: values, scales, zero points
-  std::vector<std::string> ignored;  // tensors of the checkpoint that are not used
-  std::filesystem::path path;        // where it was loaded from; empty for a model that was made since
-  std::filesystem::path home;        // where config.json and tokenizer files are; empty where there are none
+  bool problem_is_stated = false;                   // config.json or laconic.json says it; else it is the default
+  std::int64_t max_length = 0;                      // tokens: the smaller of model_max_length and the position table
+  std::int64_t base_parameters = 0;                 // elements of all weights before any compression
+  std::int64_t stored_bytes = 0;                    // of the tensors in the files: values, scales, zero points
+  std::vector<std::string> ignored;                 // tensors of the checkpoint that are not used
+  std::filesystem::path path;                       // where it was loaded from; empty for a model that was made since
+  std::vector<std::filesystem::path> weight_files;  // it was loaded from: index and external data too
+  std::filesystem::path home;  // where config.json and tokenizer files are; empty where there are none
 };
 
 // Immutable and cheap to copy; copies share the weights.

@@ -3,7 +3,6 @@
 
 #include <cstdint>
 #include <functional>
-#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -22,8 +21,6 @@ struct Prediction {
 
 // Called for each text in its order, from one thread, which need not be the caller's.
 using PredictionFn = std::function<void(const Prediction&)>;
-// The next text, or nothing after the last.
-using NextRowFn = std::function<std::optional<DatasetRow>()>;
 
 struct PredictSummary {
   std::int64_t num_texts = 0;

@@ -32,8 +32,7 @@ struct QuantizeOptions {
   // Linear layers whose weights get 7 bits whatever the QConfig says: their sums cannot saturate on any CPU
   // (certify.h).
   std::set<std::string> reduced_range;
-  // Of how many texts those that Calibrate takes are, where EvenRowReader chose them: kept in the recipe. 0: not
-  // stated.
+  // How many texts the files hold of which EvenRowReader gives Calibrate a sample; kept in the recipe. 0: not stated.
   std::int64_t calibration_rows = 0;
   ProgressFn progress;
 };

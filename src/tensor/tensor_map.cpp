@@ -11,7 +11,7 @@ namespace laconic {
 namespace {
 
 namespace fs = std::filesystem;
-using ReadCheckpoint = std::function<TensorMap(const fs::path&)>;
+using ReadTensors = std::function<TensorMap(const fs::path&)>;
 using TensorNamesByShard = std::map<std::string, std::vector<std::string>>;
 
 TensorNamesByShard ParseWeightMap(const nlohmann::json& index) {
@@ -45,14 +45,15 @@ void TakeTensors(const std::string& shard, const std::vector<std::string>& names
   }
 }
 
-TensorMap ReadShards(const fs::path& index, const ReadCheckpoint& read) {
+Checkpoint ReadShards(const fs::path& index, const ReadTensors& read) {
   const nlohmann::json json = ReadJsonFile(index);
   const auto read_all = [&] {
-    TensorMap tensors;
+    Checkpoint checkpoint{{}, {index}};
     for (const auto& [shard, names] : ParseWeightMap(json)) {
-      TakeTensors(shard, names, read(index.parent_path() / shard), &tensors);
+      checkpoint.files.push_back(index.parent_path() / shard);
+      TakeTensors(shard, names, read(checkpoint.files.back()), &checkpoint.tensors);
     }
-    return tensors;
+    return checkpoint;
   };
   return WithFrame([&] { return "file '" + index.string() + "'"; }, read_all);
 }
@@ -77,10 +78,9 @@ Tensor MapTensor(const std::shared_ptr<const MappedFile>& file, std::int64_t off
   return Tensor::FromBytes(dtype, std::move(shape), std::as_bytes(bytes.values<std::uint8_t>()));
 }
 
-std::optional<TensorMap> FindCheckpoint(const fs::path& directory, const std::string& name,
-                                        const ReadCheckpoint& read) {
+std::optional<Checkpoint> FindCheckpoint(const fs::path& directory, const std::string& name, const ReadTensors& read) {
   if (const fs::path single = directory / name; IsThere(single)) {
-    return read(single);
+    return Checkpoint{read(single), {single}};
   }
   if (const fs::path index = directory / (name + ".index.json"); IsThere(index)) {
     return ReadShards(index, read);

@@ -8,7 +8,7 @@
 #include "base/cancel.h"
 #include "base/progress.h"
 #include "laconic/error.h"
-#include "workflows/run_options.h"
+#include "workflows/batches.h"
 
 namespace laconic {
 namespace {
@@ -48,14 +48,15 @@ Dataset Select(const Dataset& data, const std::vector<std::int64_t>& indices) {
 
 std::vector<Encoding> RandomBatch(const CompiledModel& model, const BenchOptions& options) {
   const std::int64_t last = options.last_length == 0 ? options.length : options.last_length;
-  if (options.batch < 1 || options.length < 1 || last < options.length || last > model.max_length()) {
+  const std::int64_t size = options.run.batch;
+  if (size < 1 || options.length < 1 || last < options.length || last > model.max_length()) {
     Fail(ErrorCode::kInvalidArgument, "expected a batch of at least 1 and lengths from 1 to ", model.max_length(),
-         ", got ", options.batch, " and ", options.length, " to ", last);
+         ", got ", size, " and ", options.length, " to ", last);
   }
   std::mt19937_64 random(options.seed);
-  std::vector<Encoding> batch(static_cast<std::size_t>(options.batch));
-  for (std::int64_t i = 0; i < options.batch; ++i) {
-    const std::int64_t steps = std::max<std::int64_t>(1, options.batch - 1);
+  std::vector<Encoding> batch(static_cast<std::size_t>(size));
+  for (std::int64_t i = 0; i < size; ++i) {
+    const std::int64_t steps = std::max<std::int64_t>(1, size - 1);
     const std::int64_t length = options.length + (last - options.length) * i / steps;
     for (std::int64_t token = 0; token < length; ++token) {
       const auto id = random() % static_cast<std::uint64_t>(std::max<std::int64_t>(1, model.num_ids()));
@@ -75,10 +76,9 @@ void WarmUp(const std::vector<Encoding>& batch, int times, Session* session) {
 }  // namespace
 
 BenchResult BenchRandomTokens(const Model& model, const BenchOptions& options) {
-  const auto compiled = CompiledModel::Compile(
-      model, {.precision = options.precision, .pack_cache = options.pack_cache, .note = options.note});
+  const auto compiled = CompiledModel::Compile(model, options.run.compile);
   const std::vector<Encoding> batch = RandomBatch(*compiled, options);
-  const int threads = NumThreads({.threads = options.threads});
+  const int threads = NumThreads(options.run);
   Session session(compiled, threads);
   WarmUp(batch, options.warm_ups, &session);
   std::vector<double> milliseconds;
@@ -95,7 +95,7 @@ BenchResult BenchRandomTokens(const Model& model, const BenchOptions& options) {
     const auto run_start = Clock::now();
     session.Run(batch);
     milliseconds.push_back(MillisecondsSince(run_start));
-    Report(options.progress, "measuring", static_cast<std::int64_t>(milliseconds.size()), options.iterations);
+    Report(options.run.progress, "measuring", static_cast<std::int64_t>(milliseconds.size()), options.iterations);
   }
   const auto runs = static_cast<std::int64_t>(milliseconds.size());
   const std::string length = options.last_length == 0
@@ -104,17 +104,16 @@ BenchResult BenchRandomTokens(const Model& model, const BenchOptions& options) {
   return {compiled->isa(),
           compiled->precision(),
           threads,
-          options.batch,
+          options.run.batch,
           length,
           runs,
           PeakMemoryBytes(),
-          SummarizeLatency(milliseconds, runs * options.batch),
+          SummarizeLatency(milliseconds, runs * options.run.batch),
           std::nullopt};
 }
 
 BenchResult BenchDataset(const Model& model, const Dataset& data, const DataBenchOptions& options) {
-  const auto compiled = CompiledModel::Compile(
-      model, {.precision = options.run.precision, .pack_cache = options.run.pack_cache, .note = options.run.note});
+  const auto compiled = CompiledModel::Compile(model, options.run.compile);
   const int threads = NumThreads(options.run);
   const std::vector<Encoding> encodings = EncodeTexts(model, data, options.run).encodings;
   const auto order = BatchOrder(encodings, options.run.batch);

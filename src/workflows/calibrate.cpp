@@ -13,9 +13,9 @@
 #include "laconic/error.h"
 #include "passes/layer_selection.h"
 #include "runtime/tap.h"
+#include "workflows/batches.h"
 #include "workflows/calibration_table.h"
 #include "workflows/quantized_model.h"
-#include "workflows/run_options.h"
 #include "workflows/text_digest.h"
 
 namespace laconic {
@@ -258,9 +258,8 @@ class Calibration {
     if (options_.checkpoint.empty() || !Exists(options_.checkpoint)) {
       return;
     }
-    constexpr std::int64_t kMaxBytes = std::int64_t{256} << 20;
     WithFrame([&] { return "interrupted calibration '" + options_.checkpoint.string() + "'"; },
-              [&] { Adopt(ParseTable(ReadFile(options_.checkpoint, kMaxBytes))); });
+              [&] { Adopt(ParseTable(ReadTableFile(options_.checkpoint))); });
   }
 
   void Adopt(Data saved) {
@@ -336,7 +335,7 @@ class Calibration {
       std::vector<std::int64_t> batch_numbers;
       std::ranges::transform(batch, std::back_inserter(batch_numbers),
                              [&](std::int64_t index) { return numbers[static_cast<std::size_t>(index)]; });
-      sink_.Run(&session_, MakeBatches(texts, {batch})[0], batch_numbers);
+      sink_.Run(&session_, TakeTexts(texts, batch), batch_numbers);
     }
     table_.rows = rows;
     table_.parts[0].num_texts += static_cast<std::int64_t>(texts.size());

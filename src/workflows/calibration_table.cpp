@@ -220,11 +220,15 @@ CalibrationTable CalibrationTable::Parse(std::string_view text) {
   return CalibrationTable(std::make_shared<const Data>(ParseFinished(text)));
 }
 
-CalibrationTable CalibrationTable::Load(const std::filesystem::path& path) {
+std::string ReadTableFile(const std::filesystem::path& path) {
   constexpr std::int64_t kMaxBytes = std::int64_t{256} << 20;  // 700 values of every magnitude there is
+  return ReadFile(path, kMaxBytes);
+}
+
+CalibrationTable CalibrationTable::Load(const std::filesystem::path& path) {
   return WithFrame([&] { return "file '" + path.string() + "'"; },
                    [&] {
-                     auto data = std::make_shared<Data>(ParseFinished(ReadFile(path, kMaxBytes)));
+                     auto data = std::make_shared<Data>(ParseFinished(ReadTableFile(path)));
                      data->file = path.string();
                      return CalibrationTable(std::move(data));
                    });

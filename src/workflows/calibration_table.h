@@ -57,6 +57,8 @@ struct CalibrationTable::Data {
 };
 
 std::string PrintTable(const CalibrationTable::Data& data);
+// A file's text. Errors: kNotFound, kIo; kInvalidFile for one that is too large for a table.
+std::string ReadTableFile(const std::filesystem::path& path);
 // Also of an interrupted calibration. Errors: kInvalidFile.
 CalibrationTable::Data ParseTable(std::string_view text);
 

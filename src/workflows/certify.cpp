@@ -13,8 +13,8 @@
 #include "passes/quantized_layers.h"
 #include "passes/slow_patterns.h"
 #include "quant/overflow.h"
+#include "workflows/batches.h"
 #include "workflows/gathered_rows.h"
-#include "workflows/run_options.h"
 
 namespace laconic {
 namespace {
@@ -125,9 +125,9 @@ class Certifier {
     }
   }
 
-  Certificate Run(const NextRowFn& next, const CertifyOptions& options) {
+  Certificate Run(const NextRowFn& next, const RunOptions& options) {
     if (next) {
-      RunOnData(next, options.run);
+      RunOnData(next, options);
     }
     for (CheckedLayer& layer : layers_) {
       LayerCertificate& certificate = layer.certificate;
@@ -270,7 +270,7 @@ std::string_view ToString(Safety safety) noexcept {
   return kNames[static_cast<std::size_t>(safety)];
 }
 
-Certificate Certify(const Model& model, const NextRowFn& next, const CertifyOptions& options) {
+Certificate Certify(const Model& model, const NextRowFn& next, const RunOptions& options) {
   return Certifier(model).Run(next, options);
 }
 
@@ -286,7 +286,7 @@ FixedModel QuantizeWithoutOverflow(const Model& model, Overflow fix, const Quant
     Model quantized = quantize(reduced);
     std::set<std::string> unsafe;
     if (fix == Overflow::kAuto) {
-      for (const LayerCertificate& layer : Certify(quantized, texts ? texts() : NextRowFn(), {options}).layers) {
+      for (const LayerCertificate& layer : Certify(quantized, texts ? texts() : NextRowFn(), options).layers) {
         if (layer.safety > Safety::kSafeOnData) {
           unsafe.insert(layer.layer);
         }

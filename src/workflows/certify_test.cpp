@@ -174,8 +174,8 @@ TEST(CertifyTest, LeavesABenignModelAlone) {
 // Each sum of the definition, one by one.
 TEST(CertifyTest, CountsWhatTheDefinitionCounts) {
   const Model model = QuantizeModel(Model::Load("tests/data/tiny_bert"));
-  const Certificate certificate = Certify(model, Texts(), {.run = {.batch = 2, .threads = 2}});
-  const Certificate at_once = Certify(model, Texts(), {.run = {.batch = 5, .threads = 1}});
+  const Certificate certificate = Certify(model, Texts(), {.batch = 2, .threads = 2});
+  const Certificate at_once = Certify(model, Texts(), {.batch = 5, .threads = 1});
   std::int64_t risky = 0;
   for (const passes::QuantizedLinear& layer : passes::FindQuantizedLinears(model.graph())) {
     const Tensor rows = layer.codes->Transposed().Contiguous();

@@ -4,30 +4,25 @@
 #include <chrono>
 #include <set>
 
-#include <nlohmann/json.hpp>
-
 #include "base/cancel.h"
-#include "base/file.h"
-#include "base/json.h"
 #include "base/progress.h"
-#include "formats/hf/artifact.h"
 #include "graph/graph.h"
+#include "laconic/bench.h"
 #include "laconic/error.h"
 #include "passes/quantized_layers.h"
-#include "workflows/run_options.h"
+#include "workflows/batches.h"
 
 namespace laconic {
 namespace {
 namespace fs = std::filesystem;
 
-constexpr std::size_t kWarmUps = 3;
 // Batches that one model runs before the next has its turn: long enough for its weights to be back in the caches, short
 // enough that a disturbance meets all models.
 constexpr std::size_t kTurn = 32;
 
 struct Runner {
-  Runner(const Model& model, const std::string& precision, int threads)
-      : compiled(CompiledModel::Compile(model, {.precision = precision})), session(compiled, threads) {}
+  Runner(const Model& model, const CompileOptions& options, int threads)
+      : compiled(CompiledModel::Compile(model, options)), session(compiled, threads) {}
   std::shared_ptr<const CompiledModel> compiled;
   Session session;
   std::vector<float> logits;
@@ -77,7 +72,7 @@ void RunAll(const std::vector<Encoding>& encodings, const RunOptions& options, s
   const auto batches = MakeBatches(encodings, order);
   for (Runner& runner : *runners) {
     runner.logits.resize(encodings.size() * static_cast<std::size_t>(runner.compiled->output_width()));
-    for (std::size_t i = 0; i < kWarmUps; ++i) {
+    for (int i = 0; i < kWarmUps; ++i) {
       runner.session.Run(batches[batches.size() / 2]);
     }
   }
@@ -90,40 +85,11 @@ void RunAll(const std::vector<Encoding>& encodings, const RunOptions& options, s
   }
 }
 
-// The one checkpoint of a directory that is loaded: a file, or an index with its shards.
-std::set<fs::path> CheckpointFiles(const fs::path& directory) {
-  for (const char* name : {"model.safetensors", "pytorch_model.bin"}) {
-    if (Exists(directory / name)) {
-      return {directory / name};
-    }
-    const fs::path index = directory / (std::string(name) + ".index.json");
-    if (Exists(index)) {
-      std::set<fs::path> files = {index};
-      const nlohmann::json json = ReadJsonFile(index);
-      for (const nlohmann::json& shard : json.at("weight_map")) {
-        files.insert(directory / shard.get<std::string>());
-      }
-      return files;
-    }
-  }
-  return {};
-}
-
-// The weights of a loaded model. External data is told by the names that torch.onnx, Optimum and we give it.
-std::set<fs::path> WeightFiles(const fs::path& model) {
-  const bool is_artifact = IsDirectory(model) && hf::IsArtifact(model);
-  if (IsDirectory(model) && !is_artifact) {
-    return CheckpointFiles(model);
-  }
-  const fs::path onnx = is_artifact ? model / "model.onnx" : model;
-  return {onnx, onnx.string() + ".data", onnx.string() + "_data"};
-}
-
 }  // namespace
 
 std::int64_t DiskBytes(const Model& model) {
   const ModelInfo& info = model.info();
-  std::set<fs::path> files = WeightFiles(info.path);
+  std::set<fs::path> files(info.weight_files.begin(), info.weight_files.end());
   if (!info.home.empty()) {
     files.insert({info.home / "config.json", info.home / "laconic.json"});
     for (const std::string& name :
@@ -192,10 +158,12 @@ Comparison CompareModels(const std::vector<Model>& models, const LabelledData& d
   }
   CheckLabels(models);
   const EncodedTexts texts = EncodeTexts(models[0], data.data, options);
+  CompileOptions compile_base = options.compile;
+  compile_base.precision = "f32";
   std::vector<Runner> runners;
   runners.reserve(models.size());
   for (const Model& model : models) {
-    runners.emplace_back(model, runners.empty() ? "f32" : options.precision, NumThreads(options));
+    runners.emplace_back(model, runners.empty() ? compile_base : options.compile, NumThreads(options));
   }
   RunAll(texts.encodings, options, &runners);
 

@@ -12,8 +12,8 @@
 #include "graph/graph.h"
 #include "laconic/error.h"
 #include "passes/quantized_layers.h"
+#include "workflows/batches.h"
 #include "workflows/gathered_rows.h"
-#include "workflows/run_options.h"
 
 namespace laconic {
 namespace {

@@ -20,8 +20,8 @@
 #include "passes/layer_selection.h"
 #include "passes/quantize/int8.h"
 #include "runtime/stored_weights.h"
+#include "workflows/batches.h"
 #include "workflows/quantized_model.h"
-#include "workflows/run_options.h"
 
 namespace laconic {
 namespace {
@@ -201,6 +201,7 @@ Model FitHead(const Model& encoder, const std::vector<std::filesystem::path>& tr
   info.problem = labels.problem;
   info.problem_is_stated = true;
   info.path.clear();
+  info.weight_files.clear();
   const hf::WeightCount weights = hf::CountWeights(*graph);
   info.base_parameters = weights.elements;
   info.stored_bytes = weights.bytes;

@@ -1,3 +1,4 @@
+
 #include "workflows/gathered_rows.h"
 
 #include <algorithm>
@@ -8,7 +9,7 @@
 #include "graph/graph.h"
 #include "laconic/error.h"
 #include "quant/static.h"
-#include "workflows/run_options.h"
+#include "workflows/batches.h"
 
 namespace laconic {
 

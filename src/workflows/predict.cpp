@@ -8,8 +8,8 @@
 #include "base/progress.h"
 #include "laconic/error.h"
 #include "laconic/metrics.h"
+#include "workflows/batches.h"
 #include "workflows/encoding_queue.h"
-#include "workflows/run_options.h"
 
 namespace laconic {
 namespace {
@@ -21,9 +21,7 @@ class Predictor {
       : info_(model.info()),
         on_prediction_(on_prediction),
         options_(options),
-        session_(CompiledModel::Compile(
-                     model, {.precision = options.precision, .pack_cache = options.pack_cache, .note = options.note}),
-                 NumThreads(options)) {}
+        session_(CompiledModel::Compile(model, options.compile), NumThreads(options)) {}
 
   // Texts of like length run together; predictions come in the texts' order, and are the same in any grouping.
   void Run(const std::vector<Encoding>& texts) {
@@ -32,7 +30,7 @@ class Predictor {
     std::int64_t done = summary_.num_texts;
     for (const std::vector<std::int64_t>& indices : BatchOrder(texts, options_.batch)) {
       ThrowIfCancelled();
-      ScatterRows(session_.Run(MakeBatches(texts, {indices})[0]), indices, num_labels, &logits);
+      ScatterRows(session_.Run(TakeTexts(texts, indices)), indices, num_labels, &logits);
       done += static_cast<std::int64_t>(indices.size());
       Report(options_.progress, "predicting", done, 0);
     }
@@ -162,10 +160,7 @@ void RunInParallel(const EncodeFn& encode, std::int64_t batch, Predictor* predic
 
 PredictSummary Predict(const Model& model, const NextRowFn& next, const PredictionFn& on_prediction,
                        const RunOptions& options) {
-  if (model.info().labels.empty()) {
-    Fail(ErrorCode::kInvalidArgument, "'", model.info().path.string(),
-         "' is an encoder without a classification head; fit one with fit-head");
-  }
+  CheckHasLabels(model);
   if (options.batch < 1) {
     Fail(ErrorCode::kInvalidArgument, "batch: expected at least 1, got ", options.batch);
   }

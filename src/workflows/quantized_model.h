@@ -26,6 +26,9 @@ QConfig FindQConfig(const QuantizeOptions& options, bool has_texts);
 // `qconfig` with 7 bits for the weights of `layers`, and of all where its `overflow` says so.
 QConfig WithReducedRange(QConfig qconfig, const std::set<std::string>& layers);
 
+// Whether `qconfig` smooths, feeds errors back or corrects biases: QuantizeGraph needs texts then.
+bool RoundsByTexts(const QConfig& qconfig);
+
 // The float `graph` in INT8. `table`: static ranges; null: dynamic. Errors: as RoundLinears and passes::QuantizeInt8.
 Graph QuantizeGraph(const Graph& graph, const std::set<std::string>& layers, const QConfig& qconfig,
                     const CalibrationTable* table, std::span<const Encoding> texts, int num_threads,

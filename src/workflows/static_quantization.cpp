@@ -12,9 +12,9 @@
 #include "base/cancel.h"
 #include "base/progress.h"
 #include "laconic/error.h"
+#include "workflows/batches.h"
 #include "workflows/calibration_table.h"
 #include "workflows/quantized_model.h"
-#include "workflows/run_options.h"
 #include "workflows/text_digest.h"
 
 namespace laconic {
@@ -66,10 +66,6 @@ struct PreparedModel::Impl {
   bool is_static() const { return options.method == "static"; }
   // Calibrate makes the table.
   bool observes() const { return is_static() && !options.table; }
-  // Convert needs the texts themselves.
-  bool keeps_texts() const {
-    return qconfig.smooth_quant != SmoothQuant::kOff || qconfig.gptq || qconfig.bias_correction;
-  }
 
   Model model;
   QuantizeOptions options;
@@ -101,7 +97,7 @@ std::int64_t Calibrate(PreparedModel* prepared, const NextRowFn& next, const Run
   std::int64_t num_texts = 0;
   const auto sampled = [&] {
     std::optional<DatasetRow> row = next();
-    if (row && impl.keeps_texts()) {
+    if (row && RoundsByTexts(impl.qconfig)) {
       impl.texts.Add([&] { return EncodeRow(impl.model.tokenizer(), *row, max_length); });
     }
     if (row) {
@@ -130,9 +126,6 @@ Model Convert(const PreparedModel& prepared, const ProgressFn& progress) {
   }
   nlohmann::json recipe = RecipeOf(impl.options, impl.qconfig, impl.layers);
   recipe["calibration_texts"] = impl.num_texts;
-  if (impl.options.table) {
-    recipe["calibration_table_texts"] = impl.options.table->num_texts();
-  }
   recipe["calibration_sha256"] = impl.digest.value();
   if (impl.options.calibration_rows > 0) {
     recipe["calibration_rows"] = impl.options.calibration_rows;

@@ -376,7 +376,7 @@ class Artifacts(CliTest):
         for method in ("static", "dynamic"):
             graphs = set()
             for i, flags in enumerate(((), ("--smooth-quant", "0.5"), off[:2], off[2:4], off[4:6], off[6:],
-                                       ("--weight-range", "mse"), off)):
+                                       ("--weight-observer", "mse"), off)):
                 path = self.folder / f"{method}{i}"
                 self.ok("quantize", TINY_BERT, "-o", path, "--method", method, "--calibration", texts, *flags)
                 graph = self.ok("inspect", path, "--graph")

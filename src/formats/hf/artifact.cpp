@@ -111,6 +111,7 @@ Model LoadArtifact(const fs::path& directory) {
   CheckLogits(info, onnx.graph);
   info.stored_bytes = CountWeights(onnx.graph).bytes;
   info.path = directory;
+  info.weight_files = std::move(onnx.files);
   info.home = directory;
   std::optional<Tokenizer> tokenizer = FindTokenizer(directory);
   if (tokenizer && info.max_length < 1) {

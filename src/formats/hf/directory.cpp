@@ -19,12 +19,12 @@ namespace laconic::hf {
 namespace {
 namespace fs = std::filesystem;
 
-TensorMap ReadCheckpoint(const fs::path& directory) {
-  if (std::optional<TensorMap> tensors = safetensors::FindTensors(directory)) {
-    return *std::move(tensors);
+Checkpoint ReadCheckpoint(const fs::path& directory) {
+  if (std::optional<Checkpoint> checkpoint = safetensors::FindCheckpoint(directory)) {
+    return *std::move(checkpoint);
   }
-  if (std::optional<TensorMap> tensors = pickle::FindTensors(directory)) {
-    return *std::move(tensors);
+  if (std::optional<Checkpoint> checkpoint = pickle::FindCheckpoint(directory)) {
+    return *std::move(checkpoint);
   }
   Fail(
       ErrorCode::kNotFound, "no checkpoint in '", directory.string(),
@@ -150,8 +150,13 @@ Model LoadDirectory(const fs::path& directory) {
     labels = ParseLabels(config);
     options.num_labels = static_cast<std::int64_t>(labels.labels.size());
   }
+  std::vector<fs::path> weight_files;
   models::BuiltModel built = WithFrame([&] { return "directory '" + directory.string() + "'"; },
-                                       [&] { return models::BuildModel(config, ReadCheckpoint(directory), options); });
+                                       [&] {
+                                         Checkpoint checkpoint = ReadCheckpoint(directory);
+                                         weight_files = std::move(checkpoint.files);
+                                         return models::BuildModel(config, checkpoint.tensors, options);
+                                       });
   Tokenizer tokenizer = Tokenizer::FromDirectory(directory);
   ModelInfo info;
   info.model_type = config["model_type"].get<std::string>();
@@ -163,6 +168,7 @@ Model LoadDirectory(const fs::path& directory) {
   info.stored_bytes = built.stored_bytes;
   info.ignored = std::move(built.ignored);
   info.path = directory;
+  info.weight_files = std::move(weight_files);
   info.home = directory;
   return {std::move(info), std::make_shared<const Graph>(std::move(built.graph)), std::move(tokenizer)};
 }

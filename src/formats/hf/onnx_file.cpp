@@ -111,6 +111,7 @@ Model LoadOnnxFile(const fs::path& file) {
   info.base_parameters = weights.elements;
   info.stored_bytes = weights.bytes;
   info.path = file;
+  info.weight_files = std::move(onnx.files);
   const std::int64_t num_labels = NumLabels(onnx.graph);
   std::optional<Tokenizer> tokenizer;
   if (const fs::path home = FindHome(file); !home.empty()) {

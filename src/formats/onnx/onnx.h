@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <map>
 #include <string>
+#include <vector>
 
 #include "graph/graph.h"
 
@@ -43,6 +44,7 @@ struct OnnxModel {
   Graph graph;
   int opset = 0;
   std::map<std::string, std::string> metadata;
+  std::vector<std::filesystem::path> files;  // that were read: the model's, then those of external data
 };
 
 // Reads a model. Tensors in external data are views of the mapped file; others are copies.

@@ -314,11 +314,14 @@ TEST_F(HostileOnnxTest, ExternalDataMayLieAnywhere) {
   ::onnx::ModelProto model = Valid(true);
   for (::onnx::StringStringEntryProto& entry : *Weight(&model)->mutable_external_data()) {
     if (entry.key() == "offset") entry.set_value("1");
+    if (entry.key() == "location") entry.set_value("weights.bin");
   }
   WriteBytes(model.SerializeAsString());
   const std::string data = ReadFile(directory_ / "model.onnx.data", kMaxBytes);
-  std::ofstream(directory_ / "model.onnx.data", std::ios::binary) << '?' << data;
-  const Graph graph = ReadOnnx(directory_ / "model.onnx").graph;
+  std::ofstream(directory_ / "weights.bin", std::ios::binary) << '?' << data;
+  const OnnxModel read = ReadOnnx(directory_ / "model.onnx");
+  EXPECT_THAT(read.files, ::testing::ElementsAre(directory_ / "model.onnx", directory_ / "weights.bin"));
+  const Graph& graph = read.graph;
   EXPECT_THAT(graph.FindInitializer(*graph.FindValue("weight"))->values<float>(), ::testing::Each(0.5F));
 }
 

@@ -2,6 +2,7 @@
 // file and branches that are known beforehand are in their callers' place; constants of nodes are like initializers.
 #pragma once
 
+#include <filesystem>
 #include <map>
 #include <optional>
 #include <string>
@@ -43,6 +44,7 @@ struct PlainGraph {
   std::vector<PlainNode> nodes;  // each after those whose outputs it reads
   std::vector<PlainPort> inputs;
   std::vector<PlainPort> outputs;
+  std::vector<std::filesystem::path> external_files;  // of constants
 
   PlainValue& value(ValueId id) { return values[static_cast<std::size_t>(id)]; }
   const PlainValue& value(ValueId id) const { return values[static_cast<std::size_t>(id)]; }

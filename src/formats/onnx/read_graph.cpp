@@ -242,6 +242,7 @@ class GraphReader {
                   plain_.outputs.push_back({Existing(output.name(), scope), ReadType(output)});
                 });
     }
+    plain_.external_files = tensors_.external_files();
     return std::move(plain_);
   }
 

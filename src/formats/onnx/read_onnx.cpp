@@ -181,6 +181,8 @@ OnnxModel ReadOnnx(const fs::path& file) {
                        model.metadata[entry.key()] = entry.value();
                      }
                      const onnx_file::PlainGraph plain = onnx_file::ReadGraph(&proto, file.parent_path());
+                     model.files = plain.external_files;
+                     model.files.insert(model.files.begin(), file);
                      model.opset = plain.opset;
                      model.graph = onnx_file::Recognise(plain);
                      return model;

@@ -93,6 +93,14 @@ Tensor TensorReader::Read(const ::onnx::TensorProto& proto) {
   return tensor;
 }
 
+std::vector<fs::path> TensorReader::external_files() const {
+  std::vector<fs::path> paths;
+  for (const auto& [location, file] : files_) {
+    paths.push_back(directory_ / location);
+  }
+  return paths;
+}
+
 Tensor TensorReader::ReadExternal(const ::onnx::TensorProto& proto, DType dtype, Shape shape) {
   std::string location;
   std::int64_t offset = 0;

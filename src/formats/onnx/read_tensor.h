@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "base/mapped_file.h"
 #include "onnx-ml.pb.h"
@@ -20,6 +21,9 @@ class TensorReader {
   // External data becomes a view of its mapped file; what lies in the message (raw_data or a typed field) is copied.
   // Errors: kUnsupported for an element type; kInvalidFile for sizes that do not fit, or a path outside the directory.
   Tensor Read(const ::onnx::TensorProto& proto);
+
+  // Those that were read.
+  std::vector<std::filesystem::path> external_files() const;
 
  private:
   Tensor ReadExternal(const ::onnx::TensorProto& proto, DType dtype, Shape shape);

@@ -81,8 +81,8 @@ TensorMap ReadFile(const fs::path& path) {
   return WithFrame([&] { return "file '" + path.string() + "'"; }, [&] { return ReadArchive(MappedFile::Open(path)); });
 }
 
-std::optional<TensorMap> FindTensors(const fs::path& directory) {
-  return FindCheckpoint(directory, "pytorch_model.bin", ReadFile);
+std::optional<Checkpoint> FindCheckpoint(const fs::path& directory) {
+  return laconic::FindCheckpoint(directory, "pytorch_model.bin", ReadFile);
 }
 
 }  // namespace laconic::pickle

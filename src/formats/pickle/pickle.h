@@ -15,6 +15,6 @@ namespace laconic::pickle {
 TensorMap ReadFile(const std::filesystem::path& path);
 
 // A directory's `pytorch_model.bin`, or else the shards of its `pytorch_model.bin.index.json`; null if it has neither.
-std::optional<TensorMap> FindTensors(const std::filesystem::path& directory);
+std::optional<Checkpoint> FindCheckpoint(const std::filesystem::path& directory);
 
 }  // namespace laconic::pickle

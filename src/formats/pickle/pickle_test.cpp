@@ -116,7 +116,7 @@ TEST_F(PickleFileTest, StoragesAreFoundWhereverTheyLie) {
                                                               {"any/byteorder", "little"},
                                                               {"any/filler", filler},
                                                               {"any/data/0", "\1\2\3\4"}}));
-    EXPECT_THAT(FindTensors(root_).value().at("a").values<std::int16_t>(), ElementsAre(0x0201, 0x0403));
+    EXPECT_THAT(FindCheckpoint(root_).value().tensors.at("a").values<std::int16_t>(), ElementsAre(0x0201, 0x0403));
     EXPECT_EQ(ReadFile(path).size(), 1U);
   }
 }
@@ -146,10 +146,10 @@ TEST_F(PickleFileTest, AMaliciousPickleIsRefused) {
 }
 
 TEST_F(PickleFileTest, ShardsAreJoined) {
-  EXPECT_EQ(FindTensors(root_), std::nullopt);
+  EXPECT_FALSE(FindCheckpoint(root_));
   Write("one.bin", MakeZip({{"m/data.pkl", Pickle()}, {"m/data/0", "\1\2\3\4"}}));
   Write("pytorch_model.bin.index.json", R"({"weight_map":{"a":"one.bin"}})");
-  EXPECT_THAT(FindTensors(root_).value().at("a").values<std::int16_t>(), ElementsAre(0x0201, 0x0403));
+  EXPECT_THAT(FindCheckpoint(root_).value().tensors.at("a").values<std::int16_t>(), ElementsAre(0x0201, 0x0403));
 }
 
 }  // namespace

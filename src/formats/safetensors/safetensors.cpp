@@ -194,8 +194,8 @@ TensorMap ReadFile(const fs::path& path) {
   return WithFrame([&] { return "file '" + path.string() + "'"; }, read);
 }
 
-std::optional<TensorMap> FindTensors(const fs::path& directory) {
-  return FindCheckpoint(directory, "model.safetensors", ReadFile);
+std::optional<Checkpoint> FindCheckpoint(const fs::path& directory) {
+  return laconic::FindCheckpoint(directory, "model.safetensors", ReadFile);
 }
 
 }  // namespace laconic::safetensors

@@ -38,6 +38,6 @@ Header ParseHeader(std::span<const std::byte> file);
 TensorMap ReadFile(const std::filesystem::path& path);
 
 // A directory's `model.safetensors`, or else the shards of its `model.safetensors.index.json`; null if it has neither.
-std::optional<TensorMap> FindTensors(const std::filesystem::path& directory);
+std::optional<Checkpoint> FindCheckpoint(const std::filesystem::path& directory);
 
 }  // namespace laconic::safetensors

@@ -184,25 +184,27 @@ TEST_F(SafetensorsFileTest, ErrorsNameTheTensorAndTheFile) {
 }
 
 TEST_F(SafetensorsFileTest, ADirectoryHasOneFileOrShards) {
-  EXPECT_EQ(FindTensors(root_), std::nullopt);
+  EXPECT_FALSE(FindCheckpoint(root_));
   Write("model-1.safetensors", File(R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},)"
                                     R"("unnamed":{"dtype":"U8","shape":[1],"data_offsets":[1,2]}})",
                                     2));
   Write("model-2.safetensors", File(R"({"b":{"dtype":"U8","shape":[2],"data_offsets":[0,2]}})", 2));
   Write("model.safetensors.index.json",
         R"({"metadata":{},"weight_map":{"a":"model-1.safetensors","b":"model-2.safetensors"}})");
-  const TensorMap shards = FindTensors(root_).value();
-  EXPECT_EQ(shards.size(), 2U);
-  EXPECT_THAT(shards.at("b").values<std::uint8_t>(), ElementsAre(1, 2));
+  const Checkpoint shards = FindCheckpoint(root_).value();
+  EXPECT_EQ(shards.tensors.size(), 2U);
+  EXPECT_THAT(shards.tensors.at("b").values<std::uint8_t>(), ElementsAre(1, 2));
+  EXPECT_THAT(shards.files, ElementsAre(root_ / "model.safetensors.index.json", root_ / "model-1.safetensors",
+                                        root_ / "model-2.safetensors"));
   Write("model.safetensors", File("{}", 0));
-  EXPECT_TRUE(FindTensors(root_).value().empty());
+  EXPECT_TRUE(FindCheckpoint(root_).value().tensors.empty());
 }
 
 TEST_F(SafetensorsFileTest, ShardsThatContradictTheIndexAreRefused) {
   Write("shard", File(R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}})", 1));
   const auto error_with_index = [&](const std::string& index) {
     Write("model.safetensors.index.json", index);
-    return ErrorOf([&] { FindTensors(root_); });
+    return ErrorOf([&] { FindCheckpoint(root_); });
   };
   EXPECT_EQ(error_with_index(R"({"weight_map":{"a":"shard"}})"), "");
   EXPECT_THAT(error_with_index(R"({"weight_map":{"b":"shard"}})"), HasSubstr("tensor 'b' is not in 'shard'"));

@@ -13,12 +13,20 @@ int NumThreads(const RunOptions& options);
 // Errors: kInvalidArgument for a length above the model's.
 std::int64_t MaxLength(const Model& model, const RunOptions& options);
 
+// Errors: kInvalidArgument for an encoder without a head.
+void CheckHasLabels(const Model& model);
+
 // The row's text or pair. Errors: as Tokenizer::Encode.
 Encoding EncodeRow(const Tokenizer& tokenizer, const DatasetRow& row, std::int64_t max_length);
 
-// Indices of the texts of each batch, and the batches themselves.
-std::vector<std::vector<std::int64_t>> BatchOrder(const std::vector<Encoding>& encodings, std::int64_t batch_size);
-std::vector<std::vector<Encoding>> MakeBatches(const std::vector<Encoding>& encodings,
+// Indices of the texts of each batch.
+std::vector<std::vector<std::int64_t>> BatchOrder(const std::vector<Encoding>& texts, std::int64_t batch_size);
+
+// The texts of these indices.
+std::vector<Encoding> TakeTexts(const std::vector<Encoding>& texts, const std::vector<std::int64_t>& indices);
+
+// One batch for each element of `order`.
+std::vector<std::vector<Encoding>> MakeBatches(const std::vector<Encoding>& texts,
                                                const std::vector<std::vector<std::int64_t>>& order);
 
 // Row i of `rows` becomes row indices[i] of `out`.
