@@ -175,8 +175,8 @@ def prepare(key, source):
         return [path.stat().st_size, path.stat().st_mtime]
 
     record = source.folder / f"{key}.json"
-    weights = "model.safetensors" if source.has_tensors else "model.onnx.data"  # the latter in a directory that we wrote
-    stamp = {"weights": mark(source.model / weights),
+    weights = [path for path in sorted(source.model.iterdir()) if path.suffix in (".safetensors", ".bin", ".data")]
+    stamp = {"weights": [mark(path) for path in weights],
              "maker": mark(LACONIC) if key in OURS else peers.versions(key)}
     if record.exists():
         kept = json.loads(record.read_text(encoding="utf-8"))

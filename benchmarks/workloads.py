@@ -29,7 +29,7 @@ def read_texts(path):
     elif path.suffix == ".json":
         rows = json.loads(content)
     else:
-        rows = map(json.loads, content.splitlines())
+        rows = map(json.loads, filter(str.strip, io.StringIO(content)))  # str.splitlines would part texts at U+2028 too
     return [row["text"] for row in rows]
 
 

@@ -48,11 +48,12 @@ class Workloads(unittest.TestCase):
 
     def test_texts_are_read_from_each_format(self):
         with tempfile.TemporaryDirectory() as folder:
-            for name, content in {"a.jsonl": '{"text": "one, two"}\n{"text": "three"}\n', "a.csv": 'label,text\n0,"one, two"\n1,three\n',
-                                  "a.json": '[{"text": "one, two"},\n {"text": "three"}]'}.items():
+            for name, content in {"a.jsonl": '{"text": "one, two"}\n{"text": "th\u2028ree"}\n\n',
+                                  "a.csv": 'label,text\n0,"one, two"\n1,th\u2028ree\n',
+                                  "a.json": '[{"text": "one, two"},\n {"text": "th\u2028ree"}]'}.items():
                 path = Path(folder) / name
                 path.write_text(content, encoding="utf-8")
-                self.assertEqual(w.read_texts(path), ["one, two", "three"])
+                self.assertEqual(w.read_texts(path), ["one, two", "th\u2028ree"])
         self.assertEqual(len(w.read_texts(ROOT / "examples/nlupp_banking/test.json")), 204)
 
     def test_a_missing_file_is_named_with_its_option(self):
@@ -194,6 +195,17 @@ class Results(unittest.TestCase):
         section["latency"]["16 of 8-128"]["ort_f32"] |= {"median_ms": 3, "p10_ms": 2, "p90_ms": 4, "way": "fours, 2 streams"}
         self.assertIn("3.00 (2.00–4.00, fours, 2 streams)", render_page.render(result).replace("**", ""))
         self.assertTrue(all(ratio == 1 and low <= 1 <= high for *_, ratio, low, high in rows))
+
+    def test_weights_of_every_form_are_told_apart(self):
+        for name in ("pytorch_model.bin", "model-00001-of-00002.safetensors", "model.onnx.data"):
+            with tempfile.TemporaryDirectory() as folder:
+                source = bench.peers.Source(Path(folder), Path(folder))
+                records = set()
+                for content in ("a", "bc"):
+                    (source.model / name).write_text(content, encoding="utf-8")
+                    self.assertEqual(contenders.prepare("laconic_f32", source), source.model)
+                    records.add((source.folder / "laconic_f32.json").read_text(encoding="utf-8"))
+                self.assertEqual(len(records), 2, name)
 
     def test_a_missing_package_is_named(self):
         with self.assertRaises(Exception) as raised:

@@ -47,8 +47,9 @@ struct CalibrateOptions {
   // Of the texts those numbered shard, shard + num_shards, ...
   std::int64_t shard = 0;
   std::int64_t num_shards = 1;
-  // Where an interrupted calibration is kept, every half a minute and when cancelled, and gone on with when run again.
-  // It stays at the end too: the caller removes it once the table is safe. Empty: nowhere.
+  // Where an interrupted calibration is kept, every half a minute and when cancelled (but within a text, as a model may
+  // be that runs op by op), and gone on with when run again. It stays at the end too: the caller removes it once the
+  // table is safe. Empty: nowhere.
   std::filesystem::path checkpoint;
 };
 

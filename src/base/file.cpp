@@ -53,12 +53,16 @@ void CheckMayReplace(const fs::path& path, bool force) {
   }
 }
 
-// Returns when a pipe takes PIPE_BUF bytes at once: a reader that has stopped must not make us deaf to Ctrl-C, and a
-// signal need not interrupt the thread that writes.
+// Returns when a pipe takes PIPE_BUF bytes at once: a reader that has stopped must not make us deaf to Ctrl-C, whether
+// the signal interrupts this thread, which writes, or another.
 void WaitForReader(const FileDescriptor& descriptor) {
   constexpr int kMilliseconds = 100;
   pollfd pipe = {.fd = descriptor.get(), .events = POLLOUT, .revents = 0};
-  while (::poll(&pipe, 1, kMilliseconds) == 0) {
+  const auto has_to_wait = [&] {
+    const int ready = ::poll(&pipe, 1, kMilliseconds);
+    return ready == 0 || (ready < 0 && errno == EINTR);
+  };
+  while (has_to_wait()) {
     ThrowIfCancelled();
   }
 }
@@ -150,6 +154,9 @@ AtomicFile::AtomicFile(const fs::path& path, bool force) : path_(path), force_(f
   if (path_ == "-") {
     path_ = "standard output";
     descriptor_ = FileDescriptor(::dup(STDOUT_FILENO));
+    if (descriptor_.get() < 0) {  // closed; poll would wait for it forever
+      FailErrno("cannot write", path_);
+    }
     return;
   }
   const fs::file_status status = StatusOf(path_);

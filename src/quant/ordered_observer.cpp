@@ -31,6 +31,7 @@ void BatchExtremes::Merge(const BatchExtremes& other) {
 void Binning::Count(std::span<const float> values, std::span<std::int64_t> counts) const {
   const float first = edges.front();
   const float last = edges.back();
+  const bool has_width = first < last;  // else there is no product; values from 2^24 on may all be one
   for (const float raw : values) {
     const float value = magnitudes ? std::abs(raw) : raw;
     if (!(value >= first && value <= last)) {
@@ -38,8 +39,9 @@ void Binning::Count(std::span<const float> values, std::span<std::int64_t> count
     }
     const auto last_bin = static_cast<std::int64_t>(num_bins()) - 1;
     const float place = (value - first) * static_cast<float>(num_bins()) / (last - first);  // inf past 1e35
-    const std::int64_t bin = by_product ? static_cast<std::int64_t>(std::min(place, static_cast<float>(last_bin)))
-                                        : std::ranges::upper_bound(edges, value) - edges.begin() - 1;
+    const std::int64_t bin = by_product && has_width
+                                 ? static_cast<std::int64_t>(std::min(place, static_cast<float>(last_bin)))
+                                 : std::ranges::upper_bound(edges, value) - edges.begin() - 1;
     ++counts[static_cast<std::size_t>(std::min(bin, last_bin))];
   }
 }

@@ -119,6 +119,13 @@ TEST(OrderedObserver, RefusesToFindWhatItHasNotSeenOrToGrowWithoutEnd) {
   EXPECT_THROW(MakeOrderedObserver({}, Scheme::kAffine), Error);
 }
 
+// As of values that are all 1e20: torch.histc widens them by 1, which changes nothing.
+TEST(OrderedObserver, ValuesLieInBinsWithoutWidth) {
+  std::vector<std::int64_t> counts(2);
+  Binning{.edges = {1e20F, 1e20F, 1e20F}, .by_product = true}.Count(std::vector{1e20F, 0.0F, 1e20F}, counts);
+  EXPECT_EQ(counts, (std::vector<std::int64_t>{0, 2}));
+}
+
 TEST(OrderedObserver, RefusesStatesThatItCannotHaveWritten) {
   for (const ObserverKind kind : kOrdered) {
     const auto observer = Make({.observer = ObserverConfig::Default(kind)});

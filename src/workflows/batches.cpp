@@ -19,13 +19,6 @@ std::int64_t MaxLength(const Model& model, const RunOptions& options) {
   return options.max_length == 0 ? own : options.max_length;
 }
 
-void CheckHasLabels(const Model& model) {
-  if (model.info().labels.empty()) {
-    Fail(ErrorCode::kInvalidArgument, "'", model.info().path.string(),
-         "' is an encoder without a classification head; fit one with fit-head");
-  }
-}
-
 Encoding EncodeRow(const Tokenizer& tokenizer, const DatasetRow& row, std::int64_t max_length) {
   return row.second_text ? tokenizer.EncodePair(row.text, *row.second_text, max_length)
                          : tokenizer.Encode(row.text, max_length);

@@ -13,9 +13,6 @@ int NumThreads(const RunOptions& options);
 // Errors: kInvalidArgument for a length above the model's.
 std::int64_t MaxLength(const Model& model, const RunOptions& options);
 
-// Errors: kInvalidArgument for an encoder without a head.
-void CheckHasLabels(const Model& model);
-
 // The row's text or pair. Errors: as Tokenizer::Encode.
 Encoding EncodeRow(const Tokenizer& tokenizer, const DatasetRow& row, std::int64_t max_length);
 

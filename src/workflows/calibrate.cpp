@@ -199,7 +199,7 @@ class Calibration {
         }
       }
     } catch (const Error& error) {
-      if (error.code() == ErrorCode::kCancelled) {
+      if (error.code() == ErrorCode::kCancelled && !is_within_chunk_) {
         Save();
       }
       throw;
@@ -308,7 +308,7 @@ class Calibration {
   }
 
   // Reads and runs some texts; false after the last. Only between chunks is the table what it says it is, so a chunk
-  // is read whole before it runs, and is not interrupted.
+  // is read whole before it runs. Then only a model that runs op by op is interrupted.
   bool RunChunk() {
     constexpr std::int64_t kBatches = 8;  // to choose texts of like length from
     const std::int64_t size =
@@ -331,6 +331,7 @@ class Calibration {
         ++rows;
       }
     }
+    is_within_chunk_ = true;
     for (const std::vector<std::int64_t>& batch : BatchOrder(texts, options_.run.batch)) {
       std::vector<std::int64_t> batch_numbers;
       std::ranges::transform(batch, std::back_inserter(batch_numbers),
@@ -340,6 +341,7 @@ class Calibration {
     table_.rows = rows;
     table_.parts[0].num_texts += static_cast<std::int64_t>(texts.size());
     saved_digest_ = digest_;
+    is_within_chunk_ = false;
     Report(options_.run.progress, "calibrating", table_.parts[0].num_texts, 0);
     return more;
   }
@@ -354,6 +356,7 @@ class Calibration {
   Session session_;
   TextDigest digest_;        // of the texts read
   TextDigest saved_digest_;  // of those that the table holds
+  bool is_within_chunk_ = false;
   std::chrono::steady_clock::time_point saved_ = std::chrono::steady_clock::now();
 };
 

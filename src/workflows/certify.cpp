@@ -7,6 +7,7 @@
 
 #include "base/progress.h"
 #include "base/thread_pool.h"
+#include "formats/hf/model_name.h"
 #include "graph/graph.h"
 #include "laconic/error.h"
 #include "passes/layer_selection.h"
@@ -117,8 +118,7 @@ class Certifier {
       result_.num_not_checked += node.op == "MatMulInteger" || node.op == "QLinearMatMul" ? 1 : 0;
     }
     if (layers_.empty() && result_.num_not_checked == 0) {
-      Fail(ErrorCode::kInvalidArgument, "'", model.info().path.string(),
-           "' has no linear layer in 8 bits; quantize it first");
+      Fail(ErrorCode::kInvalidArgument, NameOf(model), " has no linear layer in 8 bits; quantize it first");
     }
     for (const passes::SlowNodes& slow : passes::FindSlowNodes(model.graph())) {
       result_.slow.push_back({slow.rule, slow.first, slow.count, slow.reason});
@@ -284,8 +284,9 @@ FixedModel QuantizeWithoutOverflow(const Model& model, Overflow fix, const Quant
   }
   for (;;) {
     Model quantized = quantize(reduced);
+    const std::set<std::string> in_8_bits = QuantizedLayersOf(quantized);
     std::set<std::string> unsafe;
-    if (fix == Overflow::kAuto) {
+    if (fix == Overflow::kAuto && !in_8_bits.empty()) {  // embeddings alone have no sums
       for (const LayerCertificate& layer : Certify(quantized, texts ? texts() : NextRowFn(), options).layers) {
         if (layer.safety > Safety::kSafeOnData) {
           unsafe.insert(layer.layer);
@@ -293,7 +294,6 @@ FixedModel QuantizeWithoutOverflow(const Model& model, Overflow fix, const Quant
       }
     }
     if (std::ranges::includes(reduced, unsafe)) {
-      const std::set<std::string> in_8_bits = QuantizedLayersOf(quantized);
       std::erase_if(reduced, [&](const std::string& layer) { return !in_8_bits.contains(layer); });
       return {std::move(quantized), std::move(reduced)};
     }

@@ -147,6 +147,13 @@ TEST(CertifyTest, ALayerInFloatHasNoReducedRange) {
   EXPECT_EQ(fixed.model.info().recipe.find("classifier"), std::string::npos);
 }
 
+TEST(CertifyTest, EmbeddingsAloneSaturateNothing) {
+  const auto quantize = [](const std::set<std::string>& reduced) {
+    return QuantizeModel(Saturating(), {.kinds = {"embedding"}, .reduced_range = reduced});
+  };
+  EXPECT_TRUE(QuantizeWithoutOverflow(Saturating(), Overflow::kAuto, quantize, {}).reduced.empty());
+}
+
 // 127 * (127 + 127) fits s16: activations of 7 bits, as PyTorch's presets for x86 have them.
 TEST(CertifyTest, CodesThatAQuantizerNeverGivesSaturateNothing) {
   PreparedModel prepared = Prepare(Saturating(), {.method = "static", .qconfig = PresetQConfig("x86")});

@@ -6,6 +6,7 @@
 
 #include "base/cancel.h"
 #include "base/progress.h"
+#include "formats/hf/model_name.h"
 #include "graph/graph.h"
 #include "laconic/bench.h"
 #include "laconic/error.h"
@@ -39,16 +40,14 @@ bool AgreeOnLabels(const std::vector<std::string>& a, const std::vector<std::str
 void CheckLabels(const std::vector<Model>& models) {
   for (const Model& model : models) {
     if (!AgreeOnLabels(model.info().labels, models[0].info().labels)) {
-      Fail(ErrorCode::kInvalidArgument, "'", model.info().path.string(), "' has ", model.info().labels.size(),
-           " labels that are not those of '", models[0].info().path.string(), "', which has ",
-           models[0].info().labels.size());
+      Fail(ErrorCode::kInvalidArgument, NameOf(model), " has ", model.info().labels.size(),
+           " labels that are not those of ", NameOf(models[0]), ", which has ", models[0].info().labels.size());
     }
     // An ONNX file does not say how many parameters its original had.
     if (fs::is_directory(model.info().path) && fs::is_directory(models[0].info().path) &&
         model.info().base_parameters != models[0].info().base_parameters) {
-      Fail(ErrorCode::kInvalidArgument, "'", model.info().path.string(), "' comes from a model of ",
-           model.info().base_parameters, " parameters, '", models[0].info().path.string(), "' has ",
-           models[0].info().base_parameters);
+      Fail(ErrorCode::kInvalidArgument, NameOf(model), " comes from a model of ", model.info().base_parameters,
+           " parameters, ", NameOf(models[0]), " has ", models[0].info().base_parameters);
     }
   }
 }

@@ -6,6 +6,7 @@
 
 #include "base/cancel.h"
 #include "base/progress.h"
+#include "formats/hf/model_name.h"
 #include "laconic/error.h"
 #include "workflows/batches.h"
 

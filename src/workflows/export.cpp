@@ -7,6 +7,7 @@
 
 #include <fmt/format.h>
 
+#include "formats/hf/model_name.h"
 #include "formats/onnx/onnx.h"
 #include "graph/graph.h"
 #include "laconic/error.h"
@@ -27,12 +28,11 @@ void CheckFormat(const Model& model, const std::string& format) {
   }
   const bool is_int8 = method == "dynamic" || method == "static";
   if (is_int8 && (format == "float" || (format == "dynamic" && method == "static"))) {
-    Fail(ErrorCode::kInvalidArgument, "'", model.info().path.string(), "' is quantized (", method,
-         "); export its original as ", format);
+    Fail(ErrorCode::kInvalidArgument, NameOf(model), " is quantized (", method, "); export its original as ", format);
   }
   if ((format == "qdq" || format == "qoperator") && method != "static") {
-    Fail(ErrorCode::kInvalidArgument, "format '", format, "' is for models quantized statically, and '",
-         model.info().path.string(), "' is ", method);
+    Fail(ErrorCode::kInvalidArgument, "format '", format, "' is for models quantized statically, and ", NameOf(model),
+         " is ", method);
   }
 }
 

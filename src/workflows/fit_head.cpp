@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/json.h"
+#include "formats/hf/model_name.h"
 #include "formats/hf/weights.h"
 #include "graph/extract.h"
 #include "graph/graph.h"
@@ -44,7 +45,7 @@ Head FindHead(const Model& model) {
   }
   const Node* node = graph.FindProducer(output);
   if (node == nullptr || node->op != "laconic.Linear") {
-    Fail(ErrorCode::kUnsupported, "'", model.info().path.string(), "': the logits do not come from a linear layer");
+    Fail(ErrorCode::kUnsupported, NameOf(model), ": the logits do not come from a linear layer");
   }
   const Node* quantize = graph.FindProducer(node->inputs[0]);
   if (quantize != nullptr && quantize->op == "laconic.DynamicQuantize") {
@@ -60,14 +61,13 @@ Model FeatureModel(const Model& model, const Head& head) {
   return {std::move(info), std::make_shared<const Graph>(Extract(model.graph(), head.features)), model.tokenizer()};
 }
 
-// `features` (a graph with one output, the features) with a linear head on top.
-Graph AddHead(const Graph& features, const LinearHead& head) {
+// `features` (a graph with one output, the features) with a linear head on top, the layer `name`.
+Graph AddHead(const Graph& features, const std::string& name, const LinearHead& head) {
   Graph out;
   GraphCopier copy(features, &out);
   for (const Node& node : features.nodes()) {
     copy.CopyNode(node);
   }
-  const std::string name(kHeadName);
   const Tensor weight = Tensor::FromValues<float>({head.num_labels, head.num_features}, head.weight).Transposed();
   const ValueId weight_id = out.AddInitializer(name + ".weight", weight);
   const ValueId bias_id = out.AddInitializer(name + ".bias", Tensor::FromValues<float>({head.num_labels}, head.bias));
@@ -138,14 +138,13 @@ LinearHead ReadHead(const Graph& graph, const Node& node) {
   return head;
 }
 
-// How `model`, whose recipe this is, has its head quantized. A model that came as ONNX has no recipe.
-QConfig HeadQConfig(const Model& model, const Node& head, const nlohmann::json& recipe) {
+// How the layers of a model with this recipe are quantized. A model that came as ONNX has none.
+QConfig QConfigOf(const nlohmann::json& recipe) {
   QConfig qconfig = PresetQConfig("laconic", {.is_static = false});
   if (const auto stored = recipe.find("qconfig"); stored != recipe.end()) {
     const auto reduced = JsonValueOr<std::vector<std::string>>(recipe, "reduced_range", {});
-    const QConfig whole = WithReducedRange(ParseQConfig(stored->dump(), {.is_static = false}),
-                                           std::set<std::string>(reduced.begin(), reduced.end()));
-    qconfig.layers = whole.OfLayer(passes::LayerName(model.graph(), head.inputs[1]));
+    qconfig = WithReducedRange(ParseQConfig(stored->dump(), {.is_static = false}),
+                               std::set<std::string>(reduced.begin(), reduced.end()));
   }
   qconfig.int8_attention = false;  // the head alone: attention is as the model has it
   return qconfig;
@@ -157,7 +156,7 @@ Model FitHead(const Model& encoder, const std::vector<std::filesystem::path>& tr
               const std::vector<std::filesystem::path>& validation, const FitHeadOptions& options,
               FitHeadReport* report) {
   if (encoder.info().method != "float") {
-    Fail(ErrorCode::kInvalidArgument, "'", encoder.info().path.string(), "' is compressed (", encoder.info().method,
+    Fail(ErrorCode::kInvalidArgument, NameOf(encoder), " is compressed (", encoder.info().method,
          "); fit the head on the original, or refit this one to a teacher");
   }
   if (std::ranges::find(train, "-") != train.end()) {
@@ -195,7 +194,7 @@ Model FitHead(const Model& encoder, const std::vector<std::filesystem::path>& tr
   report->num_train = static_cast<std::int64_t>(train_rows.targets.size()) / num_labels;
   report->num_validation = static_cast<std::int64_t>(validation_rows.targets.size()) / num_labels;
 
-  auto graph = std::make_shared<const Graph>(AddHead(features.graph(), selection.fit.head));
+  auto graph = std::make_shared<const Graph>(AddHead(features.graph(), std::string(kHeadName), selection.fit.head));
   ModelInfo info = encoder.info();
   info.labels = labels.names;
   info.problem = labels.problem;
@@ -211,9 +210,8 @@ Model FitHead(const Model& encoder, const std::vector<std::filesystem::path>& tr
 
 Model RefitHeadToTeacher(const Model& model, const Model& teacher, const Dataset& data, const RefitOptions& options) {
   if (model.info().labels.empty() || model.info().labels != teacher.info().labels) {
-    Fail(ErrorCode::kInvalidArgument, "'", model.info().path.string(), "' and its teacher '",
-         teacher.info().path.string(), "' need the same labels, got ", model.info().labels.size(), " and ",
-         teacher.info().labels.size());
+    Fail(ErrorCode::kInvalidArgument, NameOf(model), " and its teacher ", NameOf(teacher),
+         " need the same labels, got ", model.info().labels.size(), " and ", teacher.info().labels.size());
   }
   const Head head = FindHead(model);
   const Model features = FeatureModel(model, head);
@@ -222,11 +220,12 @@ Model RefitHeadToTeacher(const Model& model, const Model& teacher, const Dataset
       ComputeOutputs(CompiledModel::Compile(teacher), EncodeTexts(teacher, data, options.run).encodings, options.run);
   ThreadPool pool(NumThreads(options.run));
   const LinearHead refitted = RefitHead(ReadHead(model.graph(), *head.node), inputs, targets, options.penalty, &pool);
-  Graph graph = AddHead(features.graph(), refitted);
+  const std::string name = passes::LayerName(model.graph(), head.node->inputs[1]);  // by which the recipe knows it
+  Graph graph = AddHead(features.graph(), name, refitted);
   nlohmann::json recipe = model.info().recipe.empty() ? nlohmann::json::object() : ParseJson(model.info().recipe);
   if (head.quantized) {
-    const passes::Int8Options int8 = {.qconfig = HeadQConfig(model, *head.node, recipe), .ranges = {}};
-    graph = passes::QuantizeInt8(graph, {std::string(kHeadName)}, int8, options.run.progress);
+    const passes::Int8Options int8 = {.qconfig = QConfigOf(recipe), .ranges = {}};
+    graph = passes::QuantizeInt8(graph, {name}, int8, options.run.progress);
   }
   recipe["head_refit"] = {{"penalty", options.penalty}, {"texts", data.texts.size()}};
   return QuantizedModel(model, model.info().method, recipe, std::move(graph));

@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "formats/hf/model_name.h"
 #include "formats/hf/weights.h"
 #include "laconic/error.h"
 #include "passes/layer_selection.h"
@@ -34,7 +35,7 @@ void CheckOverride(const Graph& graph, const LayerOverride& layer, const LayerQC
 
 std::set<std::string> SelectedLayers(const Model& model, const QuantizeOptions& options) {
   if (model.info().method != "float") {
-    Fail(ErrorCode::kInvalidArgument, "'", model.info().path.string(), "' is already compressed (", model.info().method,
+    Fail(ErrorCode::kInvalidArgument, NameOf(model), " is already compressed (", model.info().method,
          "); give the original");
   }
   passes::LayerSelection selection{.include = options.include, .exclude = options.exclude};

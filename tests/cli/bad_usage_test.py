@@ -395,6 +395,11 @@ class Outputs(CliTest):
             self.assertEqual(result.returncode, IO, result.stderr)
             self.assertIn(b"Broken pipe", result.stderr)
 
+    def test_closed_output(self):
+        result = support.laconic("predict", self.model, "--data", self.data, preexec_fn=lambda: os.close(1))
+        self.assertEqual(result.returncode, IO, result.stderr)
+        self.assertIn(b"standard output: Bad file descriptor", result.stderr.replace(b"'", b""))
+
 
 class Interruption(CliTest):
     """Ctrl-C: the process is stopped in the middle of its work, so that the signal surely meets it there."""
@@ -472,15 +477,16 @@ class Interruption(CliTest):
 
     def test_while_nobody_reads_its_output(self):
         data = write_jsonl(self.folder / "many.jsonl", [{"text": "ra manedafi"}] * 5000)
-        for threads in ("1", "2"):
-            process = self.start("predict", TINY_BERT, "--data", data, "--threads", threads, stdout=subprocess.PIPE)
+        predict = ("predict", TINY_BERT, "--data", data, "--threads")
+        for command in ((*predict, 1), (*predict, 2), ("export", self.wide_model(), "-o", "-")):  # more at once than fits
+            process = self.start(*command, stdout=subprocess.PIPE)
             self.addCleanup(process.stdout.close)
             waiting = 0
             while waiting < 50000:  # of the 65,536 bytes that a pipe holds
                 self.assertIsNone(process.poll())
                 waiting = int.from_bytes(fcntl.ioctl(process.stdout, termios.FIONREAD, bytes(4)), sys.byteorder)
             time.sleep(0.2)
-            self.assertTrue(self.interrupt(process), threads)
+            self.assertTrue(self.interrupt(process), command)
 
     def test_while_it_waits_for_standard_input(self):
         process = self.start("predict", TINY_BERT, "--data", "-", "--data-format", "json", "--batch", "1",
@@ -536,22 +542,35 @@ class Calibration(CliTest):
         self.fails(USAGE, "calibrate", model, "--data", data, "-o", self.folder / "out",
                    says=("'bert.embeddings", "is not finite on text 3"))
 
-    def test_an_interrupted_calibration_goes_on(self):
-        data = write_jsonl(self.folder / "texts.jsonl", [{"text": f"{i} ba to mu be {i * i}"} for i in range(20000)])
+    def check_interrupted(self, model, num_texts, seconds):
+        """A calibration that is interrupted after so many seconds and run again makes the table of one that was not."""
+        data = write_jsonl(self.folder / "texts.jsonl", [{"text": f"{i} ba to mu be {i * i}"} for i in range(num_texts)])
         out, whole = self.folder / "out", self.folder / "whole"
-        self.ok("calibrate", TINY_BERT, "--data", data, "-o", whole)
-        process = subprocess.Popen([support.LACONIC, "calibrate", TINY_BERT, "--data", data, "-o", out],
+        self.ok("calibrate", model, "--data", data, "-o", whole)
+        before = set(listing(self.folder))
+        process = subprocess.Popen([support.LACONIC, "calibrate", model, "--data", data, "-o", out],
                                    stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        time.sleep(0.3)
+        time.sleep(seconds)
         process.send_signal(signal.SIGINT)
         process.communicate()
         if process.returncode == 0:
             self.skipTest("this machine was too fast")
         self.assertEqual(process.returncode, INTERRUPTED)
         self.assertFalse(out.exists())
-        self.ok("calibrate", TINY_BERT, "--data", data, "-o", out)
+        self.ok("calibrate", model, "--data", data, "-o", out)
         self.assertEqual(out.read_bytes(), whole.read_bytes())
-        self.assertEqual(sorted(path.name for path in self.folder.iterdir()), ["out", "texts.jsonl", "whole"])
+        self.assertEqual(set(listing(self.folder)), before | {"out"})
+
+    def test_an_interrupted_calibration_goes_on(self):
+        self.check_interrupted(TINY_BERT, num_texts=20000, seconds=0.3)
+
+    def test_an_interrupted_calibration_op_by_op_goes_on(self):
+        """Such a model is interrupted within a text, when the table has some of the texts that run together."""
+        model = self.copy_model()
+        self.ok("export", model, "-o", model / "model.onnx")
+        planned = (model / "model.onnx").read_bytes()
+        (model / "model.onnx").write_bytes(planned.replace(b"Tanh", b"Atan"))  # which no kernel runs
+        self.check_interrupted(model / "model.onnx", num_texts=5000, seconds=0.7)
 
     def test_a_table_that_cannot_be_written_leaves_the_interrupted_one(self):
         rows = "".join(json.dumps({"text": f"ba {i}"}) + "\n" for i in range(20)).encode()

@@ -3,6 +3,7 @@
 #include "base/file.h"
 #include "formats/hf/artifact.h"
 #include "formats/hf/directory.h"
+#include "formats/hf/model_name.h"
 #include "formats/hf/onnx_file.h"
 #include "graph/graph.h"
 #include "laconic/error.h"
@@ -33,8 +34,8 @@ void Model::Save(const fs::path& directory, bool force) const { hf::SaveArtifact
 
 const Tokenizer& Model::tokenizer() const {
   if (!tokenizer_) {
-    Fail(ErrorCode::kInvalidArgument, "'", info_.path.string(),
-         "' brings no tokenizer; put config.json and its tokenizer files beside it");
+    Fail(ErrorCode::kInvalidArgument, NameOf(*this),
+         " brings no tokenizer; put config.json and its tokenizer files beside it");
   }
   return *tokenizer_;
 }
