@@ -42,16 +42,28 @@ def bert_base():
     return directory
 
 
+def chosen_models(names):
+    """The directories of --models; by default ../shared/models/minilm_sst2 and BERT-base."""
+    return [bert_base() if str(name) == "bert_base" else existing(name, "--models").resolve()
+            for name in names or [SHARED / "models/minilm_sst2", Path("bert_base")]]
+
+
+def make_source(model, folder, sentences):
+    """What ours are quantized from: weights, and of `sentences` the texts to calibrate with."""
+    source = peers.Source(model, folder, is_random=model == WORK / "bert_base")
+    folder.mkdir(parents=True, exist_ok=True)
+    texts = sentences[:CALIBRATION_TEXTS // 8 if source.is_random else CALIBRATION_TEXTS]
+    source.calibration_texts.write_text("".join(json.dumps({"text": t}) + "\n" for t in texts), encoding="utf-8")
+    return source
+
+
 def prepare(model, keys, sentences):
     """Writes the contenders' files; returns {key: path}, without the peers that are missing."""
-    is_random = model == WORK / "bert_base"
-    source = peers.Source(model, WORK / f"{model.name}_files", is_random)
-    source.folder.mkdir(parents=True, exist_ok=True)
+    source = make_source(model, WORK / f"{model.name}_files", sentences)
     laconic("export", model, "-o", source.float_onnx, "--format", "float", "--opset", 17, "--force")
     tokenizer = w.read_tokenizer(model)
-    texts = sentences[:CALIBRATION_TEXTS // 8 if is_random else CALIBRATION_TEXTS]
-    (source.folder / "calibration.json").write_text(json.dumps([tokenizer.encode(t).ids for t in texts]), encoding="utf-8")
-    (source.folder / "calibration.jsonl").write_text("".join(json.dumps({"text": t}) + "\n" for t in texts), encoding="utf-8")
+    ids = [tokenizer.encode(text).ids for text in w.read_texts(source.calibration_texts)]
+    source.calibration_ids.write_text(json.dumps(ids), encoding="utf-8")
     paths = {}
     for key in keys:
         if key in peers.FROM_TENSORS and not source.has_tensors:
@@ -320,8 +332,7 @@ def main():
     args = parse_arguments()
     existing(args.texts, "--texts")
     existing(args.calibration, "--calibration")
-    models = [bert_base() if str(m) == "bert_base" else existing(m, "--models").resolve()
-              for m in args.models or [SHARED / "models/minilm_sst2", Path("bert_base")]]
+    models = chosen_models(args.models)
     result = {"schema_version": 2, "machine": machine(), "note": args.note, "commit": commit(), "laconic": laconic("--version").strip(),
               "compilers": compilers(), "commands": [command()], "versions": {}, "peaks": measure_peaks(models, args.threads),
               "measured": []}

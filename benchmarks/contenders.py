@@ -31,6 +31,11 @@ def attention_kind(key):
     return {"laconic_f32": "f32", "laconic_dynamic_attention": "int8"}.get(key, "float")
 
 
+def method(key):
+    """--method of one of ours in INT8."""
+    return key.split("_")[1]
+
+
 def precision(key):
     """--precision of one of ours."""
     return "bf16" if key.endswith("bf16") else "f32"
@@ -182,21 +187,20 @@ def prepare(key, source):
         kept = json.loads(record.read_text(encoding="utf-8"))
         if kept["stamp"] == stamp and Path(kept["path"]).exists():
             return Path(kept["path"])
-    path = (_quantize(key, source) if key in OURS
+    path = (quantize(key, source) if key in OURS
             else ask_worker("prepare", key, source.model, source.folder, threads=os.cpu_count()))
     record.write_text(json.dumps({"path": str(path), "stamp": stamp}), encoding="utf-8")
     return Path(path)
 
 
-def _quantize(key, source):
-    """Writes one of our models; returns its path."""
+def quantize(key, source, binary=None):
+    """Writes one of our models, by `binary` where it is given; returns its path."""
     if kind(key) != "int8":
         return source.model
-    method = key.split("_")[1]
     path = source.folder / key.removesuffix("_bf16")
-    flags = ["--calibration", source.folder / "calibration.jsonl"] if method == "static" else []
+    flags = ["--calibration", source.calibration_texts] if method(key) == "static" else []
     if flags and source.is_random:  # what these make better is not there, and they take minutes
         flags += ["--smooth-quant", "off", "--gptq", "off", "--bias-correction", "off"]
     flags += ["--int8-attention", "on"] if attention_kind(key) == "int8" else []
-    laconic("quantize", source.model, "-o", path, "--method", method, "--force", *flags)
+    laconic("quantize", source.model, "-o", path, "--method", method(key), "--force", *flags, binary=binary)
     return path

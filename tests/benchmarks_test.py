@@ -3,6 +3,7 @@
 Exits with 77 (skipped) where a package that benchmarks/ needs is not installed.
 """
 import argparse
+import hashlib
 import json
 import os
 import subprocess
@@ -35,6 +36,10 @@ BERT_BASE = {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers":
 PEAKS = {"gops": {"f32_avx2": {"1": 100.0}, "int8_avx2": {"1": 200.0}, "f32_avx512": {"1": 116.0}, "bf16_avx512": {"1": 234.0},
                   "int8_avx512_vnni": {"1": 470.0}, "int8_amx": {"1": 5050.0}, "bf16_amx": {"1": 2500.0}},
          "bandwidth_gb_s": {"86": {"1": 98.0}, "342": {"1": 26.0}}}
+
+
+def digests(folder):
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
 
 
 class Workloads(unittest.TestCase):
@@ -194,6 +199,30 @@ class Results(unittest.TestCase):
         section["latency"]["16 of 8-128"]["ort_f32"] |= {"median_ms": 3, "p10_ms": 2, "p90_ms": 4, "way": "fours, 2 streams"}
         self.assertIn("3.00 (2.00–4.00, fours, 2 streams)", render_page.render(result).replace("**", ""))
         self.assertTrue(all(ratio == 1 and low <= 1 <= high for *_, ratio, low, high in rows))
+
+    def test_commits_are_compared_by_the_models_that_are_benchmarked(self):
+        """Of each of ours: the same files and precision; and they are what their names say."""
+        keys = list(contenders.OURS)
+        with tempfile.TemporaryDirectory() as folder, unittest.mock.patch.object(bench, "WORK", Path(folder) / "bench"), \
+                unittest.mock.patch.object(compare, "FOLDER", Path(folder) / "compare"), \
+                unittest.mock.patch.object(bench, "take_turns", return_value={"old": [1.0], "new": [1.0]}) as take_turns:
+            texts = Path(folder) / "texts.jsonl"
+            texts.write_text("".join(json.dumps({"text": text}) + "\n" for text in SENTENCES), encoding="utf-8")
+            benchmarked = bench.make_contenders(bench.prepare(TINY_BERT, keys, SENTENCES), 1, None, False)
+            args = argparse.Namespace(models=[TINY_BERT], contenders=keys, workloads=["1x16"], threads=[1], isa=None, rounds=1,
+                                      seconds=0.01, calibration=texts)
+            compare.compare_commits(contenders.LACONIC, contenders.LACONIC, args)
+            for key, call in zip(keys, take_turns.call_args_list, strict=True):
+                for compared in call.args[0].values():
+                    self.assertEqual(compared.precision, benchmarked[key].precision, key)
+                    self.assertEqual(digests(compared.path), digests(benchmarked[key].path), key)
+            made = {key: json.loads((x.path / "laconic.json").read_text(encoding="utf-8")) for key, x in benchmarked.items()
+                    if x.path != TINY_BERT}
+        self.assertEqual({key: (x["method"], x["recipe"]["qconfig"]["int8_attention"]) for key, x in made.items()}, {
+            "laconic_dynamic": ("dynamic", False), "laconic_static": ("static", False),
+            "laconic_dynamic_attention": ("dynamic", True), "laconic_dynamic_bf16": ("dynamic", False)})
+        self.assertEqual({key: x.precision for key, x in benchmarked.items() if x.precision != "f32"},
+                         {"laconic_bf16": "bf16", "laconic_dynamic_bf16": "bf16"})
 
     def test_a_missing_package_is_named(self):
         with self.assertRaises(Exception) as raised:
