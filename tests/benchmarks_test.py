@@ -14,9 +14,11 @@ import unittest
 import unittest.mock
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+import support
+from support import ROOT, TINY_BERT, write_texts
+
 sys.path.insert(0, str(ROOT / "benchmarks"))
-try:
+with support.skip_without_packages():
     import numpy as np
     import bench
     import compare
@@ -25,13 +27,9 @@ try:
     import render_page
     import worker
     import workloads as w
-except ImportError as missing:
-    print(f"benchmarks_test: skipped: {missing}")
-    sys.exit(77)
 
-TINY_BERT = ROOT / "tests/data/tiny_bert"
-SENTENCES = [row["text"] for row in json.loads((TINY_BERT / "expected_logits.json").read_text(encoding="utf-8"))["examples"]
-             if row["text"].strip() and "pair" not in row]
+EXAMPLES = [row for row in support.examples("tiny_bert") if row["text"].strip()]
+SENTENCES = [row["text"] for row in EXAMPLES]
 BERT_BASE = {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "id2label": {"0": "a", "1": "b"}}
 PEAKS = {"gops": {"f32_avx2": {"1": 100.0}, "int8_avx2": {"1": 200.0}, "f32_avx512": {"1": 116.0}, "bf16_avx512": {"1": 234.0},
                   "int8_avx512_vnni": {"1": 470.0}, "int8_amx": {"1": 5050.0}, "bf16_amx": {"1": 2500.0}},
@@ -168,8 +166,7 @@ class Results(unittest.TestCase):
         """Ours and ONNX Runtime on a tiny model: every part measured, answers that agree, tables that say so."""
         with tempfile.TemporaryDirectory() as folder:
             bench.WORK = Path(folder)
-            data = Path(folder) / "texts.jsonl"
-            data.write_text("".join(json.dumps({"text": text}) + "\n" for text in SENTENCES), encoding="utf-8")
+            data = write_texts(Path(folder) / "texts.jsonl", EXAMPLES)
             args = argparse.Namespace(texts=data, workloads=["1x16", "16 of 8-128", "1x128"], parts=bench.PARTS, rounds=1, seconds=0.01, isa=None)
             paths = bench.prepare(TINY_BERT, ["laconic_dynamic", "laconic_dynamic_attention", "laconic_static", "ort_f32"], SENTENCES)
             section = bench.measure(TINY_BERT, paths, 1, args, PEAKS)
@@ -206,8 +203,7 @@ class Results(unittest.TestCase):
         with tempfile.TemporaryDirectory() as folder, unittest.mock.patch.object(bench, "WORK", Path(folder) / "bench"), \
                 unittest.mock.patch.object(compare, "FOLDER", Path(folder) / "compare"), \
                 unittest.mock.patch.object(bench, "take_turns", return_value={"old": [1.0], "new": [1.0]}) as take_turns:
-            texts = Path(folder) / "texts.jsonl"
-            texts.write_text("".join(json.dumps({"text": text}) + "\n" for text in SENTENCES), encoding="utf-8")
+            texts = write_texts(Path(folder) / "texts.jsonl", EXAMPLES)
             benchmarked = bench.make_contenders(bench.prepare(TINY_BERT, keys, SENTENCES), 1, None, False)
             args = argparse.Namespace(models=[TINY_BERT], contenders=keys, workloads=["1x16"], threads=[1], isa=None, rounds=1,
                                       seconds=0.01, calibration=texts)
@@ -257,6 +253,9 @@ class LoweredOnnxRuntime(unittest.TestCase):
                     lower_onnxruntime.lower(anchor + b"".join(t * (count if j == i else 1) for j, t in enumerate(tests)))
 
 
+def setUpModule():
+    contenders.LACONIC = support.LACONIC
+
+
 if __name__ == "__main__":
-    contenders.LACONIC = Path(sys.argv.pop(1)).resolve()
-    unittest.main()
+    support.main()
