@@ -196,13 +196,6 @@ def read_config(model):
     return json.loads((model / "config.json").read_text(encoding="utf-8"))
 
 
-def is_multi_label_model(model):
-    """As config.json says, or laconic.json in a directory that we wrote."""
-    artifact = model / "laconic.json"
-    config = json.loads(artifact.read_text(encoding="utf-8")) if artifact.exists() else read_config(model)
-    return config.get("problem_type") == "multi_label_classification"
-
-
 def title(key):
     return OURS.get(key) or peers.PEERS[key].title
 
@@ -292,7 +285,7 @@ def measure(model, paths, threads, args, peaks):
     sentences = w.read_texts(args.texts)
     names = dict.fromkeys([*args.workloads, *(["1x16", "1x128"] if "start" in args.parts else [])])
     workloads = {x.name: x for x in w.make_workloads(model, sentences, WORK / f"{model.name}_files", names)}
-    contenders = make_contenders(paths, threads, args.isa, is_multi_label_model(model))
+    contenders = make_contenders(paths, threads, args.isa, w.is_multi_label(model))
     probe = next(iter(workloads.values()))
     isa = next((x.level(probe) for x in contenders.values() if isinstance(x, Laconic)), args.isa)
     section = {"model": model.name, "threads": threads, "isa": isa, "forced": args.isa is not None,

@@ -51,11 +51,15 @@ class Workloads(unittest.TestCase):
 
     def test_texts_are_read_from_each_format(self):
         with tempfile.TemporaryDirectory() as folder:
-            for name, content in {"a.jsonl": '{"text": "one, two"}\n{"text": "three"}\n', "a.csv": 'label,text\n0,"one, two"\n1,three\n',
+            for name, content in {"a.jsonl": '{"text": "one, two"}\n\n{"text": "three"}\n', "a.csv": 'label,text\n0,"one, two"\n1,three\n',
+                                  "a.tsv": "\ufeffsentence\tlabel\none, two\t0\nthree\t1\n",
                                   "a.json": '[{"text": "one, two"},\n {"text": "three"}]'}.items():
                 path = Path(folder) / name
                 path.write_text(content, encoding="utf-8")
                 self.assertEqual(w.read_texts(path), ["one, two", "three"])
+            path = write_texts(Path(folder) / "b.jsonl", [{"text": "a\u2028b"}])
+            path.write_text(path.read_text(encoding="utf-8").replace("\\u2028", "\u2028"), encoding="utf-8")  # as others write it
+            self.assertEqual(w.read_texts(path), ["a\u2028b"])
         self.assertEqual(len(w.read_texts(ROOT / "examples/nlupp_banking/test.json")), 204)
 
     def test_a_missing_file_is_named_with_its_option(self):
