@@ -24,7 +24,7 @@ import contenders as c
 import make_bert_base
 import peers
 import workloads as w
-from contenders import OURS, ROOT, Laconic, Peer, ask_worker, laconic
+from contenders import OURS, ROOT, Laconic, Peer, ask_worker, laconic, title
 
 WORK = ROOT / "build/bench"
 SHARED = ROOT / "../shared"
@@ -67,12 +67,12 @@ def prepare(model, keys, sentences):
     paths = {}
     for key in keys:
         if key in peers.FROM_TENSORS and not source.has_tensors:
-            print(f"skipped: {peers.PEERS[key].title}, which needs {model}/model.safetensors")
+            print(f"skipped: {title(key)}, which needs {model}/model.safetensors")
             continue
         try:
             paths[key] = c.prepare(key, source)
         except importlib.metadata.PackageNotFoundError as error:
-            print(f"skipped: {peers.PEERS[key].title}, without the package {error.name} (tools/setup.sh peers oracle)")
+            print(f"skipped: {title(key)}, without the package {error.name} (tools/setup.sh peers oracle)")
     return paths
 
 
@@ -194,10 +194,6 @@ def add_peaks(peaks, more):
 
 def read_config(model):
     return json.loads((model / "config.json").read_text(encoding="utf-8"))
-
-
-def title(key):
-    return OURS.get(key) or peers.PEERS[key].title
 
 
 def show(section):

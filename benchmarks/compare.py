@@ -15,7 +15,7 @@ import numpy as np
 
 import bench
 import workloads as w
-from contenders import OURS, ROOT, Laconic, laconic, method, precision, quantize
+from contenders import OURS, ROOT, Laconic, laconic, method, precision, quantize, title
 
 FOLDER = ROOT / "build/compare"
 
@@ -94,7 +94,7 @@ def show(rows):
         if section != last:
             print(section)
             last = section
-        print(f"  {workload:12} {bench.title(key):29}{old:10.3f}{new:10.3f}{ratio:11.3f} [{low:.3f}, {high:.3f}]")
+        print(f"  {workload:12} {title(key):29}{old:10.3f}{new:10.3f}{ratio:11.3f} [{low:.3f}, {high:.3f}]")
 
 
 def main():

@@ -21,6 +21,11 @@ OURS = {"laconic_f32": "laconic FP32", "laconic_bf16": "laconic bf16", "laconic_
         "laconic_dynamic_bf16": "laconic dynamic INT8 + bf16"}
 
 
+def title(key):
+    """The name of a contender in tables."""
+    return OURS.get(key) or peers.PEERS[key].title
+
+
 def kind(key):
     """What the linear layers of one of ours multiply: "f32", "bf16" or "int8"."""
     return {"laconic_f32": "f32", "laconic_bf16": "bf16"}.get(key, "int8")
