@@ -53,7 +53,7 @@ def make_source(model, folder, sentences):
     source = peers.Source(model, folder, is_random=model == WORK / "bert_base")
     folder.mkdir(parents=True, exist_ok=True)
     texts = sentences[:CALIBRATION_TEXTS // 8 if source.is_random else CALIBRATION_TEXTS]
-    source.calibration_texts.write_text("".join(json.dumps({"text": t}) + "\n" for t in texts), encoding="utf-8")
+    w.write_texts(source.calibration_texts, texts)
     return source
 
 
@@ -258,9 +258,9 @@ def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--models", nargs="+", type=Path, help="directories (default: ../shared/models/minilm_sst2, and "
                         "BERT-base with random weights; 'bert_base' is that)")
-    parser.add_argument("--texts", type=Path, default=SHARED / "data/sst2/test.jsonl", help="JSONL, JSON or CSV; what is measured")
+    parser.add_argument("--texts", type=Path, default=SHARED / "data/sst2/test.jsonl", help="JSONL, JSON, CSV or TSV; what is measured")
     parser.add_argument("--calibration", type=Path, default=SHARED / "data/sst2/train.jsonl",
-                        help="JSONL, JSON or CSV")
+                        help="JSONL, JSON, CSV or TSV")
     parser.add_argument("--contenders", nargs="+", choices=[*OURS, *peers.PEERS], default=[*OURS, *peers.PEERS], metavar="KEY",
                         help=f"of {', '.join([*OURS, *peers.PEERS])} (default: all)")
     parser.add_argument("--parts", nargs="*", choices=PARTS, default=PARTS, help="none: only prepare the models")

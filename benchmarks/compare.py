@@ -103,7 +103,7 @@ def main():
     parser.add_argument("new")
     parser.add_argument("--models", nargs="+", type=Path, help="of commits; directories (default: those of bench.py)")
     parser.add_argument("--calibration", type=Path, default=bench.SHARED / "data/sst2/train.jsonl",
-                        help="of commits, for laconic_static; JSONL, JSON or CSV")
+                        help="of commits, for laconic_static; JSONL, JSON, CSV or TSV")
     parser.add_argument("--contenders", nargs="+", choices=OURS, default=["laconic_dynamic"], metavar="KEY",
                         help=f"of commits; of {', '.join(OURS)} (default: laconic_dynamic)")
     parser.add_argument("--workloads", nargs="+", choices=w.LENGTHS, default=list(w.LENGTHS), metavar="NAME")

@@ -8,7 +8,6 @@ import argparse
 import json
 import re
 import sys
-from pathlib import Path
 
 try:
     from contenders import ROOT, title

@@ -1,5 +1,4 @@
 """What is run: texts of exact numbers of tokens, and how much work a classifier does on them."""
-import json
 import random
 import sys
 from dataclasses import dataclass
@@ -8,7 +7,7 @@ from pathlib import Path
 from tokenizers import BertWordPieceTokenizer, Tokenizer
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "tools"))
-from models_and_texts import is_multi_label, read_texts  # noqa: E402, F401: for the scripts here
+from models_and_texts import is_multi_label, read_texts, write_texts  # noqa: E402, F401: for the scripts here
 
 # Tokens of each text in a batch.
 LENGTHS = {"1x16": [16], "1x128": [128], "1x512": [512], "8x128": [128] * 8, "16 of 8-128": list(range(8, 129, 8))}
@@ -57,7 +56,7 @@ def make_workloads(model, sentences, folder, names):
         rng = random.Random(7)
         texts = [text_of_length(tokenizer, sentences, length, rng) for length in LENGTHS[name]]
         path = folder / f"{name.replace(' ', '_')}.jsonl"
-        path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts), encoding="utf-8")
+        write_texts(path, texts)
         workloads.append(Workload(name, path, [tokenizer.encode(text).ids for text in texts]))
     return workloads
 

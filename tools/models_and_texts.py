@@ -20,6 +20,11 @@ def read_texts(path):
     return [row["text"] if "text" in row else row["sentence"] for row in rows]
 
 
+def write_texts(path, texts):
+    """JSONL, as `laconic` reads it."""
+    path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts), encoding="utf-8")
+
+
 def is_multi_label(model):
     """Whether several labels may be on: as laconic.json says in a directory that we wrote, else config.json."""
     artifact = model / "laconic.json"

@@ -9,7 +9,6 @@ What is checked of each file, and what is printed, is what tools/check_export.py
 99.8 % of a test set's decisions are the same, with 77 (skipped) where ../shared or ONNX Runtime is missing.
 """
 import argparse
-import json
 import subprocess
 import sys
 import tempfile
@@ -18,7 +17,7 @@ from pathlib import Path
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 try:
     import check_export
-    from models_and_texts import REAL_MODELS, SHARED, read_texts
+    from models_and_texts import REAL_MODELS, SHARED, read_texts, write_texts
 except ImportError as missing:
     print(f"compare_runtimes: skipped: {missing}")
     sys.exit(77)
@@ -32,7 +31,7 @@ def compare(laconic, name, kind, opsets, num_texts, runtime, folder):
     original = REAL_MODELS[name]
     texts = [text for path in original.test for text in read_texts(path)][:num_texts]
     data, predictions = folder / "texts.jsonl", folder / "predictions.jsonl"
-    data.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts), encoding="utf-8")
+    write_texts(data, texts)
 
     def run(*arguments):
         subprocess.run([laconic, *map(str, arguments)], check=True, stdout=subprocess.DEVNULL)
