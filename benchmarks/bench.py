@@ -24,7 +24,7 @@ import contenders as c
 import make_bert_base
 import peers
 import workloads as w
-from contenders import OURS, ROOT, Laconic, Peer, ask_worker, laconic
+from contenders import OURS, ROOT, Laconic, Peer, ask_worker, laconic, title
 
 WORK = ROOT / "build/bench"
 SHARED = ROOT / "../shared"
@@ -42,25 +42,37 @@ def bert_base():
     return directory
 
 
+def chosen_models(names):
+    """The directories of --models; by default ../shared/models/minilm_sst2 and BERT-base."""
+    return [bert_base() if str(name) == "bert_base" else existing(name, "--models").resolve()
+            for name in names or [SHARED / "models/minilm_sst2", Path("bert_base")]]
+
+
+def make_source(model, folder, sentences):
+    """What ours are quantized from: weights, and of `sentences` the texts to calibrate with."""
+    source = peers.Source(model, folder, is_random=model == WORK / "bert_base")
+    folder.mkdir(parents=True, exist_ok=True)
+    texts = sentences[:CALIBRATION_TEXTS // 8 if source.is_random else CALIBRATION_TEXTS]
+    w.write_texts(source.calibration_texts, texts)
+    return source
+
+
 def prepare(model, keys, sentences):
     """Writes the contenders' files; returns {key: path}, without the peers that are missing."""
-    is_random = model == WORK / "bert_base"
-    source = peers.Source(model, WORK / f"{model.name}_files", is_random)
-    source.folder.mkdir(parents=True, exist_ok=True)
+    source = make_source(model, WORK / f"{model.name}_files", sentences)
     laconic("export", model, "-o", source.float_onnx, "--format", "float", "--opset", 17, "--force")
     tokenizer = w.read_tokenizer(model)
-    texts = sentences[:CALIBRATION_TEXTS // 8 if is_random else CALIBRATION_TEXTS]
-    (source.folder / "calibration.json").write_text(json.dumps([tokenizer.encode(t).ids for t in texts]), encoding="utf-8")
-    (source.folder / "calibration.jsonl").write_text("".join(json.dumps({"text": t}) + "\n" for t in texts), encoding="utf-8")
+    ids = [tokenizer.encode(text).ids for text in w.read_texts(source.calibration_texts)]
+    source.calibration_ids.write_text(json.dumps(ids), encoding="utf-8")
     paths = {}
     for key in keys:
         if key in peers.FROM_TENSORS and not source.has_tensors:
-            print(f"skipped: {peers.PEERS[key].title}, which needs {model}/model.safetensors")
+            print(f"skipped: {title(key)}, which needs {model}/model.safetensors")
             continue
         try:
             paths[key] = c.prepare(key, source)
         except importlib.metadata.PackageNotFoundError as error:
-            print(f"skipped: {peers.PEERS[key].title}, without the package {error.name} (tools/setup.sh peers oracle)")
+            print(f"skipped: {title(key)}, without the package {error.name} (tools/setup.sh peers oracle)")
     return paths
 
 
@@ -184,17 +196,6 @@ def read_config(model):
     return json.loads((model / "config.json").read_text(encoding="utf-8"))
 
 
-def is_multi_label_model(model):
-    """As config.json says, or laconic.json in a directory that we wrote."""
-    artifact = model / "laconic.json"
-    config = json.loads(artifact.read_text(encoding="utf-8")) if artifact.exists() else read_config(model)
-    return config.get("problem_type") == "multi_label_classification"
-
-
-def title(key):
-    return OURS.get(key) or peers.PEERS[key].title
-
-
 def show(section):
     """Prints a section: medians with the spread of the rounds (p10, p90), and what ours are compared with."""
     print(f"\n{section['model']}, {section['threads']} thread(s), {section['isa']}; ms")
@@ -257,9 +258,9 @@ def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--models", nargs="+", type=Path, help="directories (default: ../shared/models/minilm_sst2, and "
                         "BERT-base with random weights; 'bert_base' is that)")
-    parser.add_argument("--texts", type=Path, default=SHARED / "data/sst2/test.jsonl", help="JSONL, JSON or CSV; what is measured")
+    parser.add_argument("--texts", type=Path, default=SHARED / "data/sst2/test.jsonl", help="JSONL, JSON, CSV or TSV; what is measured")
     parser.add_argument("--calibration", type=Path, default=SHARED / "data/sst2/train.jsonl",
-                        help="JSONL, JSON or CSV")
+                        help="JSONL, JSON, CSV or TSV")
     parser.add_argument("--contenders", nargs="+", choices=[*OURS, *peers.PEERS], default=[*OURS, *peers.PEERS], metavar="KEY",
                         help=f"of {', '.join([*OURS, *peers.PEERS])} (default: all)")
     parser.add_argument("--parts", nargs="*", choices=PARTS, default=PARTS, help="none: only prepare the models")
@@ -280,7 +281,7 @@ def measure(model, paths, threads, args, peaks):
     sentences = w.read_texts(args.texts)
     names = dict.fromkeys([*args.workloads, *(["1x16", "1x128"] if "start" in args.parts else [])])
     workloads = {x.name: x for x in w.make_workloads(model, sentences, WORK / f"{model.name}_files", names)}
-    contenders = make_contenders(paths, threads, args.isa, is_multi_label_model(model))
+    contenders = make_contenders(paths, threads, args.isa, w.is_multi_label(model))
     probe = next(iter(workloads.values()))
     isa = next((x.level(probe) for x in contenders.values() if isinstance(x, Laconic)), args.isa)
     section = {"model": model.name, "threads": threads, "isa": isa, "forced": args.isa is not None,
@@ -320,8 +321,7 @@ def main():
     args = parse_arguments()
     existing(args.texts, "--texts")
     existing(args.calibration, "--calibration")
-    models = [bert_base() if str(m) == "bert_base" else existing(m, "--models").resolve()
-              for m in args.models or [SHARED / "models/minilm_sst2", Path("bert_base")]]
+    models = chosen_models(args.models)
     result = {"schema_version": 2, "machine": machine(), "note": args.note, "commit": commit(), "laconic": laconic("--version").strip(),
               "compilers": compilers(), "commands": [command()], "versions": {}, "peaks": measure_peaks(models, args.threads),
               "measured": []}

@@ -15,7 +15,7 @@ import numpy as np
 
 import bench
 import workloads as w
-from contenders import OURS, ROOT, Laconic, kind, laconic, precision
+from contenders import OURS, ROOT, Laconic, laconic, method, precision, quantize, title
 
 FOLDER = ROOT / "build/compare"
 
@@ -66,28 +66,16 @@ class AnyLaconic(Laconic):
         return json.loads(output)["latency_ms"]["p50"]
 
 
-def model_of(key, binary, model, folder):
-    """A model of ours, made by `binary`."""
-    if kind(key) != "int8":
-        return model
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{model.name}_{key}"
-    calibration = folder / "calibration.jsonl"
-    texts = w.read_texts(bench.SHARED / "data/sst2/train.jsonl")[:bench.CALIBRATION_TEXTS]
-    calibration.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts), encoding="utf-8")
-    method = key.split("_")[1]
-    laconic("quantize", model, "-o", path, "--force", "--method", method,
-            *(["--calibration", calibration] if method == "static" else []), binary=binary)
-    return path
-
-
 def compare_commits(old, new, args):
     """The same of two commits, measured now."""
     binaries = {"old": build(old), "new": build(new)}
+    is_calibrated = any(method(key) == "static" for key in args.contenders)
+    sentences = w.read_texts(bench.existing(args.calibration, "--calibration")) if is_calibrated else []
     rows = []
-    for model in args.models or [bench.existing(bench.SHARED / "models/minilm_sst2", "--models").resolve(), bench.bert_base()]:
+    for model in bench.chosen_models(args.models):
+        sources = {side: bench.make_source(model, FOLDER / side / model.name, sentences) for side in binaries}
         for key in args.contenders:
-            paths = {side: model_of(key, binary, model, FOLDER / side) for side, binary in binaries.items()}
+            paths = {side: quantize(key, sources[side], binary) for side, binary in binaries.items()}
             for threads in args.threads:
                 pair = {side: AnyLaconic(paths[side], threads, args.isa, binaries[side], precision(key)) for side in binaries}
                 for name in args.workloads:
@@ -106,7 +94,7 @@ def show(rows):
         if section != last:
             print(section)
             last = section
-        print(f"  {workload:12} {bench.title(key):29}{old:10.3f}{new:10.3f}{ratio:11.3f} [{low:.3f}, {high:.3f}]")
+        print(f"  {workload:12} {title(key):29}{old:10.3f}{new:10.3f}{ratio:11.3f} [{low:.3f}, {high:.3f}]")
 
 
 def main():
@@ -114,6 +102,8 @@ def main():
     parser.add_argument("old")
     parser.add_argument("new")
     parser.add_argument("--models", nargs="+", type=Path, help="of commits; directories (default: those of bench.py)")
+    parser.add_argument("--calibration", type=Path, default=bench.SHARED / "data/sst2/train.jsonl",
+                        help="of commits, for laconic_static; JSONL, JSON, CSV or TSV")
     parser.add_argument("--contenders", nargs="+", choices=OURS, default=["laconic_dynamic"], metavar="KEY",
                         help=f"of commits; of {', '.join(OURS)} (default: laconic_dynamic)")
     parser.add_argument("--workloads", nargs="+", choices=w.LENGTHS, default=list(w.LENGTHS), metavar="NAME")
@@ -125,6 +115,7 @@ def main():
     if args.old.endswith(".json") and args.new.endswith(".json"):
         show(compare_results(*(json.loads(Path(p).read_text(encoding="utf-8")) for p in (args.old, args.new))))
     else:
+        args.contenders = bench.runnable(args.contenders, bench.machine()["instructions"], args.isa)
         show(compare_commits(args.old, args.new, args))
 
 

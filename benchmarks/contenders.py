@@ -21,6 +21,11 @@ OURS = {"laconic_f32": "laconic FP32", "laconic_bf16": "laconic bf16", "laconic_
         "laconic_dynamic_bf16": "laconic dynamic INT8 + bf16"}
 
 
+def title(key):
+    """The name of a contender in tables."""
+    return OURS.get(key) or peers.PEERS[key].title
+
+
 def kind(key):
     """What the linear layers of one of ours multiply: "f32", "bf16" or "int8"."""
     return {"laconic_f32": "f32", "laconic_bf16": "bf16"}.get(key, "int8")
@@ -29,6 +34,11 @@ def kind(key):
 def attention_kind(key):
     """What the attention of one of ours may multiply: "f32", "float" (bf16 too) or "int8"."""
     return {"laconic_f32": "f32", "laconic_dynamic_attention": "int8"}.get(key, "float")
+
+
+def method(key):
+    """--method of one of ours in INT8."""
+    return key.split("_")[1]
 
 
 def precision(key):
@@ -182,21 +192,20 @@ def prepare(key, source):
         kept = json.loads(record.read_text(encoding="utf-8"))
         if kept["stamp"] == stamp and Path(kept["path"]).exists():
             return Path(kept["path"])
-    path = (_quantize(key, source) if key in OURS
+    path = (quantize(key, source) if key in OURS
             else ask_worker("prepare", key, source.model, source.folder, threads=os.cpu_count()))
     record.write_text(json.dumps({"path": str(path), "stamp": stamp}), encoding="utf-8")
     return Path(path)
 
 
-def _quantize(key, source):
-    """Writes one of our models; returns its path."""
+def quantize(key, source, binary=None):
+    """Writes one of our models, by `binary` where it is given; returns its path."""
     if kind(key) != "int8":
         return source.model
-    method = key.split("_")[1]
     path = source.folder / key.removesuffix("_bf16")
-    flags = ["--calibration", source.folder / "calibration.jsonl"] if method == "static" else []
+    flags = ["--calibration", source.calibration_texts] if method(key) == "static" else []
     if flags and source.is_random:  # what these make better is not there, and they take minutes
         flags += ["--smooth-quant", "off", "--gptq", "off", "--bias-correction", "off"]
     flags += ["--int8-attention", "on"] if attention_kind(key) == "int8" else []
-    laconic("quantize", source.model, "-o", path, "--method", method, "--force", *flags)
+    laconic("quantize", source.model, "-o", path, "--method", method(key), "--force", *flags, binary=binary)
     return path

@@ -7,7 +7,6 @@ meets them alike. Ours are encoded one by one; of the two ways that `tokenizers`
 first time, is shown apart. Ids are compared first. The BPE vocabulary is trained here, on the texts.
 """
 import argparse
-import csv
 import json
 import os
 import statistics
@@ -22,11 +21,13 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers  # noqa: E402
 
+from workloads import read_texts  # noqa: E402
+
 ROOT = Path(__file__).resolve().parent.parent
 PROGRAM = ROOT / "build/release/src/text/laconic_tokenize"
 NO_LIMIT = (1 << 31) - 1
-NEEDED = ("data/sst2/train.jsonl", "data/bn_cyberbully5/train.csv", "models/minilm_sst2/tokenizer.json",
-          "models/me5_bn5/tokenizer.json")  # below --shared
+ENGLISH, BANGLA = "data/sst2/train.jsonl", "data/bn_cyberbully5/train.csv"
+NEEDED = (ENGLISH, BANGLA, "models/minilm_sst2/tokenizer.json", "models/me5_bn5/tokenizer.json")  # below --shared
 
 
 class Ours:
@@ -79,15 +80,6 @@ class HuggingFace:
         return min(middle - start, end - middle), sum(len(encoding.ids) for encoding in singly)
 
 
-def english(shared):
-    return [json.loads(line)["text"] for line in (shared / "data/sst2/train.jsonl").read_text().splitlines()]
-
-
-def bangla(shared):
-    with (shared / "data/bn_cyberbully5/train.csv").open(newline="", encoding="utf-8-sig") as file:
-        return [row["text"] for row in csv.DictReader(file)]
-
-
 def train_bpe(texts, path):
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -136,7 +128,7 @@ def main():
         if not (arguments.shared / name).exists():
             sys.exit(f"{arguments.shared / name} is missing; name a folder that has it with --shared (../shared, which is read "
                      "by default, is not part of this repository)")
-    languages = {"English": english(arguments.shared), "Bangla": bangla(arguments.shared)}
+    languages = {"English": read_texts(arguments.shared / ENGLISH), "Bangla": read_texts(arguments.shared / BANGLA)}
     results = []
     with tempfile.TemporaryDirectory() as folder:
         bpe = Path(folder) / "bpe.json"

@@ -1,11 +1,13 @@
 """What is run: texts of exact numbers of tokens, and how much work a classifier does on them."""
-import csv
-import io
-import json
 import random
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 from tokenizers import BertWordPieceTokenizer, Tokenizer
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "tools"))
+from models_and_texts import is_multi_label, read_texts, write_texts  # noqa: E402, F401: for the scripts here
 
 # Tokens of each text in a batch.
 LENGTHS = {"1x16": [16], "1x128": [128], "1x512": [512], "8x128": [128] * 8, "16 of 8-128": list(range(8, 129, 8))}
@@ -19,18 +21,6 @@ def read_tokenizer(model):
         tokenizer.no_truncation()
         return tokenizer
     return BertWordPieceTokenizer(str(model / "vocab.txt"), lowercase=True)
-
-
-def read_texts(path):
-    """The texts of a JSONL file, of a JSON file with one array, or of a CSV file with a header."""
-    content = path.read_text(encoding="utf-8-sig")
-    if path.suffix == ".csv":
-        rows = csv.DictReader(io.StringIO(content, newline=""))
-    elif path.suffix == ".json":
-        rows = json.loads(content)
-    else:
-        rows = map(json.loads, filter(str.strip, io.StringIO(content)))  # str.splitlines would part texts at U+2028 too
-    return [row["text"] for row in rows]
 
 
 def text_of_length(tokenizer, sentences, length, rng):
@@ -66,7 +56,7 @@ def make_workloads(model, sentences, folder, names):
         rng = random.Random(7)
         texts = [text_of_length(tokenizer, sentences, length, rng) for length in LENGTHS[name]]
         path = folder / f"{name.replace(' ', '_')}.jsonl"
-        path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts), encoding="utf-8")
+        write_texts(path, texts)
         workloads.append(Workload(name, path, [tokenizer.encode(text).ids for text in texts]))
     return workloads
 

@@ -3,6 +3,7 @@
 Exits with 77 (skipped) where a package that benchmarks/ needs is not installed.
 """
 import argparse
+import hashlib
 import json
 import os
 import subprocess
@@ -13,9 +14,11 @@ import unittest
 import unittest.mock
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+import support
+from support import ROOT, TINY_BERT, write_texts
+
 sys.path.insert(0, str(ROOT / "benchmarks"))
-try:
+with support.skip_without_packages():
     import numpy as np
     import bench
     import compare
@@ -24,17 +27,17 @@ try:
     import render_page
     import worker
     import workloads as w
-except ImportError as missing:
-    print(f"benchmarks_test: skipped: {missing}")
-    sys.exit(77)
 
-TINY_BERT = ROOT / "tests/data/tiny_bert"
-SENTENCES = [row["text"] for row in json.loads((TINY_BERT / "expected_logits.json").read_text(encoding="utf-8"))["examples"]
-             if row["text"].strip() and "pair" not in row]
+EXAMPLES = [row for row in support.examples("tiny_bert") if row["text"].strip()]
+SENTENCES = [row["text"] for row in EXAMPLES]
 BERT_BASE = {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "id2label": {"0": "a", "1": "b"}}
 PEAKS = {"gops": {"f32_avx2": {"1": 100.0}, "int8_avx2": {"1": 200.0}, "f32_avx512": {"1": 116.0}, "bf16_avx512": {"1": 234.0},
                   "int8_avx512_vnni": {"1": 470.0}, "int8_amx": {"1": 5050.0}, "bf16_amx": {"1": 2500.0}},
          "bandwidth_gb_s": {"86": {"1": 98.0}, "342": {"1": 26.0}}}
+
+
+def digests(folder):
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
 
 
 class Workloads(unittest.TestCase):
@@ -48,12 +51,15 @@ class Workloads(unittest.TestCase):
 
     def test_texts_are_read_from_each_format(self):
         with tempfile.TemporaryDirectory() as folder:
-            for name, content in {"a.jsonl": '{"text": "one, two"}\n{"text": "th\u2028ree"}\n\n',
-                                  "a.csv": 'label,text\n0,"one, two"\n1,th\u2028ree\n',
-                                  "a.json": '[{"text": "one, two"},\n {"text": "th\u2028ree"}]'}.items():
+            for name, content in {"a.jsonl": '{"text": "one, two"}\n\n{"text": "three"}\n', "a.csv": 'label,text\n0,"one, two"\n1,three\n',
+                                  "a.tsv": "\ufeffsentence\tlabel\none, two\t0\nthree\t1\n",
+                                  "a.json": '[{"text": "one, two"},\n {"text": "three"}]'}.items():
                 path = Path(folder) / name
                 path.write_text(content, encoding="utf-8")
-                self.assertEqual(w.read_texts(path), ["one, two", "th\u2028ree"])
+                self.assertEqual(w.read_texts(path), ["one, two", "three"])
+            path = write_texts(Path(folder) / "b.jsonl", [{"text": "a\u2028b"}])
+            path.write_text(path.read_text(encoding="utf-8").replace("\\u2028", "\u2028"), encoding="utf-8")  # as others write it
+            self.assertEqual(w.read_texts(path), ["a\u2028b"])
         self.assertEqual(len(w.read_texts(ROOT / "examples/nlupp_banking/test.json")), 204)
 
     def test_a_missing_file_is_named_with_its_option(self):
@@ -164,8 +170,7 @@ class Results(unittest.TestCase):
         """Ours and ONNX Runtime on a tiny model: every part measured, answers that agree, tables that say so."""
         with tempfile.TemporaryDirectory() as folder:
             bench.WORK = Path(folder)
-            data = Path(folder) / "texts.jsonl"
-            data.write_text("".join(json.dumps({"text": text}) + "\n" for text in SENTENCES), encoding="utf-8")
+            data = write_texts(Path(folder) / "texts.jsonl", EXAMPLES)
             args = argparse.Namespace(texts=data, workloads=["1x16", "16 of 8-128", "1x128"], parts=bench.PARTS, rounds=1, seconds=0.01, isa=None)
             paths = bench.prepare(TINY_BERT, ["laconic_dynamic", "laconic_dynamic_attention", "laconic_static", "ort_f32"], SENTENCES)
             section = bench.measure(TINY_BERT, paths, 1, args, PEAKS)
@@ -207,6 +212,29 @@ class Results(unittest.TestCase):
                     records.add((source.folder / "laconic_f32.json").read_text(encoding="utf-8"))
                 self.assertEqual(len(records), 2, name)
 
+    def test_commits_are_compared_by_the_models_that_are_benchmarked(self):
+        """Of each of ours: the same files and precision; and they are what their names say."""
+        keys = list(contenders.OURS)
+        with tempfile.TemporaryDirectory() as folder, unittest.mock.patch.object(bench, "WORK", Path(folder) / "bench"), \
+                unittest.mock.patch.object(compare, "FOLDER", Path(folder) / "compare"), \
+                unittest.mock.patch.object(bench, "take_turns", return_value={"old": [1.0], "new": [1.0]}) as take_turns:
+            texts = write_texts(Path(folder) / "texts.jsonl", EXAMPLES)
+            benchmarked = bench.make_contenders(bench.prepare(TINY_BERT, keys, SENTENCES), 1, None, False)
+            args = argparse.Namespace(models=[TINY_BERT], contenders=keys, workloads=["1x16"], threads=[1], isa=None, rounds=1,
+                                      seconds=0.01, calibration=texts)
+            compare.compare_commits(contenders.LACONIC, contenders.LACONIC, args)
+            for key, call in zip(keys, take_turns.call_args_list, strict=True):
+                for compared in call.args[0].values():
+                    self.assertEqual(compared.precision, benchmarked[key].precision, key)
+                    self.assertEqual(digests(compared.path), digests(benchmarked[key].path), key)
+            made = {key: json.loads((x.path / "laconic.json").read_text(encoding="utf-8")) for key, x in benchmarked.items()
+                    if x.path != TINY_BERT}
+        self.assertEqual({key: (x["method"], x["recipe"]["qconfig"]["int8_attention"]) for key, x in made.items()}, {
+            "laconic_dynamic": ("dynamic", False), "laconic_static": ("static", False),
+            "laconic_dynamic_attention": ("dynamic", True), "laconic_dynamic_bf16": ("dynamic", False)})
+        self.assertEqual({key: x.precision for key, x in benchmarked.items() if x.precision != "f32"},
+                         {"laconic_bf16": "bf16", "laconic_dynamic_bf16": "bf16"})
+
     def test_a_missing_package_is_named(self):
         with self.assertRaises(Exception) as raised:
             bench.peers.PEERS["none"] = bench.peers.Description("None", "none", ("no-such-package",))
@@ -240,6 +268,9 @@ class LoweredOnnxRuntime(unittest.TestCase):
                     lower_onnxruntime.lower(anchor + b"".join(t * (count if j == i else 1) for j, t in enumerate(tests)))
 
 
+def setUpModule():
+    contenders.LACONIC = support.LACONIC
+
+
 if __name__ == "__main__":
-    contenders.LACONIC = Path(sys.argv.pop(1)).resolve()
-    unittest.main()
+    support.main()

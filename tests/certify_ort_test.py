@@ -13,19 +13,15 @@ import tempfile
 import unittest
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT / "benchmarks"), str(ROOT / "tools" / "onnx")]
-try:
+import support
+from support import ROOT, TINY_BERT, laconic
+
+sys.path.insert(0, str(ROOT / "benchmarks"))
+with support.skip_without_packages():
     import lower_onnxruntime
     import numpy as np
     import onnx  # noqa: F401: what the child needs
     import onnxruntime  # noqa: F401
-except ImportError as missing:
-    print(f"certify_ort_test: skipped: {missing}")
-    sys.exit(77)
-
-LACONIC = None  # the executable; set from the command line
-MODEL = ROOT / "tests/data/tiny_bert"
 
 # Writes the logits of texts, exact and as they come: MODEL IDS OUTPUT
 BOTH_LOGITS = """
@@ -41,20 +37,14 @@ np.save(sys.argv[3], [[session.run(["logits"], {"input_ids": np.array([ids]), "a
 """
 
 
-def laconic(*arguments):
-    subprocess.run([LACONIC, *map(str, arguments)], check=True, stdout=subprocess.DEVNULL)
-
-
 class Certify(unittest.TestCase):
     def test_saturated_answers_are_those_of_onnx_runtime(self):
-        examples = json.loads((MODEL / "expected_logits.json").read_text(encoding="utf-8"))["examples"]
-        examples = [example for example in examples if "pair" not in example]
+        examples = support.examples("tiny_bert")
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
-            texts, ids, small = folder / "texts.jsonl", folder / "ids.json", folder / "small"
-            texts.write_text("".join(json.dumps({"text": e["text"]}) + "\n" for e in examples), encoding="utf-8")
+            texts, ids, small = support.write_texts(folder / "texts.jsonl", examples), folder / "ids.json", folder / "small"
             ids.write_text(json.dumps([e["input_ids"] for e in examples]))
-            laconic("quantize", MODEL, "-o", small)
+            laconic("quantize", TINY_BERT, "-o", small)
             laconic("export", small, "-o", folder / "small.onnx", "--format", "dynamic")
             laconic("certify", small, "--data", texts, "--json", folder / "certificate.json")
             lower_onnxruntime.write(folder / "lowered")
@@ -75,5 +65,4 @@ class Certify(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    LACONIC = sys.argv.pop(1)
-    unittest.main()
+    support.main()

@@ -4,31 +4,20 @@ A tiny model in f32 and in dynamic INT8, both exported; their inner tensors come
 with 77 (skipped) where ONNX Runtime is not installed.
 """
 import json
-import subprocess
 import sys
 import tempfile
 import unittest
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tools" / "onnx"))
-try:
+import support
+from support import ROOT, TINY_BERT, laconic
+
+sys.path.insert(0, str(ROOT / "tools/onnx"))
+with support.skip_without_packages():
     import numpy as np
     import onnx
     import onnxruntime
     from exact_session import exact_session
-except ImportError as missing:
-    print(f"diff_test: skipped: {missing}")
-    sys.exit(77)
-
-LACONIC = None  # the executable; set from the command line
-DATA = Path(__file__).resolve().parent / "data"
-
-
-def laconic(*arguments, status=0):
-    result = subprocess.run([LACONIC, *map(str, arguments)], capture_output=True, text=True)
-    if result.returncode != status:
-        raise AssertionError(f"laconic {arguments}: exit status {result.returncode}\n{result.stderr}")
-    return result.stdout
 
 
 def inner_tensors(path, names, texts):
@@ -55,12 +44,10 @@ class Diff(unittest.TestCase):
         cls.folder_object = tempfile.TemporaryDirectory()
         cls.addClassCleanup(cls.folder_object.cleanup)
         cls.folder = Path(cls.folder_object.name)
-        cls.model = DATA / "tiny_bert"
-        rows = json.loads((cls.model / "expected_logits.json").read_text(encoding="utf-8"))["examples"]
-        rows = [row for row in rows if "pair" not in row][:40]
+        cls.model = TINY_BERT
+        rows = support.examples("tiny_bert")[:40]
         cls.texts = [row["input_ids"] for row in rows]
-        cls.data = cls.folder / "texts.jsonl"
-        cls.data.write_text("".join(json.dumps({"text": row["text"]}) + "\n" for row in rows), encoding="utf-8")
+        cls.data = support.write_texts(cls.folder / "texts.jsonl", rows)
         laconic("quantize", cls.model, "-o", cls.folder / "int8")
         for model, name in ((cls.model, "f32"), (cls.folder / "int8", "int8")):
             laconic("export", model, "-o", cls.folder / f"{name}.onnx")
@@ -140,5 +127,4 @@ class Diff(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    LACONIC = sys.argv.pop(1)
-    unittest.main()
+    support.main()

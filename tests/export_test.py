@@ -4,25 +4,22 @@ The tiny models of tests/data, all tensors random, with logits from transformers
 Runtime is not installed.
 """
 import json
-import subprocess
 import sys
 import tempfile
 import unittest
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tools" / "onnx"))
-try:
+import support
+from support import DATA, ROOT, examples, laconic, write_texts
+
+sys.path.insert(0, str(ROOT / "tools/onnx"))
+with support.skip_without_packages():
     import numpy as np
     import onnx
     import onnxruntime
     import compare_foreign
     from exact_session import exact_session
-except ImportError as missing:
-    print(f"export_test: skipped: {missing}")
-    sys.exit(77)
 
-LACONIC = None  # the executable; set from the command line
-DATA = Path(__file__).resolve().parent / "data"
 MODELS = ("tiny_bert", "tiny_electra", "tiny_distilbert", "tiny_roberta", "tiny_xlm_roberta", "tiny_albert")
 WITHOUT_TOKEN_TYPES = ("tiny_distilbert", "tiny_roberta", "tiny_xlm_roberta")
 OPSETS = (14, 17)
@@ -30,13 +27,6 @@ OPSETS = (14, 17)
 GENERAL = ("albert.ort_qdq_u8u8_matmuls.onnx", "bert.ort_qdq_s8s8.onnx", "bert.ort_qoperator_u8s8.onnx",
            "distilbert.ort_qdq_u8s8_channel.onnx", "electra.ort_qoperator_u8u8_channel.onnx",
            "roberta.ort_qdq_u8s8.onnx")
-
-
-def laconic(*arguments):
-    result = subprocess.run([LACONIC, *map(str, arguments)], capture_output=True, text=True)
-    if result.returncode != 0:
-        raise AssertionError(f"laconic {arguments}: exit status {result.returncode}\n{result.stderr}")
-    return result.stdout
 
 
 def run(session, example, length):
@@ -83,24 +73,20 @@ class Export(unittest.TestCase):
         self.assertEqual(session.get_outputs()[0].shape[0], "batch")
         return session
 
-    def examples(self, model):
-        return json.loads((DATA / model / "expected_logits.json").read_text(encoding="utf-8"))["examples"]
-
     def test_float_export_gives_the_logits_of_transformers(self):
         for model in MODELS:
             for opset in OPSETS:
                 with self.subTest(model=model, opset=opset):
                     session = self.export(DATA / model, "float", opset)
-                    for example in self.examples(model):
+                    for example in examples(model, pairs=True):
                         for length in (len(example["input_ids"]), 128):  # alone, and padded
                             logits = run(session, example, length)
                             np.testing.assert_allclose(logits, example["logits"], rtol=0, atol=1e-4)
 
     def test_dynamic_export_gives_the_probabilities_of_the_runtime(self):
         for model in MODELS:
-            examples = [example for example in self.examples(model) if "pair" not in example]
-            texts, predictions = self.folder / "texts.jsonl", self.folder / f"{model}.jsonl"
-            texts.write_text("".join(json.dumps({"text": e["text"]}) + "\n" for e in examples), encoding="utf-8")
+            rows = examples(model)
+            texts, predictions = write_texts(self.folder / "texts.jsonl", rows), self.folder / f"{model}.jsonl"
             quantized = self.folder / model
             laconic("quantize", DATA / model, "-o", quantized, "--method", "dynamic")
             laconic("predict", quantized, "--data", texts, "-o", predictions)
@@ -110,8 +96,7 @@ class Export(unittest.TestCase):
                 with self.subTest(model=model, opset=opset):
                     session = self.export(quantized, "dynamic", opset)
                     for length in (None, 128):  # alone, and padded, which must change nothing
-                        theirs = [probabilities(model, run(session, example, length or len(example["input_ids"])))
-                                  for example in examples]
+                        theirs = [probabilities(model, run(session, row, length or len(row["input_ids"]))) for row in rows]
                         difference = np.abs(np.array(theirs) - ours).max(axis=1)
                         # A float that lies on a rounding boundary may become either code, in few texts; in more of
                         # them where three times as many layers round.
@@ -123,9 +108,8 @@ class Export(unittest.TestCase):
     def test_int8_attention_gives_the_probabilities_of_the_runtime(self):
         """Alone, and in one padded batch, where neither padding nor neighbours may change an answer."""
         for model, method in (("tiny_bert", "dynamic"), ("tiny_bert", "static"), ("tiny_distilbert", "dynamic")):
-            examples = [example for example in self.examples(model) if "pair" not in example]
-            texts, quantized = self.folder / "texts.jsonl", self.folder / model
-            texts.write_text("".join(json.dumps({"text": e["text"]}) + "\n" for e in examples), encoding="utf-8")
+            rows = examples(model)
+            texts, quantized = write_texts(self.folder / "texts.jsonl", rows), self.folder / model
             laconic("quantize", DATA / model, "-o", quantized, "--force", "--method", method, "--int8-attention", "on",
                     "--calibration", texts)
             lines = laconic("predict", quantized, "--data", texts).splitlines()
@@ -133,15 +117,15 @@ class Export(unittest.TestCase):
             for opset in OPSETS:
                 with self.subTest(model=model, method=method, opset=opset):
                     session = self.export(quantized, "dynamic" if method == "dynamic" else "qdq", opset)
-                    rows = [example["input_ids"] for example in examples]
-                    longest = max(map(len, rows))
-                    padding = [[0] * (longest - len(row)) for row in rows]
-                    batch = {"input_ids": [row + zeros for row, zeros in zip(rows, padding)],
-                             "attention_mask": [[1] * len(row) + zeros for row, zeros in zip(rows, padding)]}
-                    together = session.run(["logits"], {name: np.array(ids, np.int64) for name, ids in batch.items()})[0]
-                    alone = [run(session, example, len(example["input_ids"])) for example in examples]
+                    texts_ids = [row["input_ids"] for row in rows]
+                    longest = max(map(len, texts_ids))
+                    padding = [[0] * (longest - len(ids)) for ids in texts_ids]
+                    batch = {"input_ids": [ids + zeros for ids, zeros in zip(texts_ids, padding)],
+                             "attention_mask": [[1] * len(ids) + zeros for ids, zeros in zip(texts_ids, padding)]}
+                    together = session.run(["logits"], {name: np.array(values, np.int64) for name, values in batch.items()})[0]
+                    alone = [run(session, row, len(row["input_ids"])) for row in rows]
                     for logits in (alone, together):
-                        theirs = [probabilities(model, row) for row in logits]
+                        theirs = [probabilities(model, of_text) for of_text in logits]
                         difference = np.abs(np.array(theirs) - ours).max(axis=1)
                         # As above: a float on a rounding boundary, in few texts.
                         self.assertLess(np.percentile(difference, 80), 1e-5)
@@ -151,9 +135,8 @@ class Export(unittest.TestCase):
 
     def test_choices_of_a_qconfig_give_the_probabilities_of_the_runtime(self):
         """Static, as presets and flags choose: u8 weights, one scale for a weight, 7-bit codes of activations (Clip)."""
-        examples = [example for example in self.examples("tiny_bert") if "pair" not in example]
-        texts, quantized = self.folder / "texts.jsonl", self.folder / "tiny_bert"
-        texts.write_text("".join(json.dumps({"text": e["text"]}) + "\n" for e in examples), encoding="utf-8")
+        rows = examples("tiny_bert")
+        texts, quantized = write_texts(self.folder / "texts.jsonl", rows), self.folder / "tiny_bert"
         for flags in (["--qconfig", "onnxruntime"], ["--qconfig", "fbgemm"], ["--qconfig", "qnnpack"],
                       ["--weight-dtype", "quint8"], ["--activation-dtype", "qint8"],
                       ["--weight-dtype", "quint8", "--weight-granularity", "tensor"]):
@@ -166,8 +149,7 @@ class Export(unittest.TestCase):
                     with self.subTest(flags=flags, kind=kind, opset=opset):
                         session = self.export(quantized, kind, opset)
                         (self.folder / f"tiny_bert_{kind}_{opset}.onnx").unlink()
-                        theirs = [probabilities("tiny_bert", run(session, example, len(example["input_ids"])))
-                                  for example in examples]
+                        theirs = [probabilities("tiny_bert", run(session, row, len(row["input_ids"]))) for row in rows]
                         difference = np.abs(np.array(theirs) - ours).max(axis=1)
                         # As above: a float on a rounding boundary, in few texts.
                         self.assertLess(np.percentile(difference, 80), 1e-5)
@@ -191,6 +173,5 @@ class Export(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    LACONIC = sys.argv.pop(1)
     onnxruntime.set_default_logger_severity(3)  # it warns of every optional input
-    unittest.main()
+    support.main()

@@ -3,30 +3,20 @@
 onnxruntime.quantization.qdq_loss_debug compares a float model with its QDQ form by the tensors' names. Exits with 77
 (skipped) where ONNX Runtime is not installed.
 """
-import subprocess
-import sys
 import tempfile
 import unittest
 from pathlib import Path
 
-try:
+import support
+from support import TINY_BERT, laconic
+
+with support.skip_without_packages():
     import numpy as np
     import onnx
     from onnxruntime.quantization import CalibrationDataReader, qdq_loss_debug as debug
-except ImportError as missing:
-    print(f"qdq_debugger_test: skipped: {missing}")
-    sys.exit(77)
 
-LACONIC = None  # the executable; set from the command line
-MODEL = Path(__file__).resolve().parent / "data" / "tiny_bert"
 NUM_LINEARS = 2 * 6 + 2
 NUM_INPUTS = 2 * 4 + 2  # Q, K and V read one value
-
-
-def laconic(*arguments):
-    result = subprocess.run([LACONIC, *map(str, arguments)], capture_output=True, text=True)
-    if result.returncode != 0:
-        raise AssertionError(f"laconic {arguments}: exit status {result.returncode}\n{result.stderr}")
 
 
 class Inputs(CalibrationDataReader):
@@ -50,9 +40,9 @@ class Debugger(unittest.TestCase):
 
     def files(self, *options):
         """The float model and a QDQ one."""
-        laconic("quantize", MODEL, "-o", self.folder / "static", "--method", "static", "--calibration", self.texts,
+        laconic("quantize", TINY_BERT, "-o", self.folder / "static", "--method", "static", "--calibration", self.texts,
                 *options)
-        laconic("export", MODEL, "-o", self.folder / "float.onnx")
+        laconic("export", TINY_BERT, "-o", self.folder / "float.onnx")
         laconic("export", self.folder / "static", "-o", self.folder / "qdq.onnx", "--format", "qdq")
         return str(self.folder / "float.onnx"), str(self.folder / "qdq.onnx")
 
@@ -86,5 +76,4 @@ class Debugger(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    LACONIC = sys.argv.pop(1)
-    unittest.main()
+    support.main()

@@ -6,7 +6,6 @@ at a time, and compares the labels; every text whose labels differ is printed wi
 where fewer than --min-agreement of the decisions are the same.
 """
 import argparse
-import csv
 import json
 import sys
 from pathlib import Path
@@ -16,29 +15,12 @@ import onnx
 import onnxruntime
 from tokenizers import Tokenizer
 
+from models_and_texts import is_multi_label, read_texts
+
 sys.path.append(str(Path(__file__).parent / "onnx"))
-from exact_session import exact_session, saturates
+from exact_session import exact_session, saturates  # noqa: E402
 
 MIN_AGREEMENT = 0.998
-
-
-def read_texts(path):
-    """The texts of a JSON array, JSONL, CSV or TSV file: the column `text`, or `sentence`."""
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        if path.suffix == ".json":
-            rows = json.load(file)
-        elif path.suffix == ".jsonl":
-            rows = [json.loads(line) for line in file]
-        else:
-            rows = list(csv.DictReader(file, delimiter="\t" if path.suffix == ".tsv" else ","))
-    return [row["text"] if "text" in row else row["sentence"] for row in rows]
-
-
-def is_multi_label(model):
-    """Whether several labels may be on."""
-    artifact = model / "laconic.json"  # else a Hugging Face directory
-    config = json.loads((artifact if artifact.exists() else model / "config.json").read_text(encoding="utf-8"))
-    return config.get("problem_type") == "multi_label_classification"
 
 
 def run(runtime, tokenizer, text):

@@ -15,14 +15,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-SHARED = Path("../shared")
-BN, FOLDS = SHARED / "data/bn_cyberbully5", SHARED / "data/nlupp/banking"
-# Name -> tokens a text is cut to, and the three sets
-MODELS = {
-    "minilm_sst2": (96, *[[SHARED / "data/sst2" / f"{part}.jsonl"] for part in ("train", "validation", "test")]),
-    "minilm_nlupp": (64, *[[FOLDS / f"fold{i}.json" for i in part] for part in (range(16), (16, 17), (18, 19))]),
-    "me5_bn5": (96, *[[BN / f"{part}.csv"] for part in ("train", "validation", "test")]),
-}
+from models_and_texts import REAL_MODELS
+
 METHODS = {
     "dynamic INT8": [],
     "… embeddings in f32": ["--layers", "linear"],
@@ -62,9 +56,8 @@ DYNAMIC = {
 
 
 class Measurement:
-    def __init__(self, laconic, name, folder):
-        self.laconic, self.folder, self.base = laconic, folder, SHARED / "models" / name
-        self.max_length, self.train, self.validation, self.test = MODELS[name]
+    def __init__(self, laconic, model, folder):
+        self.laconic, self.folder, self.model = laconic, folder, model
 
     def run(self, *arguments):
         subprocess.run([self.laconic, *map(str, arguments)], check=True, stdout=subprocess.DEVNULL)
@@ -72,7 +65,7 @@ class Measurement:
     def compare(self, candidates, data):
         """The rows of `laconic compare`, the base first."""
         report = self.folder / "compare.json"
-        self.run("compare", self.base, *candidates, "--data", *data, "--max-length", self.max_length, "--batch", 32,
+        self.run("compare", self.model.directory, *candidates, "--data", *data, "--max-length", self.model.max_length, "--batch", 32,
                  "--json", report)
         return json.loads(report.read_text(encoding="utf-8"))["models"]
 
@@ -81,9 +74,9 @@ class Measurement:
         paths = []
         for penalty in PENALTIES:
             paths.append(self.folder / f"refit_{penalty}")
-            self.run("fit-head", quantized, "--teacher", self.base, "--data", *self.train, "--max-length",
-                     self.max_length, "--penalty", penalty, "-o", paths[-1])
-        distances = [row["mean_abs_logit_difference"] for row in self.compare(paths, self.validation)[1:]]
+            self.run("fit-head", quantized, "--teacher", self.model.directory, "--data", *self.model.train, "--max-length",
+                     self.model.max_length, "--penalty", penalty, "-o", paths[-1])
+        distances = [row["mean_abs_logit_difference"] for row in self.compare(paths, self.model.validation)[1:]]
         best = distances.index(min(distances))
         return f"… head refitted (penalty {PENALTIES[best]})", paths[best]
 
@@ -91,11 +84,11 @@ class Measurement:
         """Adds to `paths` where each of the methods {name: flags} wrote its model."""
         for name, flags in methods.items():
             paths[name] = self.folder / str(len(paths))
-            self.run("quantize", self.base, "-o", paths[name], *flags)
+            self.run("quantize", self.model.directory, "-o", paths[name], *flags)
 
     def choices(self):
-        texts = ["--calibration", *self.train, "--calibration-batches", TEXTS // 32, "--batch", 32, "--max-length",
-                 self.max_length]
+        texts = ["--calibration", *self.model.train, "--calibration-batches", TEXTS // 32, "--batch", 32, "--max-length",
+                 self.model.max_length]
         paths = {}
         self.quantize({name: ["--method", "static", *flags, *texts] for name, flags in STATIC.items()}, paths)
         self.quantize({f"{name}, without texts": flags for name, flags in DYNAMIC.items()}, paths)
@@ -112,8 +105,8 @@ class Measurement:
 
     def table(self, paths):
         """Prints a row for each of the models {name: directory}."""
-        rows = self.compare(paths.values(), self.test)
-        print(f"| {self.base.name} | accuracy | micro-F1 | macro-F1 | changed | mean \\|Δ\\| | max \\|Δ\\| | tensors |")
+        rows = self.compare(paths.values(), self.model.test)
+        print(f"| {self.model.directory.name} | accuracy | micro-F1 | macro-F1 | changed | mean \\|Δ\\| | max \\|Δ\\| | tensors |")
         print("|---|---|---|---|---|---|---|---|")
         for name, row in zip(["float", *paths], rows):
             metrics = row["metrics"]
@@ -127,12 +120,12 @@ class Measurement:
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("laconic", help="the executable")
-    parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
+    parser.add_argument("--models", nargs="+", choices=REAL_MODELS, default=list(REAL_MODELS))
     parser.add_argument("--choices", action="store_true", help="what a QConfig chooses, instead of methods")
     args = parser.parse_args()
     for name in args.models:
         with tempfile.TemporaryDirectory() as folder:
-            measurement = Measurement(args.laconic, name, Path(folder))
+            measurement = Measurement(args.laconic, REAL_MODELS[name], Path(folder))
             measurement.choices() if args.choices else measurement.methods()
     return 0
 

@@ -10,15 +10,14 @@ model; with 77, skipped, if the model is not there.
 import argparse
 import itertools
 import json
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-from measure_memory import ROOT, peak_bytes
+from measure_memory import peak_bytes
+from models_and_texts import REAL_MODELS
 
-MODEL = ROOT.parent / "shared/models/minilm_sst2"
-TEXTS = ROOT.parent / "shared/data/sst2/train.jsonl"
+MODEL = REAL_MODELS["minilm_sst2"]
 MAX_BEYOND_MODEL = 200e6
 BYTES_A_TEXT = 1.3e6  # more or less
 
@@ -28,17 +27,17 @@ def main():
     parser.add_argument("laconic", type=Path, help="the executable")
     parser.add_argument("--gigabytes", type=float, default=3)
     args = parser.parse_args()
-    if not MODEL.exists():
-        print(f"skipped: {MODEL} is not there")
+    if not MODEL.directory.exists():
+        print(f"skipped: {MODEL.directory} is not there")
         return 77
     with tempfile.TemporaryDirectory() as folder:
         data, report = Path(folder, "texts.jsonl"), Path(folder, "report.json")
-        lines = TEXTS.read_text(encoding="utf-8").splitlines()
+        lines = MODEL.train[0].read_text(encoding="utf-8").splitlines()
 
         def run(num_texts):
             chosen = itertools.islice(itertools.cycle(lines), num_texts)
             data.write_text("\n".join(chosen) + "\n", encoding="utf-8")
-            peak = peak_bytes([args.laconic, "calibrate", MODEL, "--data", data, "-o", Path(folder, "table.json"), "--force",
+            peak = peak_bytes([args.laconic, "calibrate", MODEL.directory, "--data", data, "-o", Path(folder, "table.json"), "--force",
                                "--json", report])
             return peak, 4 * json.loads(report.read_text(encoding="utf-8"))["elements"]
 

@@ -64,9 +64,19 @@ class Source:
     def float_onnx(self):
         return self.folder / "float.onnx"
 
+    @property
+    def calibration_texts(self):
+        """A file of texts, for our static quantization."""
+        return self.folder / "calibration.jsonl"
+
+    @property
+    def calibration_ids(self):
+        """A file of their token ids, for that of the peers."""
+        return self.folder / "calibration.json"
+
     def calibration(self):
         """Token ids of texts, for static quantization."""
-        return json.loads((self.folder / "calibration.json").read_text(encoding="utf-8"))
+        return json.loads(self.calibration_ids.read_text(encoding="utf-8"))
 
 
 def module_of(key):

@@ -4,10 +4,13 @@ import json
 import os
 import pickle
 import struct
+import sys
 import zipfile
+from pathlib import Path
 
-import support
-from support import IO, MALFORMED, NOT_FOUND, UNSUPPORTED, USAGE, CliTest, edit_json, read_tensors, write_tensors
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import support  # noqa: E402
+from support import IO, MALFORMED, NOT_FOUND, UNSUPPORTED, USAGE, CliTest, edit_json, read_tensors, write_tensors  # noqa: E402
 
 WORDS = "bert.embeddings.word_embeddings.weight"
 

@@ -9,9 +9,11 @@ import subprocess
 import sys
 import termios
 import time
+from pathlib import Path
 
-import support
-from support import (INTERRUPTED, IO, MALFORMED, NOT_FOUND, RESOURCE, TINY_BERT, UNSUPPORTED, USAGE, CliTest, listing,
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import support  # noqa: E402
+from support import (INTERRUPTED, IO, MALFORMED, NOT_FOUND, RESOURCE, TINY_BERT, UNSUPPORTED, USAGE, CliTest, listing,  # noqa: E402
                      read_tensors, write_jsonl, write_tensors)
 
 
@@ -76,7 +78,7 @@ class Options(CliTest):
         lacking = 0
         for name in ("avx2", "avx_vnni", "avx512_vnni", "avx512_bf16", "amx"):
             environment = os.environ | {"LACONIC_FORCE_ISA": name}
-            if support.laconic("predict", TINY_BERT, "--text", "a", env=environment).returncode == 0:
+            if support.run("predict", TINY_BERT, "--text", "a", env=environment).returncode == 0:
                 report = self.ok("bench", TINY_BERT, "--length", 8, "--iterations", 1, "--json", "-", env=environment)
                 self.assertEqual(json.loads(report)["isa"], name)
                 continue
@@ -117,7 +119,7 @@ class Options(CliTest):
     def test_threads_that_cannot_be_started(self):
         def limit_memory():
             resource.setrlimit(resource.RLIMIT_AS, (300 << 20,) * 2)  # room for some of the stacks
-        if support.laconic("--version", preexec_fn=limit_memory).returncode != 0:
+        if support.run("--version", preexec_fn=limit_memory).returncode != 0:
             self.skipTest("this build reserves more address space, as sanitizers do")
         self.fails(RESOURCE, "predict", TINY_BERT, "--text", "a", "--threads", 1000, says="cannot start 1000 threads",
                    preexec_fn=limit_memory)
@@ -176,7 +178,7 @@ class Options(CliTest):
             report = self.ok(*arguments)
             self.assertIn(says, report)
             self.assertNotIn("All tensors are equal", report)
-            self.assertEqual(support.laconic(*arguments, "--fail-over", 1).returncode, 8)
+            self.assertEqual(support.run(*arguments, "--fail-over", 1).returncode, 8)
         self.ok("diff", TINY_BERT, TINY_BERT, "--data", data, "--fail-over", 0)
 
     def test_overflow(self):

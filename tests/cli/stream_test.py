@@ -4,9 +4,12 @@ import os
 import random
 import signal
 import subprocess
+import sys
+from pathlib import Path
 
-import support
-from support import INTERRUPTED, MALFORMED, TINY_BERT, CliTest, examples, write_jsonl
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import support  # noqa: E402
+from support import INTERRUPTED, MALFORMED, TINY_BERT, CliTest, examples, write_jsonl  # noqa: E402
 
 
 def mixed_texts(num):

@@ -7,9 +7,12 @@ import struct
 import sys
 import types
 import zipfile
+from pathlib import Path
 
-import support
-from support import MALFORMED, TINY_BERT, USAGE, CliTest, edit_json, examples, read_tensors, size, write_jsonl, write_tensors
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import support  # noqa: E402
+from support import (MALFORMED, TINY_BERT, USAGE, CliTest, edit_json, examples, read_tensors, size, write_jsonl,  # noqa: E402
+                     write_tensors, write_texts)
 
 LABELS = ["negative", "neutral", "positive"]
 BESIDE = ("config.json", "tokenizer.json", "tokenizer_config.json")  # what is read of tiny BERT but its weights
@@ -28,7 +31,7 @@ class Predict(CliTest):
     def test_probabilities_are_those_of_transformers(self):
         for name in ("tiny_bert", "tiny_distilbert"):  # single- and multi-label
             rows = examples(name)[:50]
-            data = write_jsonl(self.folder / "texts.jsonl", [{"text": row["text"]} for row in rows])
+            data = write_texts(self.folder / "texts.jsonl", rows)
             lines = parse_lines(self.ok("predict", support.DATA / name, "--data", data))
             self.assertEqual(len(lines), len(rows))
             for line, row in zip(lines, rows):
@@ -303,7 +306,7 @@ class Artifacts(CliTest):
                 report = self.folder / "bench.json"
                 self.ok("bench", path, "--length", 16, "--iterations", 2, "--json", report)
                 self.assertEqual(json.loads(report.read_text())["length"], "16")
-        piped = support.laconic("export", self.folder / "int8", "-o", "-", "--opset", 17)
+        piped = support.run("export", self.folder / "int8", "-o", "-", "--opset", 17)
         self.assertEqual((piped.returncode, piped.stdout), (0, (self.folder / "dynamic17.onnx").read_bytes()))
 
     def test_export_of_each_architecture_is_read_back_as_the_same_graph(self):
@@ -552,7 +555,7 @@ class Reports(CliTest):
         self.assertEqual([layer["layer"] for layer in report["layers"] if layer["safe"] == "no"], saturated)
         self.assertGreater(report["max_abs_logit_difference"], 0)
         self.assertEqual([slow["rule"] for slow in report["slow"]], ["per-token"])
-        self.assertEqual(support.laconic("certify", models["plain"], "--data", data, "--strict").returncode, 8)
+        self.assertEqual(support.run("certify", models["plain"], "--data", data, "--strict").returncode, 8)
         self.assertIn("not known without data", self.ok("certify", models["plain"]))
 
         flags = ("--calibration", data, "--smooth-quant", "off", "--gptq", "off")

@@ -1,7 +1,7 @@
 """What the scripts here share: texts from data files, and the logits that transformers gives them."""
-import csv
 import json
 import platform
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,19 +9,11 @@ import tokenizers
 import torch
 import transformers
 
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+from models_and_texts import read_texts  # noqa: E402, F401: for the scripts here
+
 VERSIONS = ", ".join(f"{module.__name__} {module.__version__}" for module in (transformers, tokenizers, torch, np))
 VERSIONS += f", {platform.machine()}"
-
-
-def read_texts(path):
-    """The column or field `text` of every row, in order."""
-    path = Path(path)
-    if path.suffix == ".csv":
-        with path.open(newline="", encoding="utf-8") as file:
-            return [row["text"] for row in csv.DictReader(file)]
-    if path.suffix == ".jsonl":
-        return [json.loads(line)["text"] for line in path.read_text(encoding="utf-8").split("\n") if line]
-    return [row["text"] for row in json.loads(path.read_text(encoding="utf-8"))]
 
 
 def load_tokenizer(directory, max_length):

@@ -9,62 +9,53 @@ What is checked of each file, and what is printed, is what tools/check_export.py
 99.8 % of a test set's decisions are the same, with 77 (skipped) where ../shared or ONNX Runtime is missing.
 """
 import argparse
-import json
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.append(str(Path(__file__).resolve().parents[1]))
 try:
     import check_export
+    from models_and_texts import REAL_MODELS, SHARED, read_texts, write_texts
 except ImportError as missing:
     print(f"compare_runtimes: skipped: {missing}")
     sys.exit(77)
 
-SHARED = Path("../shared")
-# Name -> (test set, tokens a text is cut to, texts to calibrate with)
-MODELS = {"minilm_sst2": (["sst2/test.jsonl"], 96, ["sst2/train.jsonl"]),
-          "minilm_nlupp": (["nlupp/banking/fold18.json", "nlupp/banking/fold19.json"], 64,
-                           ["nlupp/banking/fold0.json", "nlupp/banking/fold1.json", "nlupp/banking/fold2.json"]),
-          "me5_bn5": (["bn_cyberbully5/test.csv"], 96, ["bn_cyberbully5/train.csv"])}
 FORMATS = ["float", "dynamic", "qdq", "qoperator"]
-CALIBRATION_BATCHES = 8  # of 32 texts
+CALIBRATION_FILES, CALIBRATION_BATCHES = 3, 8  # of the training set, and batches of 32 texts of these
 
 
 def compare(laconic, name, kind, opsets, num_texts, runtime, folder):
     """The smallest share of same decisions over the opsets."""
-    files, max_length, calibration = MODELS[name]
-    texts = [text for file in files for text in check_export.read_texts(SHARED / "data" / file)][:num_texts]
+    original = REAL_MODELS[name]
+    texts = [text for path in original.test for text in read_texts(path)][:num_texts]
     data, predictions = folder / "texts.jsonl", folder / "predictions.jsonl"
-    data.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts), encoding="utf-8")
+    write_texts(data, texts)
 
     def run(*arguments):
         subprocess.run([laconic, *map(str, arguments)], check=True, stdout=subprocess.DEVNULL)
 
-    model = SHARED / "models" / name
+    model = original.directory if kind == "float" else folder / name
     if kind == "dynamic":
-        run("quantize", model, "-o", folder / name, "--force")
-        model = folder / name
+        run("quantize", original.directory, "-o", model, "--force")
     elif kind in ("qdq", "qoperator"):
-        texts_of = [SHARED / "data" / file for file in calibration]
-        run("quantize", model, "-o", folder / name, "--force", "--method", "static", "--max-length", max_length,
-            "--calibration", *texts_of, "--calibration-batches", CALIBRATION_BATCHES)
-        model = folder / name
-    run("predict", model, "--data", data, "--max-length", max_length, "-o", predictions, "--force")
+        run("quantize", original.directory, "-o", model, "--force", "--method", "static", "--max-length", original.max_length,
+            "--calibration", *original.train[:CALIBRATION_FILES], "--calibration-batches", CALIBRATION_BATCHES)
+    run("predict", model, "--data", data, "--max-length", original.max_length, "-o", predictions, "--force")
     agreements = []
     for opset in opsets:
         path = folder / f"{name}_{kind}_{opset}.onnx"
         run("export", model, "-o", path, "--format", kind, "--opset", opset)
         agreements.append(check_export.compare(path, model, texts, check_export.read_predictions(predictions),
-                                               max_length, runtime))
+                                               original.max_length, runtime))
     return min(agreements)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("laconic", help="the executable")
-    parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
+    parser.add_argument("--models", nargs="+", choices=REAL_MODELS, default=list(REAL_MODELS))
     parser.add_argument("--formats", nargs="+", choices=FORMATS, default=FORMATS)
     parser.add_argument("--opsets", nargs="+", type=int, default=[14, 17])
     parser.add_argument("--texts", type=int, help="only so many of each set")

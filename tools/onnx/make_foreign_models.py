@@ -252,7 +252,7 @@ def writer_versions(writer):
     import onnxruntime as ort
     import torch
     import transformers
-    from importlib.metadata import PackageNotFoundError, version
+    from importlib.metadata import version
 
     def versions(*names):
         return ", ".join(f"{name} {version(name)}" for name in names)

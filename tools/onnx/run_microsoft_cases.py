@@ -5,14 +5,14 @@ PROGRAM (laconic_run_operator_cases) reads each case's model and runs it in the 
 random inputs; each form that src/formats/onnx/microsoft_ops.cpp knows is there: optional inputs, every kind of mask,
 widths of their own for values, scales per column. Floats must agree within 1e-5 of the largest (sums of up to 16
 products in another order), codes within one step (halves may fall to either side), and 99 of 100 exactly; those of
-QLinearAdd and QLinearMul exactly, whose inputs hold every pair of codes. What is not known must be refused as unsupported, with the node and the operator's domain named.
+QLinearAdd and QLinearMul exactly, whose inputs hold every pair of codes. What is not known must be refused as
+unsupported, with the node and the operator's domain named.
 """
 import argparse
 import json
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
 try:
     import numpy as np
     import onnxruntime

@@ -10,24 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
+from random_values import Random
+
 TARGET = Path("src/quant/testdata/int8_attention_golden.json")
 CASES = ((1, 1, 4, 0.5), (3, 5, 8, 1.5), (7, 40, 32, 0.8), (2, 300, 16, 3.0))    # queries, keys, width, scale
 TIE = 1e-3
 F = np.float32
-
-
-class Random:
-    """Multiples of 2^-23 in [-1, 1)."""
-
-    def __init__(self, seed):
-        self.state = seed
-
-    def values(self, *shape):
-        values = []
-        for _ in range(int(np.prod(shape))):
-            self.state = (self.state * 1664525 + 1013904223) % 2**32
-            values.append((self.state >> 8) * 2.0**-23 - 1)
-        return np.array(values, F).reshape(shape)
 
 
 def codes(x):

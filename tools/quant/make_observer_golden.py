@@ -24,26 +24,18 @@ from onnxruntime.quantization.calibrate import HistogramCollector
 from onnxruntime.quantization.quant_utils import QuantType, compute_scale_zp, get_qmin_qmax_for_qType
 from torch.ao.quantization import get_default_qconfig, observer
 
+from random_values import Random
+
 TARGET = Path("src/quant/testdata/observer_golden.json")
 KINDS = ("normal", "heavy", "positive", "zero", "tiny", "outlier", "constant")
 BATCHES, ROWS, COLS = 4, 256, 8
 F32 = np.float32
 
 
-def uniform(state, count):
-    """Multiples of 2^-23 in [-1, 1), as Random of src/quant/testing.h; returns them and the next state."""
-    values = np.empty(count, F32)
-    for i in range(count):
-        state = (state * 1664525 + 1013904223) & 0xFFFFFFFF
-        values[i] = F32(state >> 8) * F32(2.0**-23) - F32(1)
-    return values, state
-
-
 def batches(kind, seed):
-    result = []
+    result, random = [], Random(seed)
     for b in range(BATCHES):
-        u, seed = uniform(seed, 4 * ROWS * COLS)
-        u = u.reshape(-1, 4)
+        u = random.values(ROWS * COLS, 4)
         normal = (u[:, 0] + u[:, 1]) + (u[:, 2] + u[:, 3])
         cube = u[:, 0] * u[:, 0] * u[:, 0]
         x = {"heavy": cube * cube * cube * F32(50), "positive": np.abs(normal), "zero": normal * F32(0) + F32(0),

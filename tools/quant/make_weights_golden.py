@@ -11,23 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
+from random_values import Random
+
 TARGET = Path("src/quant/testdata/weights_golden.json")
 ALPHAS = (0.0, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 f32 = np.float32
-
-
-class Random:
-    """A linear congruential generator; values are multiples of 2^-23 in [-1, 1)."""
-
-    def __init__(self, seed):
-        self.state = seed
-
-    def values(self, *shape):
-        out = np.empty(int(np.prod(shape)), f32)
-        for i in range(out.size):
-            self.state = (self.state * 1664525 + 1013904223) % 2**32
-            out[i] = (self.state >> 8) * 2.0**-23 - 1
-        return out.reshape(shape)
 
 
 def whole_numbers(random, rows, cols):

@@ -1,7 +1,7 @@
 """Compares our token ids with Hugging Face `tokenizers`, text by text, and prints counts, differences and speeds.
 
-    cmake --build build --target laconic_tokenize
-    .venv/bin/python tools/text/check_against_hf.py build/src/text/laconic_tokenize [../shared] [--mixtures 100000] [--only NAME]
+    cmake --build --preset release --target laconic_tokenize
+    .venv/bin/python tools/text/check_against_hf.py build/release/src/text/laconic_tokenize [../shared] [--mixtures 100000] [--only NAME]
 
 Exits with 1 if anything differs. What is compared: every text of the data sets, every assigned code point alone and between
 letters, and random mixtures; for an English and a Bangla WordPiece vocabulary with every setting of BERT's normalizer, for a

@@ -1,8 +1,8 @@
 """Compares what we make of directories with vocabulary and configuration files with transformers' BertTokenizer and
 RobertaTokenizer.
 
-    cmake --build build --target laconic_tokenize
-    .venv/bin/python tools/text/check_directories_against_hf.py build/src/text/laconic_tokenize [../shared]
+    cmake --build --preset release --target laconic_tokenize
+    .venv/bin/python tools/text/check_directories_against_hf.py build/release/src/text/laconic_tokenize [../shared]
 
 Exits with 1 if anything differs.
 """
@@ -21,7 +21,7 @@ TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 LOWER = {key: f"[{key[:-6]}]" for key in ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token")}
 FLAGS = {"lstrip": True, "rstrip": False, "single_word": False, "normalized": False}
 
-# Name -> (vocabulary: None for that of a model, files)
+# Name -> what is in its files; of vocab.txt, which vocabulary (a model's where there is none)
 CASES = {
     "no configuration": {},
     "cased": {"tokenizer_config.json": {"do_lower_case": False}},

@@ -18,7 +18,7 @@ HANGUL = range(0xAC00, 0xD7A4)
 CODE_POINTS = [c for c in range(0x110000) if not 0xD800 <= c < 0xE000]
 
 NFD, NFC = normalizers.NFD().normalize_str, normalizers.NFC().normalize_str
-NFKD, NFKC = normalizers.NFKD().normalize_str, normalizers.NFKC().normalize_str
+NFKD = normalizers.NFKD().normalize_str
 LOWER = normalizers.Lowercase().normalize_str
 
 

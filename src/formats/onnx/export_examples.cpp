@@ -1,4 +1,4 @@
-// Writes small exported models for tools/onnx/check_export.py: laconic_export_examples DIRECTORY
+// Writes small exported models for tools/onnx/check_examples.py: laconic_export_examples DIRECTORY
 //
 // For each example: NAME_OPSET.onnx at each opset, and NAME_OPSET_qoperator.onnx where that differs; NAME.graph, the
 // graph's text; NAME.weights, the elements of its constants in the text's order.

@@ -1,4 +1,4 @@
-// Graph -> plain operators -> graph, without a file. What the plain operators compute is tools/onnx/check_export.py's.
+// Graph -> plain operators -> graph, without a file. What plain operators compute is tools/onnx/check_examples.py's.
 #include "formats/onnx/lowerings.h"
 
 #include <algorithm>

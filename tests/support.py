@@ -1,6 +1,6 @@
-"""What the tests of the command line share: running it, and making model directories that are odd or broken."""
+"""What the tests share that run `laconic`: running it, tiny models and their texts, directories that are odd or broken."""
+import contextlib
 import json
-import os
 import shutil
 import struct
 import subprocess
@@ -10,15 +10,35 @@ import unittest
 from pathlib import Path
 
 LACONIC = None  # the executable; set by main()
-DATA = Path(__file__).resolve().parent.parent / "data"
+ROOT = Path(__file__).resolve().parents[1]
+DATA = ROOT / "tests/data"
 TINY_BERT = DATA / "tiny_bert"
 
 # Exit statuses, as `laconic --help` documents them.
 BUG, USAGE, MALFORMED, NOT_FOUND, UNSUPPORTED, IO, RESOURCE, INTERRUPTED = 1, 2, 3, 4, 5, 6, 7, 130
 
 
-def laconic(*arguments, **options):
-    return subprocess.run([LACONIC, *map(str, arguments)], capture_output=True, timeout=60, **options)
+@contextlib.contextmanager
+def skip_without_packages():
+    """Where an import inside fails, the script ends as skipped (tests/CMakeLists.txt)."""
+    try:
+        yield
+    except ImportError as missing:
+        print(f"{Path(sys.argv[0]).stem}: skipped: {missing}")
+        sys.exit(77)
+
+
+def run(*arguments, timeout=60, **options):
+    """Runs `laconic`, however it ends; output as bytes."""
+    return subprocess.run([LACONIC, *map(str, arguments)], capture_output=True, timeout=timeout, **options)
+
+
+def laconic(*arguments, status=0):
+    """Runs `laconic`, which must exit with `status`; returns what it wrote to standard output."""
+    result = run(*arguments, timeout=None)
+    if result.returncode != status:
+        raise AssertionError(f"laconic {arguments}: expected exit status {status}, got {result.returncode}\n{result.stderr.decode()}")
+    return result.stdout.decode()
 
 
 def listing(folder):
@@ -72,10 +92,15 @@ def size(*paths):
     return sum(path.stat().st_size for path in paths)
 
 
-def examples(model):
-    """Texts of a tiny model of tests/data with the logits that transformers gives them; no pairs."""
+def examples(model, pairs=False):
+    """Texts of a tiny model of tests/data with the logits that transformers gives them; with `pairs`, pairs too."""
     rows = json.loads((DATA / model / "expected_logits.json").read_text(encoding="utf-8"))["examples"]
-    return [row for row in rows if "pair" not in row]
+    return [row for row in rows if pairs or "pair" not in row]
+
+
+def write_texts(path, rows):
+    """The texts of examples, as data to predict."""
+    return write_jsonl(path, [{"text": row["text"]} for row in rows])
 
 
 class CliTest(unittest.TestCase):
@@ -96,7 +121,7 @@ class CliTest(unittest.TestCase):
 
     def ok(self, *arguments, **options):
         """Runs `laconic` and returns what it wrote to standard output; keeps the rest in self.stderr."""
-        result = laconic(*arguments, **options)
+        result = run(*arguments, **options)
         self.stderr = result.stderr.decode()
         self.assertEqual(result.returncode, 0, f"laconic {arguments}\n{self.stderr}")
         return result.stdout.decode()
@@ -104,7 +129,7 @@ class CliTest(unittest.TestCase):
     def fails(self, status, *arguments, says=(), **options):
         """Runs `laconic`, which must exit with `status`, say each of `says`, and leave every file as it was."""
         before = listing(self.folder)
-        result = laconic(*arguments, **options)
+        result = run(*arguments, **options)
         message = result.stderr.decode()
         shown = f"laconic {arguments}\n{message}"
         self.assertEqual(result.returncode, status, shown)
@@ -121,6 +146,6 @@ class CliTest(unittest.TestCase):
 
 def main():
     global LACONIC
-    LACONIC = os.path.abspath(sys.argv.pop(1))
+    LACONIC = Path(sys.argv.pop(1)).absolute()
     # Imported under its own name by the test files, which run as __main__.
     unittest.main(module="__main__")
