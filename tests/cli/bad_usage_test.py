@@ -398,7 +398,7 @@ class Outputs(CliTest):
             self.assertIn(b"Broken pipe", result.stderr)
 
     def test_closed_output(self):
-        result = support.laconic("predict", self.model, "--data", self.data, preexec_fn=lambda: os.close(1))
+        result = support.run("predict", self.model, "--data", self.data, preexec_fn=lambda: os.close(1))
         self.assertEqual(result.returncode, IO, result.stderr)
         self.assertIn(b"standard output: Bad file descriptor", result.stderr.replace(b"'", b""))
 
