@@ -33,9 +33,8 @@ std::string_view KindOf(mode_t mode) {
 // Beside `path`, so that the rename stays on one file system; hidden, so that a listing does not mistake it for output.
 // By chance and not by process, as every container may have a process 1.
 fs::path StagingPath(const fs::path& path) {
-  const fs::path clean = path.has_filename() ? path : path.parent_path();
   std::random_device random;
-  return clean.parent_path() / fmt::format(".{}.partial-{:08x}{:08x}", clean.filename().string(), random(), random());
+  return path.parent_path() / fmt::format(".{}.partial-{:08x}{:08x}", path.filename().string(), random(), random());
 }
 
 fs::file_status StatusOf(const fs::path& path) {
@@ -222,7 +221,8 @@ void AtomicFile::Commit() {
   staging_.clear();
 }
 
-AtomicDirectory::AtomicDirectory(const fs::path& path, bool force) : path_(path), force_(force) {
+AtomicDirectory::AtomicDirectory(const fs::path& path, bool force)
+    : path_(path.has_filename() ? path : path.parent_path()), force_(force) {  // "a/" is "a", though not to fs::path
   const fs::file_status status = StatusOf(path_);
   if (fs::exists(status)) {
     if (!fs::is_directory(status)) {
@@ -249,24 +249,23 @@ AtomicDirectory::~AtomicDirectory() {
 }
 
 void AtomicDirectory::Commit() {
-  const fs::path target = path_.has_filename() ? path_ : path_.parent_path();
-  CheckMayReplace(target, force_);  // another process may have been faster
+  CheckMayReplace(path_, force_);  // another process may have been faster
   fs::path old;
   ForgetStaging(staging_);  // while the old one is out of the way, the new one must not be removed
-  if (Exists(target)) {
+  if (Exists(path_)) {
     old = staging_.string() + "-old";
-    if (::rename(target.c_str(), old.c_str()) != 0) {
-      FailErrno("cannot replace", target);
+    if (::rename(path_.c_str(), old.c_str()) != 0) {
+      FailErrno("cannot replace", path_);
     }
   }
-  if (::rename(staging_.c_str(), target.c_str()) != 0) {
+  if (::rename(staging_.c_str(), path_.c_str()) != 0) {
     const int error = errno;
     if (!old.empty()) {
       std::error_code ignored;
-      fs::rename(old, target, ignored);
+      fs::rename(old, path_, ignored);
     }
     errno = error;
-    FailErrno("cannot write directory", target);
+    FailErrno("cannot write directory", path_);
   }
   staging_.clear();
   if (!old.empty()) {

@@ -99,6 +99,13 @@ TEST_F(FileTest, NothingIsLeftWithoutCommit) {
   EXPECT_EQ(NumEntries(), 0);
 }
 
+TEST_F(FileTest, ANewDirectoryMayEndWithASlash) {
+  AtomicDirectory directory(root_ / "model/", false);
+  directory.Commit();
+  EXPECT_TRUE(fs::is_directory(root_ / "model"));
+  EXPECT_EQ(NumEntries(), 1);
+}
+
 TEST_F(FileTest, CommitPutsTheWholeFileInPlace) {
   AtomicFile file(root_ / "out", false);
   file.Write("whole");

@@ -156,6 +156,9 @@ class LabelCollector {
 
   void AddFlags(const nlohmann::json& record, const std::function<std::string()>& position) {
     for (const auto& item : record.items()) {
+      if (columns_.size() == kMaxLabels && !columns_.contains(item.key())) {
+        continue;  // a file may have new names in each row
+      }
       const nlohmann::json& value = item.value();
       const auto [found, is_new] = columns_.try_emplace(item.key());
       Column& column = found->second;

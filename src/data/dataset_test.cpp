@@ -288,6 +288,16 @@ TEST_F(DatasetTest, AColumnOfFlagsWithAGapIsNotDropped) {
               ElementsAre("x"));
 }
 
+// A file may have new names in each row: only as many as there may be labels are kept, here those of the first.
+TEST_F(DatasetTest, OnlySoManyColumnsAreKept) {
+  std::string rows = R"({"text":"a")";
+  for (int i = 0; i < 65536; ++i) {
+    rows += ",\"c" + std::to_string(i) + "\":\"word\"";
+  }
+  const fs::path path = Write("a.jsonl", rows + "}\n" + R"({"text":"b","x":1})");
+  EXPECT_THAT(MessageOf(ErrorCode::kInvalidFile, [&] { ReadLabels({path}, {}); }), HasSubstr("no row of"));
+}
+
 TEST_F(DatasetTest, EvenRowsAreSpreadOverTheFiles) {
   const std::vector<fs::path> files = {Write("a.csv", "text\n0\n1\n2\n3\n4\n5\n6\n"),
                                        Write("b.csv", "text\n7\n8\n9\n")};

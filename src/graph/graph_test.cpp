@@ -81,6 +81,31 @@ TEST(GraphTest, SaysWhichTypesDoNotFit) {
   EXPECT_EQ(MessageOf(&graph, "Gemm", {x, wide}), "invalid file: B: expected f32, got f64[8, 8]\n  in node 'bad'");
   EXPECT_EQ(MessageOf(&graph, "Gemm", {x, x, wide}), "invalid file: C: expected f32, got f64[8, 8]\n  in node 'bad'");
   EXPECT_EQ(MessageOf(&graph, "PRelu", {x, wide}), "invalid file: slope: expected f32, got f64[8, 8]\n  in node 'bad'");
+  EXPECT_EQ(MessageOf(&graph, "RMSNormalization", {x, wide}),
+            "invalid file: scale: expected f32, got f64[8, 8]\n  in node 'bad'");
+  EXPECT_EQ(MessageOf(&graph, "QuantizeLinear", {x, wide}),
+            "invalid file: scale: expected f32, got f64[8, 8]\n  in node 'bad'");
+  for (const std::size_t scale : {1U, 4U, 6U}) {
+    std::vector<ValueId> inputs(8, x);
+    inputs[scale] = wide;
+    EXPECT_EQ(MessageOf(&graph, "QLinearMatMul", inputs),
+              "invalid file: scale: expected f32, got f64[8, 8]\n  in node 'bad'");
+  }
+}
+
+// Of heads as an axis of their own less is known than of flat ones.
+TEST(GraphTest, AttentionsRowsAreOfOneType) {
+  Graph graph;
+  const ValueId rows = graph.AddInput("rows", {DType::kF32, {1, 2, "length", 4}});
+  const ValueId codes = graph.AddInput("codes", {DType::kU8, {1, 2, "length", 4}});
+  for (const std::size_t odd : {1U, 2U, 4U, 5U}) {
+    std::vector<ValueId> inputs = {rows, rows, rows, kNoValue, rows, rows};
+    inputs[odd] = codes;
+    EXPECT_EQ(MessageOf(&graph, "Attention", inputs),
+              "invalid file: " + std::string(odd < 3 ? "query, key" : "past key") +
+                  " or value: expected f32, got u8[1, 2, length, 4]\n"
+                  "  in node 'bad'");
+  }
 }
 
 TEST(GraphTest, ScalesOfBlocksFitTheCodes) {

@@ -1,6 +1,8 @@
 // What the ops' type inference is made of. An unknown shape or size fits everything: it is checked when the model runs.
 #pragma once
 
+#include <algorithm>
+#include <cstdint>
 #include <span>
 #include <string>
 #include <string_view>
@@ -47,6 +49,12 @@ inline std::size_t Axis(const Attributes& attributes, std::int64_t default_axis,
     Fail(ErrorCode::kInvalidFile, "axis ", axis, " is outside a tensor of ", rank, " dimensions");
   }
   return static_cast<std::size_t>(axis + (axis < 0 ? signed_rank : 0));
+}
+
+// What part `i` of a Split without sizes gets of an axis: as much as any, but for the last ones, which get the rest.
+inline std::int64_t PartSize(std::int64_t size, std::int64_t num_parts, std::int64_t i) {
+  const std::int64_t most = size / num_parts + (size % num_parts == 0 ? 0 : 1);  // `size` may be any
+  return std::clamp(size - i * most, std::int64_t{0}, most);
 }
 
 // NumPy's rule, as ONNX has it. Of two different names either may be 1 when the model runs.

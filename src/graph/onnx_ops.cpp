@@ -36,6 +36,11 @@ ValueType Slope(Inputs in, const Attributes&, int) {
   return *in[0];
 }
 
+ValueType RmsNormalization(Inputs in, const Attributes&, int) {
+  ExpectDType(*in[1], in[0]->dtype, "scale");
+  return *in[0];
+}
+
 ValueType Power(Inputs in, const Attributes&, int) { return Broadcast(in); }
 
 ValueType Select(Inputs in, const Attributes&, int) {
@@ -122,6 +127,9 @@ ValueType MatMul(Inputs in, const Attributes&, int) {
 }
 ValueType MatMulInteger(Inputs in, const Attributes&, int) { return MatrixProduct(in, DType::kS32); }
 ValueType QLinearMatMul(Inputs in, const Attributes&, int) {
+  for (const std::size_t scale : {1U, 4U, 6U}) {
+    ExpectDType(*in[scale], DType::kF32, "scale");
+  }
   const std::vector<const ValueType*> matrices = {in[0], in[3]};
   return MatrixProduct(matrices, in[7]->dtype);
 }
@@ -155,6 +163,7 @@ ValueType DynamicQuantizeLinear(Inputs in, const Attributes&, int output) {
 }
 
 ValueType QuantizeLinear(Inputs in, const Attributes& attributes, int) {
+  ExpectDType(*in[1], DType::kF32, "scale");
   const auto named = attributes.find("output_dtype");
   const DType dtype = named == attributes.end() ? DType::kU8 : ParseDType(std::get<std::string>(named->second));
   return SameShape(in, in.size() > 2 && in[2] != nullptr ? in[2]->dtype : dtype);
@@ -179,14 +188,10 @@ ValueType TopK(Inputs in, const Attributes&, int output) {
 std::vector<OpSchema> MakeOps() {
   const std::vector<AttributeSchema> reduce = {{"keepdims", kYes}, {"noop_with_empty_axes", kNo}};
   const std::vector<AttributeSchema> arg = {{"axis", std::int64_t{0}}, {"keepdims", kYes}, {"select_last_index", kNo}};
+  const std::vector<AttributeSchema> moments = {{"epsilon", 1e-5F}, {"momentum", 0.9F}, {"training_mode", kNo}};
   std::vector<OpSchema> ops = {
       {"Concat", 1, kAnyNumber, {{"axis", std::int64_t{0}, true}}, Joined},
-      {"BatchNormalization",
-       5,
-       5,
-       {{"epsilon", 1e-5F}, {"momentum", 0.9F}, {"training_mode", kNo}},
-       BatchNormalization,
-       3},
+      {"BatchNormalization", 5, 5, moments, BatchNormalization, 3},
       {"CumSum", 2, 2, {{"exclusive", kNo}, {"reverse", kNo}}, Same},
       {"DynamicQuantizeLinear", 1, 1, {}, DynamicQuantizeLinear, 3},
       {"Expand", 2, 2, {}, First},
@@ -211,7 +216,7 @@ std::vector<OpSchema> MakeOps() {
        QuantizeLinear},
       {"Range", 3, 3, {}, First},
       {"Reshape", 2, 2, {{"allowzero", kNo}}, First},
-      {"RMSNormalization", 2, 2, {{"axis", std::int64_t{-1}}, {"epsilon", 1e-5F}}, Same},
+      {"RMSNormalization", 2, 2, {{"axis", std::int64_t{-1}}, {"epsilon", 1e-5F}}, RmsNormalization},
       {"ScatterElements", 3, 3, {{"axis", std::int64_t{0}}, {"reduction", std::string("none")}}, Same},
       {"ScatterND", 3, 3, {{"reduction", std::string("none")}}, Same},
       {"Shape", 1, 1, {{"start", std::int64_t{0}}, {"end", std::numeric_limits<std::int64_t>::max()}}, ShapeOf},

@@ -86,10 +86,19 @@ ValueType InferLinear(Inputs in, const Attributes&, int) {
   return out;
 }
 
+// Of query, key, value and what is past, but not of the mask and the lengths.
+void ExpectOneType(Inputs in) {
+  for (const std::size_t i : {0U, 1U, 2U, 4U, 5U}) {
+    if (i < in.size() && in[i] != nullptr) {
+      ExpectDType(*in[i], in[0]->dtype, i < 3 ? "query, key or value" : "past key or value");
+    }
+  }
+}
+
 // Query, key and value are [B, S, heads * width] or [B, heads, S, width].
 ValueType InferAttention(Inputs in, const Attributes& attributes, int output) {
+  ExpectOneType(in);
   for (std::size_t i = 0; i < 3; ++i) {
-    ExpectDType(*in[i], in[0]->dtype, "query, key or value");
     if (in[i]->has_shape && !in[i]->has_rank(3) && !in[i]->has_rank(4)) {
       Fail(ErrorCode::kInvalidFile, "query, key or value: expected 3 or 4 dimensions, got ", ToString(*in[i]));
     }

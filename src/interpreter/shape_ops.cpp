@@ -4,6 +4,7 @@
 #include <cstring>
 #include <numeric>
 
+#include "graph/infer.h"
 #include "interpreter/op.h"
 
 namespace laconic::interpreter {
@@ -177,10 +178,9 @@ Sizes SplitSizes(const OpCall& call, std::int64_t size) {
     }
     return sizes;
   }
-  const std::int64_t chunk = (size + parts - 1) / parts;
   Sizes sizes;
   for (std::int64_t i = 0; i < parts; ++i) {
-    sizes.push_back(std::clamp(size - i * chunk, std::int64_t{0}, chunk));
+    sizes.push_back(infer::PartSize(size, parts, i));
   }
   return sizes;
 }
@@ -352,6 +352,19 @@ Padding ReadPadding(const OpCall& call) {
   return padding;
 }
 
+// What mode "constant" shows: input 2, or 0.
+std::vector<std::byte> PaddingElement(const OpCall& call) {
+  const DType dtype = call[0].dtype();
+  std::vector<std::byte> value(static_cast<std::size_t>(SizeOf(dtype)));
+  if (call.has(2) && call[2].num_elements() > 0) {
+    if (call[2].dtype() != dtype || call[2].num_elements() != 1) {
+      Fail(ErrorCode::kInvalidFile, "constant: expected one ", ToString(dtype));
+    }
+    std::memcpy(value.data(), call[2].data(), value.size());
+  }
+  return value;
+}
+
 Tensors RunPad(const OpCall& call) {
   const Tensor& x = call[0];
   const std::string mode = call.String("mode");
@@ -363,14 +376,8 @@ Tensors RunPad(const OpCall& call) {
   if (mode != "constant" && x.num_elements() == 0 && NumElements(shape) > 0) {
     Fail(ErrorCode::kInvalidFile, "nothing to pad with in ", ToString(x.shape()));
   }
-  const auto size = static_cast<std::size_t>(SizeOf(x.dtype()));
-  std::vector<std::byte> value(size);
-  if (call.has(2) && call[2].num_elements() > 0) {
-    if (call[2].dtype() != x.dtype() || call[2].num_elements() != 1) {
-      Fail(ErrorCode::kInvalidFile, "constant: expected one ", ToString(x.dtype()));
-    }
-    std::memcpy(value.data(), call[2].data(), size);
-  }
+  const std::vector<std::byte> value = PaddingElement(call);
+  const std::size_t size = value.size();
   const std::size_t rank = shape.size();
   return {call.MakeBytes(x.dtype(), shape, [&](std::byte* out) {
     Sizes index(rank);

@@ -213,7 +213,7 @@ class Lowerer {
         {"Slice", graph_.name(node), {whole, one(IntAttribute(node, "start")), one(end)}, {part}, {}, plain_.opset});
   }
 
-  // Whether the opset has the node's attributes, their values and its inputs.
+  // Whether the opset has the node's attributes, their values, its inputs and their types.
   void CheckOpset(const Node& node) const {
     for (const auto& [name, value] : node.attributes) {
       const int since = FirstOpsetOfAttribute(node.op, name, value);
@@ -224,9 +224,14 @@ class Lowerer {
       }
     }
     for (std::size_t i = 0; i < node.inputs.size(); ++i) {
-      const int since = FirstOpsetOfInput(node.op, i);
-      if (node.inputs[i] != kNoValue && plain_.opset < since) {
-        Fail(ErrorCode::kUnsupported, "input ", i, " of ", node.op, " needs opset ", since, ", got ", plain_.opset);
+      if (node.inputs[i] == kNoValue) {
+        continue;
+      }
+      const DType dtype = graph_.value(node.inputs[i]).type.dtype;
+      const int since = FirstOpsetOfInput(node.op, i, dtype);
+      if (plain_.opset < since) {
+        Fail(ErrorCode::kUnsupported, "input ", i, " (", ToString(dtype), ") of ", node.op, " needs opset ", since,
+             ", got ", plain_.opset);
       }
     }
   }
@@ -242,11 +247,9 @@ class Lowerer {
     if (!whole.is_fixed() || whole.size % parts == 0) {
       return;
     }
-    std::int64_t rest = whole.size;
     std::vector<std::int64_t> sizes;
     for (std::int64_t i = 0; i < parts; ++i) {
-      sizes.push_back(std::min(rest, whole.size / parts + 1));
-      rest -= sizes.back();
+      sizes.push_back(infer::PartSize(whole.size, parts, i));
     }
     plain->inputs.push_back(Constant(Tensor::FromValues<std::int64_t>({parts}, sizes)));
   }

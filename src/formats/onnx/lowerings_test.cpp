@@ -485,11 +485,21 @@ TEST(LoweringTest, RefusesWhatTheOpsetLacks) {
   const Graph wrapped = graph_of("Pad", {integers({4}, {1, 1, 1, 1})}, {{"mode", std::string("wrap")}});
   const Graph largest =
       graph_of("ScatterND", {integers({1, 1}, {0}), Floats({1, 4})}, {{"reduction", std::string("max")}});
-  ExpectRefused(padded, "input 3 of Pad needs opset 18, got 17", 17);
+  const Graph codes =
+      graph_of("QuantizeLinear", {Floats({}), Tensor::FromValues<std::int16_t>({}, std::vector<std::int16_t>{0})}, {});
+  ExpectRefused(codes, "input 2 (s16) of QuantizeLinear needs opset 21, got 20", 20);
+  ExpectRefused(padded, "input 3 (s64) of Pad needs opset 18, got 17", 17);
   ExpectRefused(wrapped, "attribute 'mode' = 'wrap' of Pad needs opset 19, got 18", 18);
   ExpectRefused(largest, "attribute 'reduction' = 'max' of ScatterND needs opset 18, got 17", 17);
   ExpectRefused(largest, "attribute 'reduction' = 'max' of ScatterND needs opset 18, got 15", 15);
   EXPECT_EQ(Lower(padded, 18).nodes.size() + Lower(wrapped, 19).nodes.size() + Lower(largest, 18).nodes.size(), 3U);
+  EXPECT_EQ(Lower(codes, 21).nodes.size(), 1U);
+
+  Graph any;
+  const ValueId flags = any.AddInput("x", {DType::kBool, {4, 4}});
+  any.AddOutput(any.AddNode("ReduceMax", "y", {flags}));
+  ExpectRefused(any, "input 0 (bool) of ReduceMax needs opset 20, got 19", 19);
+  EXPECT_EQ(Lower(any, 20).nodes.size(), 1U);
 
   const Attributes attributes = {
       {"q_num_heads", std::int64_t{2}}, {"kv_num_heads", std::int64_t{2}}, {"left_window_size", std::int64_t{1}}};

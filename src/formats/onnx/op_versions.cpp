@@ -23,6 +23,7 @@ constexpr std::array kMoved = {
     MovedRow{"Unsqueeze", {"axes", 1, 13}},
 };
 
+// Of several rows of an attribute the first that fits counts.
 struct AttributeRow {
   std::string_view op, attribute;
   int since = 0;
@@ -50,10 +51,15 @@ struct InputRow {
   std::string_view op;
   std::size_t input = 0;
   int since = 0;
+  std::optional<DType> dtype = {};  // none: any
 };
 constexpr std::array kInputs = {
     InputRow{"Attention", 6, 24},  // lengths of the keys
-    InputRow{"Pad", 3, 18},        // axes
+    InputRow{"DequantizeLinear", 0, 21, DType::kS16},
+    InputRow{"Pad", 3, 18},  // axes
+    InputRow{"QuantizeLinear", 2, 21, DType::kS16},
+    InputRow{"ReduceMax", 0, 20, DType::kBool},
+    InputRow{"ReduceMin", 0, 20, DType::kBool},
 };
 
 }  // namespace
@@ -90,9 +96,10 @@ int FirstOpsetOfAttribute(std::string_view op, std::string_view attribute, const
   return 1;
 }
 
-int FirstOpsetOfInput(std::string_view op, std::size_t input) {
-  const auto found =
-      std::ranges::find_if(kInputs, [&](const InputRow& row) { return row.op == op && row.input == input; });
+int FirstOpsetOfInput(std::string_view op, std::size_t input, DType dtype) {
+  const auto found = std::ranges::find_if(kInputs, [&](const InputRow& row) {
+    return row.op == op && row.input == input && row.dtype.value_or(dtype) == dtype;
+  });
   return found == kInputs.end() ? 1 : found->since;
 }
 

@@ -23,7 +23,7 @@ const MovedAttribute* FindMovedAttribute(std::string_view op);
 
 // The opset that an attribute, or this value of it, came with, where that is later than the operator; 1 otherwise.
 int FirstOpsetOfAttribute(std::string_view op, std::string_view attribute, const Attribute& value = {});
-// The same of an input that no attribute was before.
-int FirstOpsetOfInput(std::string_view op, std::size_t input);
+// The same of an input that no attribute was before, or this element type of it.
+int FirstOpsetOfInput(std::string_view op, std::size_t input, DType dtype);
 
 }  // namespace laconic::onnx_file

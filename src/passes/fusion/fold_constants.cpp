@@ -14,6 +14,9 @@ namespace {
 
 // Of one folded value. More than any mask, position list or row of a model; less than a table of weights.
 constexpr std::int64_t kMaxBytes = std::int64_t{1} << 20;
+// Of all values that one pass computes: a file may add a row to itself a million times. A model's turned matrices under
+// kMaxBytes take some tens of MB.
+constexpr std::int64_t kMaxBytesTogether = std::int64_t{1} << 28;
 
 bool IsStoredWeight(const Draft& draft, const Node& node) {
   return (node.op == "DequantizeLinear" || node.op == "Cast") && draft.facts(node.inputs[0]).shape.size() > 1;
@@ -71,29 +74,33 @@ std::optional<Tensor> FromInterpreter(const Draft& draft, const Node& node) {
   }
 }
 
-std::optional<Tensor> Fold(const Draft& draft, const Node& node) {
+std::optional<Tensor> Fold(const Draft& draft, const Node& node, std::int64_t* computed_bytes) {
   if (auto tensor = FromElements(draft.facts(node.outputs[0]))) return tensor;
   if (!DependsOnConstants(draft, node) || IsStoredWeight(draft, node)) return std::nullopt;
   if (auto view = FromReshape(draft, node)) return view;
-  return FromInterpreter(draft, node);
+  if (*computed_bytes > kMaxBytesTogether) return std::nullopt;
+  std::optional<Tensor> tensor = FromInterpreter(draft, node);
+  *computed_bytes += tensor ? tensor->size_bytes() : 0;
+  return tensor;
 }
 
 }  // namespace
 
 bool FoldConstants(Draft* draft) {
   bool changed = false;
+  std::int64_t computed_bytes = 0;
   for (NodeId id = 0, end = draft->num_nodes(); id < end; ++id) {
     const Node* node = draft->FindNode(id);
     const bool can_be =
         node != nullptr && node->outputs.size() == 1 && !node->inputs.empty() && !draft->IsOutput(node->outputs[0]);
     if (!can_be) continue;
     const ValueId value = node->outputs[0];
-    if (std::optional<Tensor> tensor = Fold(*draft, *node)) {
+    if (std::optional<Tensor> tensor = Fold(*draft, *node, &computed_bytes)) {
       draft->Replace(value, draft->AddConstant(draft->name(value), std::move(*tensor)));
       changed = true;
     }
   }
-  return changed;
+  return changed && computed_bytes <= kMaxBytesTogether;  // what was left over is no reason for another round
 }
 
 }  // namespace laconic::passes::fusion

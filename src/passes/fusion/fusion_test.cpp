@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cmath>
 #include <functional>
+#include <limits>
 #include <random>
 
 #include <gmock/gmock.h>
@@ -12,6 +13,7 @@
 #include "graph/text_form.h"
 #include "interpreter/interpreter.h"
 #include "passes/fusion/draft.h"
+#include "passes/fusion/passes.h"
 #include "passes/fusion/pipeline.h"
 #include "passes/fusion/size.h"
 
@@ -578,6 +580,19 @@ TEST(ShapesTest, ASliceMayLeaveItsAxesOut) {
   }
 }
 
+// Sizes are numbers of a file's own choosing.
+TEST(ShapesTest, PartsOfTheLargestSize) {
+  constexpr std::int64_t kLargest = std::numeric_limits<std::int64_t>::max();
+  Graph graph;
+  const ValueId x = graph.AddInput("x", {DType::kF32, {"batch", kLargest}});
+  const auto parts =
+      graph.AddNode("Split", {"a", "b", "c"}, {x}, {{"axis", std::int64_t{1}}, {"num_outputs", std::int64_t{3}}});
+  graph.AddOutput(parts[0]);
+  const fusion::Draft draft(graph);
+  EXPECT_TRUE(draft.facts(parts[1]).shape[1].Is(kLargest / 3 + 1));
+  EXPECT_TRUE(draft.facts(parts[2]).shape[1].Is(kLargest / 3 - 1));
+}
+
 TEST(PoolingTest, MeanOverTheMask) {
   for (const bool clipped : {true, false}) {
     Builder b;
@@ -866,6 +881,21 @@ TEST(PipelineTest, KnowsOnlySoManyElements) {
   EXPECT_EQ(draft.Integers(first), Integers(64, 1));
   EXPECT_TRUE(draft.facts(last).has_rank(1));
   EXPECT_FALSE(draft.facts(last).elements.has_value());
+}
+
+// 300 values of 1 MB each, of a file that holds one.
+TEST(PipelineTest, FoldsOnlySoManyBytes) {
+  Builder b;
+  const ValueId row = b.Random({std::int64_t{1} << 18});
+  ValueId last = row;
+  for (int i = 0; i < 300; ++i) {
+    last = b.Node("Add", {last, row});
+  }
+  fusion::Draft draft(b.Finish(b.Node("Identity", {last})));
+  EXPECT_FALSE(fusion::FoldConstants(&draft));
+  const auto ops = Ops(draft.Finish());
+  EXPECT_GT(std::ranges::count(ops, "Add"), 0);
+  EXPECT_LT(std::ranges::count(ops, "Add"), 100);
 }
 
 // A chain of twenty thousand nodes of each kind that a pattern follows takes a second or two; quadratic work, minutes.

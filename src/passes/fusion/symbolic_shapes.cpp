@@ -5,6 +5,8 @@
 #include <string_view>
 #include <unordered_map>
 
+#include "graph/infer.h"
+
 namespace laconic::passes::fusion {
 namespace {
 
@@ -454,8 +456,7 @@ void Split(Inference* f) {
     const bool known = f->Elements(1) != nullptr && static_cast<std::size_t>(f->output()) < f->Elements(1)->size();
     size = known ? (*f->Elements(1))[static_cast<std::size_t>(f->output())] : Size();
   } else if (size.number()) {
-    const std::int64_t chunk = (*size.number() + count - 1) / count;
-    size = std::clamp<std::int64_t>(*size.number() - chunk * f->output(), 0, chunk);
+    size = infer::PartSize(*size.number(), count, f->output());
   } else {
     size = Quotient(size, count);
   }
