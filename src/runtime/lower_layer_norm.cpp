@@ -2,9 +2,32 @@
 #include "runtime/lowering.h"
 
 namespace laconic::runtime {
+namespace {
+
+// Rows and a constant of one number a column. Such a sum is what ONNX Runtime's static quantizer leaves of a linear
+// layer whose product it rounds.
+bool LowerBias(const Node& add, PlanBuilder* builder) {
+  const Graph& graph = builder->graph();
+  for (const std::size_t i : {0U, 1U}) {
+    const ValueId x = add.inputs[1 - i];
+    const ValueType& type = graph.value(x).type;
+    const Tensor* bias = graph.FindInitializer(add.inputs[i]);
+    if (bias != nullptr && type.shape.size() >= 2 && type.shape.back().is_fixed() &&
+        bias->shape() == Shape{type.shape.back().size}) {
+      const Matrix rows = builder->Place(x);
+      builder->Emit<BiasStep>(builder->RowsOf(x), rows, builder->Constant(add.inputs[i]),
+                              builder->NewPlace(add.outputs[0]));
+      return true;
+    }
+  }
+  return false;
+}
+
+}  // namespace
+
 // A sum that only a LayerNormalization reads is added there.
 void LowerAdd(const Node& node, PlanBuilder* builder) {
-  if (JoinTables(node, builder)) {
+  if (JoinTables(node, builder) || LowerBias(node, builder)) {
     return;
   }
   const Graph& graph = builder->graph();

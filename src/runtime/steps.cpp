@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <functional>
 #include <limits>
 
 #include <fmt/format.h>
@@ -301,6 +302,17 @@ void ScaleStep::Run(const Inputs&, const Memory& memory, const Work& work) const
 }
 
 std::string ScaleStep::Describe() const { return fmt::format("scale {} columns", x_.width); }
+
+void BiasStep::Run(const Inputs&, const Memory& memory, const Work& work) const {
+  const Range range = RowsOf(work);
+  const float* bias = bias_.data_as<float>();
+  for (std::int64_t row = range.begin; row < range.end; ++row) {
+    const float* x = memory.Row(x_, row);
+    std::transform(x, x + x_.width, bias, memory.Row(out_, row), std::plus<>());
+  }
+}
+
+std::string BiasStep::Describe() const { return fmt::format("add a bias to {} columns", x_.width); }
 
 LinearU8S8Step::LinearU8S8Step(LinearSpec spec, QuantizedMatrix x, PackedS8 weights)
     : Step(spec.rows, BuffersOf(x), spec.codes ? BuffersOf(spec.codes->out) : std::vector{spec.out.buffer}),

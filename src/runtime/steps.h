@@ -161,6 +161,20 @@ class ScaleStep final : public Step {
   Matrix out_;
 };
 
+// Rows plus a bias a column, where a linear layer cannot add it: its own result is rounded first.
+class BiasStep final : public Step {
+ public:
+  BiasStep(Rows rows, Matrix x, Tensor bias, Matrix out)
+      : Step(rows, {x.buffer}, {out.buffer}), x_(x), bias_(std::move(bias)), out_(out) {}
+  void Run(const Inputs& inputs, const Memory& memory, const Work& work) const override;
+  std::string Describe() const override;
+
+ private:
+  Matrix x_;
+  Tensor bias_;  // f32 [width]
+  Matrix out_;
+};
+
 struct LinearSpec {
   std::string name;
   Rows rows = Rows::kTokens;
