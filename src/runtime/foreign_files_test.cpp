@@ -35,8 +35,10 @@ TEST(ForeignFilesTest, GiveOnnxRuntimesLogits) {
       texts.push_back({text.at("input_ids").get<std::vector<std::int32_t>>(),
                        text.value("token_type_ids", std::vector<std::int32_t>())});
     }
-    const auto compiled = CompiledModel::Compile(Model::Load(directory / file));
+    const Model model = Model::Load(directory / file);
+    const auto compiled = CompiledModel::Compile(model);
     const auto width = static_cast<std::size_t>(compiled->output_width());
+    EXPECT_EQ(model.info().labels.size(), width);
     const std::vector<float> got = Session(compiled, 2).Run(texts);
     for (std::size_t i = 0; i < texts.size(); ++i) {
       const auto logits = entry.at("logits")[i].get<std::vector<float>>();

@@ -234,6 +234,15 @@ TEST(OddGraphTest, ALayerMayMakeTheMask) {
   EXPECT_EQ(CompileError({ModelInfo(), std::make_shared<const Graph>(odd.graph), std::nullopt}), "no error");
 }
 
+TEST(OddGraphTest, LabelsAreAsManyAsNumbers) {
+  OddGraph odd;
+  odd.graph.AddOutput(odd.First("logits", odd.Words()));
+  ModelInfo info;
+  info.labels = {"a", "b", "c"};
+  EXPECT_EQ(CompileError({info, std::make_shared<const Graph>(odd.graph), std::nullopt}),
+            "invalid file: the model has 3 labels, but its graph computes 2 numbers a text");
+}
+
 TEST(OddGraphTest, TheFirstColumnOfATextIsNoFirstToken) {
   OddGraph odd;
   const ValueId first = odd.First("first", odd.Words());

@@ -127,13 +127,7 @@ void TryCache(const NoteFn& note, const std::function<void()>& use) {
   }
 }
 
-}  // namespace
-
-std::shared_ptr<const CompiledModel> CompiledModel::Compile(const Model& model, const CompileOptions& options) {
-  const DefaultFloatMode mode;
-  if (!options.pack_cache) {
-    return runtime::CompileTapped(model.graph(), {}, nullptr, options);
-  }
+std::shared_ptr<const CompiledModel> CompileWithCache(const Model& model, const CompileOptions& options) {
   const std::filesystem::path& path = model.info().path;
   if (path.empty()) {
     Fail(ErrorCode::kInvalidArgument, "a model that was not loaded from files has no place for a pack cache");
@@ -144,6 +138,21 @@ std::shared_ptr<const CompiledModel> CompiledModel::Compile(const Model& model, 
   auto compiled = CompileWith(model.graph(), {}, nullptr, options, &packs);
   if (!compiled->impl().plain) {  // else some layers were packed in vain
     TryCache(options.note, [&] { packs.Save(); });
+  }
+  return compiled;
+}
+
+}  // namespace
+
+std::shared_ptr<const CompiledModel> CompiledModel::Compile(const Model& model, const CompileOptions& options) {
+  const DefaultFloatMode mode;
+  auto compiled = options.pack_cache ? CompileWithCache(model, options)
+                                     : runtime::CompileTapped(model.graph(), {}, nullptr, options);
+  // A file may state another shape of its output than it computes.
+  const auto num_labels = static_cast<std::int64_t>(model.info().labels.size());
+  if (num_labels > 0 && compiled->output_width() != num_labels) {
+    Fail(ErrorCode::kInvalidFile, "the model has ", num_labels, " labels, but its graph computes ",
+         compiled->output_width(), " numbers a text");
   }
   return compiled;
 }

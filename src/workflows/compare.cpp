@@ -40,8 +40,10 @@ bool AgreeOnLabels(const std::vector<std::string>& a, const std::vector<std::str
 void CheckLabels(const std::vector<Model>& models) {
   for (const Model& model : models) {
     if (!AgreeOnLabels(model.info().labels, models[0].info().labels)) {
+      const bool is_order = std::ranges::is_permutation(model.info().labels, models[0].info().labels);
       Fail(ErrorCode::kInvalidArgument, NameOf(model), " has ", model.info().labels.size(),
-           " labels that are not those of ", NameOf(models[0]), ", which has ", models[0].info().labels.size());
+           is_order ? " labels in another order than " : " labels that are not those of ", NameOf(models[0]),
+           ", which has ", models[0].info().labels.size());
     }
     // An ONNX file does not say how many parameters its original had.
     if (fs::is_directory(model.info().path) && fs::is_directory(models[0].info().path) &&

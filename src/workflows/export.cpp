@@ -10,6 +10,7 @@
 #include "formats/hf/model_name.h"
 #include "formats/onnx/onnx.h"
 #include "graph/graph.h"
+#include "laconic/compare.h"
 #include "laconic/error.h"
 #include "laconic/quantize.h"
 
@@ -21,13 +22,14 @@ constexpr std::array<std::string_view, 4> kFormats = {"float", "dynamic", "qdq",
 
 // Errors: kInvalidArgument for a format that the model cannot have.
 void CheckFormat(const Model& model, const std::string& format) {
-  const std::string& method = model.info().method;
+  const std::string method = MethodOf(model);
   if (!format.empty() && std::ranges::find(kFormats, format) == kFormats.end()) {
     Fail(ErrorCode::kInvalidArgument, "unknown format '", format,
          "'; known: ", fmt::format("{}", fmt::join(kFormats, ", ")));
   }
-  const bool is_int8 = method == "dynamic" || method == "static";
-  if (is_int8 && (format == "float" || (format == "dynamic" && method == "static"))) {
+  const bool has_codes = method != "float" && method != "fp16" && method != "bf16";
+  const bool has_static_codes = method == "static" || method == "mixed";
+  if ((has_codes && format == "float") || (has_static_codes && format == "dynamic")) {
     Fail(ErrorCode::kInvalidArgument, NameOf(model), " is quantized (", method, "); export its original as ", format);
   }
   if ((format == "qdq" || format == "qoperator") && method != "static") {
@@ -54,7 +56,7 @@ void ExportModel(const Model& model, const std::filesystem::path& file, const Ex
     Fail(ErrorCode::kInvalidArgument,
          "external data lies in a file beside the model, and standard output has no place; name a file");
   }
-  if (options.format == "dynamic" && model.info().method != "dynamic") {
+  if (options.format == "dynamic" && MethodOf(model) != "dynamic") {
     ExportModel(QuantizeModel(model, {.method = "dynamic"}), file,
                 {.opset = options.opset, .external_data = options.external_data, .force = options.force});
     return;
@@ -65,7 +67,7 @@ void ExportModel(const Model& model, const std::filesystem::path& file, const Ex
              .quantization = integers ? OnnxQuantization::kQOperator : OnnxQuantization::kQdq,
              .external_data = options.external_data,
              .force = options.force,
-             .metadata = {{"laconic.method", model.info().method}}});
+             .metadata = {{"laconic.method", MethodOf(model)}}});
 }
 
 }  // namespace laconic

@@ -163,7 +163,10 @@ Model FitHead(const Model& encoder, const std::vector<std::filesystem::path>& tr
     Fail(ErrorCode::kInvalidArgument,
          "a head is fitted in two passes over the texts, and standard input has one; give ", "files");
   }
-  const LabelSet labels = ReadLabels(train, options.columns);
+  LabelSet labels = ReadLabels(train, options.columns);
+  if (std::ranges::is_permutation(labels.names, encoder.info().labels)) {
+    labels.names = encoder.info().labels;  // whoever reads logits by their places finds them where they were
+  }
   if (labels.problem == ProblemType::kSingleLabel && labels.names.size() < 2) {
     Fail(ErrorCode::kInvalidArgument, "expected texts of at least 2 labels, got only '", labels.names[0], "'");
   }

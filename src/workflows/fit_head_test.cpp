@@ -63,6 +63,21 @@ TEST_F(FitHeadTest, LearnsLabelsFromFeatures) {
   }
 }
 
+TEST_F(FitHeadTest, LabelsStayInTheirOrderAndAreBesideTheGraph) {
+  const fs::path train = WriteTexts("train.jsonl", 40, /*several=*/true);
+  FitHeadReport report;
+  ModelInfo info = bert_.info();
+  info.labels = {"mu", "ba"};
+  const Model fitted = FitHead({info, bert_.shared_graph(), bert_.tokenizer()}, {train}, {}, {}, &report);
+  EXPECT_EQ(fitted.info().labels, info.labels);
+  fitted.Save(root_ / "saved");
+  for (const fs::path& path : {root_ / "saved", root_ / "saved" / "model.onnx"}) {
+    const Model loaded = Model::Load(path);
+    EXPECT_EQ(loaded.info().labels, info.labels) << path;
+    EXPECT_EQ(loaded.info().problem, ProblemType::kMultiLabel) << path;
+  }
+}
+
 TEST_F(FitHeadTest, RefittingToItselfChangesNothing) {
   Dataset data;
   for (int i = 0; i < 400; ++i) {

@@ -20,6 +20,7 @@ namespace fs = std::filesystem;
 
 constexpr std::string_view kManifest = "laconic.json";
 constexpr std::string_view kGraphFile = "model.onnx";
+constexpr std::string_view kConfigFile = "config.json";
 
 std::string_view ProblemName(ProblemType problem) {
   return problem == ProblemType::kMultiLabel ? "multi_label_classification" : "single_label_classification";
@@ -90,6 +91,26 @@ void CopyFileTo(const fs::path& from, const fs::path& directory) {
   file.Commit();
 }
 
+// The original's config.json with the labels that the model has now: readers of model.onnx alone take them from it.
+void WriteConfig(const ModelInfo& info, const fs::path& directory) {
+  nlohmann::json config = ReadJsonFile(info.home / kConfigFile);
+  if (!info.labels.empty()) {
+    config.erase("num_labels");
+    config["id2label"] = nlohmann::json::object();
+    config["label2id"] = nlohmann::json::object();
+    for (std::size_t i = 0; i < info.labels.size(); ++i) {
+      config["id2label"][std::to_string(i)] = info.labels[i];
+      config["label2id"][info.labels[i]] = i;
+    }
+    if (info.problem_is_stated) {
+      config["problem_type"] = ProblemName(info.problem);
+    }
+  }
+  AtomicFile file(directory / kConfigFile, false);
+  file.Write(config.dump(2) + "\n");
+  file.Commit();
+}
+
 nlohmann::json Digests(const fs::path& directory) {
   nlohmann::json digests = nlohmann::json::object();
   for (const fs::directory_entry& entry : fs::directory_iterator(directory)) {
@@ -139,8 +160,8 @@ void SaveArtifact(const Model& model, const fs::path& directory, bool force) {
       CopyFileTo(info.home / name, staging);
     }
   }
-  if (!info.home.empty() && Exists(info.home / "config.json")) {
-    CopyFileTo(info.home / "config.json", staging);
+  if (!info.home.empty() && Exists(info.home / kConfigFile)) {
+    WriteConfig(info, staging);
   }
   nlohmann::json manifest = {{"schema_version", kArtifactSchemaVersion},
                              {"laconic_version", kVersion},

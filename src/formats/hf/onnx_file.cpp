@@ -41,12 +41,15 @@ Graph Canonical(Graph graph) {
   return is_one_of_many ? Extract(graph, *logits) : std::move(graph);
 }
 
-// Labels of a graph with the one output f32[batch, labels]; 0 of any other. Errors: kInvalidFile over kMaxLabels.
-std::int64_t NumLabels(const Graph& graph) {
+// Labels of a graph with the one output f32[batch, labels]; 0 of any other. `stated`: the file's types of outputs, for
+// one whose shape the graph does not tell. Errors: kInvalidFile over kMaxLabels.
+std::int64_t NumLabels(const Graph& graph, const std::map<std::string, ValueType>& stated) {
   if (graph.outputs().size() != 1) {
     return 0;
   }
-  const ValueType& type = graph.value(graph.outputs()[0]).type;
+  const Value& output = graph.value(graph.outputs()[0]);
+  const auto found = stated.find(output.name);
+  const ValueType& type = output.type.has_shape || found == stated.end() ? output.type : found->second;
   const std::int64_t num_labels = type.has_rank(2) && type.shape[1].is_fixed() ? type.shape[1].size : 0;
   if (num_labels > kMaxLabels) {
     Fail(ErrorCode::kInvalidFile, "expected at most ", kMaxLabels, " labels, got ", num_labels);
@@ -112,7 +115,7 @@ Model LoadOnnxFile(const fs::path& file) {
   info.stored_bytes = weights.bytes;
   info.path = file;
   info.weight_files = std::move(onnx.files);
-  const std::int64_t num_labels = NumLabels(onnx.graph);
+  const std::int64_t num_labels = NumLabels(onnx.graph, onnx.outputs);
   std::optional<Tokenizer> tokenizer;
   if (const fs::path home = FindHome(file); !home.empty()) {
     const nlohmann::json config = ReadJsonFile(home / "config.json");

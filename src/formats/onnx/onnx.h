@@ -44,6 +44,7 @@ struct OnnxModel {
   Graph graph;
   int opset = 0;
   std::map<std::string, std::string> metadata;
+  std::map<std::string, ValueType> outputs;  // as the file states them: a general graph's own types may lack shapes
   std::vector<std::filesystem::path> files;  // that were read: the model's, then those of external data
 };
 

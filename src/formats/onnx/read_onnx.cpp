@@ -184,6 +184,9 @@ OnnxModel ReadOnnx(const fs::path& file) {
                      model.files = plain.external_files;
                      model.files.insert(model.files.begin(), file);
                      model.opset = plain.opset;
+                     for (const onnx_file::PlainPort& output : plain.outputs) {
+                       model.outputs[plain.value(output.value).name] = output.type;
+                     }
                      model.graph = onnx_file::Recognise(plain);
                      return model;
                    });
