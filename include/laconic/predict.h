@@ -29,9 +29,10 @@ struct PredictSummary {
 
 // Reads and tokenizes on the caller's thread while `options.threads` others run the model on what is there; with one
 // thread in all, the two take turns. At most 32 batches of texts are held at a time: memory does not grow with their
-// number. Answers come as soon as a batch is read, and are the same whatever the threads. An error of text n comes
-// after the answers to all texts before it; one of running while `next` waits, when `next` returns. Errors:
-// kInvalidArgument for a model without labels; those of the reader, the tokenizer and the session.
+// number. Answers come as soon as a batch is read, with several threads also when `next` pauses, and are the same
+// whatever the threads. An error of text n comes after the answers to all texts before it; one of running while `next`
+// waits, when `next` returns. Errors: kInvalidArgument for a model without labels; those of the reader, the tokenizer
+// and the session.
 PredictSummary Predict(const Model& model, const NextRowFn& next, const PredictionFn& on_prediction,
                        const RunOptions& options = {});
 

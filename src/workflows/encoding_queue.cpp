@@ -12,7 +12,7 @@ bool EncodingQueue::Put(Encoding encoding) {
   }
   num_tokens_ += encoding.ids.size();
   texts_.push_back(std::move(encoding));
-  if (texts_.size() >= batch_ || IsFull()) {
+  if (texts_.size() == 1 || IsReady()) {
     ready_.notify_one();
   }
   return true;
@@ -26,7 +26,8 @@ void EncodingQueue::Close() {
 
 std::vector<Encoding> EncodingQueue::TakeAll() {
   std::unique_lock lock(mutex_);
-  ready_.wait(lock, [&] { return texts_.size() >= batch_ || IsFull() || closed_; });
+  ready_.wait(lock, [&] { return !texts_.empty() || closed_; });
+  ready_.wait_for(lock, kPatience, [&] { return IsReady(); });
   num_tokens_ = 0;
   room_.notify_one();
   return std::exchange(texts_, {});

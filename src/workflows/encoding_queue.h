@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <chrono>
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
@@ -22,17 +23,20 @@ class EncodingQueue {
   // No more will be put.
   void Close();
 
-  // All texts there are, in their order, as soon as they make a batch (at the end, whatever is left; none: no more
+  // All texts there are, in their order, as soon as they make a batch, or kPatience after the first (none: no more
   // come).
   std::vector<Encoding> TakeAll();
   // No more will be taken.
   void Stop();
 
  private:
+  // Far more than a batch takes to read, and less than a person notices who types texts one by one.
+  static constexpr std::chrono::milliseconds kPatience{50};
   // Far enough ahead that texts of like length can be grouped; long texts fill the queue sooner.
   static constexpr std::size_t kMaxBatches = 16;
   static constexpr std::size_t kMaxTokens = std::size_t{1} << 20;
   bool IsFull() const { return texts_.size() >= kMaxBatches * batch_ || num_tokens_ >= kMaxTokens; }
+  bool IsReady() const { return texts_.size() >= batch_ || IsFull() || closed_; }
 
   std::size_t batch_;
   std::mutex mutex_;

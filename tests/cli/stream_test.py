@@ -62,6 +62,13 @@ class Stream(CliTest):
             expected = self.ok("predict", TINY_BERT, *(word for row in rows for word in ("--text", row["text"])))
             self.assertEqual((b"".join(early) + rest).decode(), expected)
 
+    def test_a_pause_ends_a_batch(self):
+        process = self.start("--threads", 2)
+        for row in mixed_texts(3):
+            self.send(process, [row])
+            self.assertIn("labels", json.loads(process.stdout.readline()))
+        self.assertIsNone(process.poll())
+
     def test_an_error_comes_after_the_answers_before_it(self):
         rows = mixed_texts(1000)
         expected = self.ok("predict", TINY_BERT, "--data", write_jsonl(self.folder / "texts.jsonl", rows))
