@@ -33,20 +33,21 @@ inline Vec16 ExpNonPositive(Vec16 x) {
   return ZeroWhereLess(x, Set1(kLeast), Mul(value, PowerOfTwo(n)));
 }
 
-// 2^x for x <= 127, 2^r - 1 by r times the polynomial; of x < -126, 2^-126. NaN may become a number.
+// c 2^x for x <= 127, by the polynomial of c 2^r, whose first coefficient is c >= 1; of x < -126 as of -126. NaN may
+// become a number.
 template <int kCount>
-inline Vec16 Exp2(const float (&quotient)[kCount], Vec16 x) {
+inline Vec16 Exp2(const float (&coefficients)[kCount], Vec16 x) {
   const Vec16 bounded = Max(Set1(-126.0F), x);
   const Vec16 shifted = Add(bounded, Set1(kRoundToBits));
   const Vec16 r = Sub(bounded, Sub(shifted, Set1(kRoundToBits)));
-  return AddToExponent(Fma(Horner(quotient, r), r, Set1(1.0F)), shifted);
+  return AddToExponent(Horner(coefficients, r), shifted);
 }
 
 // To 2 ulp.
 inline Vec16 Exp2(Vec16 x) {
-  constexpr float kQuotient[] = {0.693147182F,   0.240226507F,   0.0555035695F,
-                                 0.00961808302F, 0.00133908633F, 0.000154531634F};
-  return Exp2(kQuotient, x);
+  constexpr float kCoefficients[] = {1.0F,           0.693147182F,   0.240226507F,   0.0555035695F,
+                                     0.00961808302F, 0.00133908633F, 0.000154531634F};
+  return Exp2(kCoefficients, x);
 }
 
 // max(x, 0) - a h(a) with a = |x| and h(a) = erfc(a / sqrt 2) / 2: no cancellation on either side, and 0 at 0.

@@ -105,6 +105,20 @@ TEST(AttentionInt8, TheOnlyKeyGetsAllOfTheWeightHoweverLargeItsScore) {
   }
 }
 
+// Of 7e7 and the number below it, 8 less: 255 * 2^-8 is rounded to 1.
+TEST(AttentionInt8, TheLargestWeightIs255HoweverLargeItsScore) {
+  std::mt19937 rng(8);
+  Problem problem(1, 2, 1, rng);
+  problem.q[0] = problem.k[0] = 7000;
+  problem.k[problem.stride] = std::nextafter(7000.0F, 0.0F);
+  problem.v[0] = 1;
+  problem.v[problem.stride] = -1;
+  for (const AttentionKernels& kernels : {Active(), GetAttentionInt8(Isa::kScalar)}) {
+    problem.Run(kernels);
+    EXPECT_FLOAT_EQ(problem.out[0], 254.0F / 256);
+  }
+}
+
 TEST(AttentionInt8, AScoreOfMinusInfinityIsNoWeight) {
   std::mt19937 rng(7);
   Problem problem(1, 2, 1, rng);

@@ -24,17 +24,18 @@ std::int32_t CodeOf(float x, float step) {
   return std::isnan(step) ? 0 : static_cast<std::int32_t>(std::nearbyint(x * (1.0F / step)));
 }
 
-// Exp2 of activation_simd.h, a lane, to 7e-6.
-float Exp2(float x) {
-  constexpr float kQuotient[] = {0.693136752F, 0.2402253F, 0.0558382832F, 0.00965671055F};
+// 255 * 2^x by Exp2 of activation_simd.h, a lane, to 7e-6.
+float WeightOf(float x) {
+  constexpr float kCoefficients[] = {255, 255 * 0.693136752F, 255 * 0.2402253F, 255 * 0.0558382832F,
+                                     255 * 0.00965671055F};
   const float bounded = std::max(x, -126.0F);
   const float n = std::nearbyint(bounded);
   const float r = bounded - n;
-  float value = kQuotient[3];
-  for (const int i : {2, 1, 0}) {
-    value = std::fma(value, r, kQuotient[i]);
+  float value = kCoefficients[4];
+  for (const int i : {3, 2, 1, 0}) {
+    value = std::fma(value, r, kCoefficients[i]);
   }
-  return std::ldexp(std::fma(value, r, 1.0F), static_cast<int>(n));
+  return std::ldexp(value, static_cast<int>(n));
 }
 
 // scores[j] = (codes of q . codes of k) * factor * k's step; returns their maximum, NaN if one is NaN or +inf.
@@ -56,14 +57,6 @@ float Score(const AttentionArgs& args, const float* q, float* scores) {
   return largest;
 }
 
-// What scores are taken from, so that the largest gets 255. Past 2^17 f32 has few numbers near it: then one above.
-float OriginOf(float largest) {
-  constexpr float kLog2Of255 = 7.99435344F;
-  constexpr float kMost = 7.997F;  // 2^kMost rounds to 255
-  const float origin = largest - kLog2Of255;
-  return largest - origin > kMost ? std::nextafter(origin, largest) : origin;
-}
-
 }  // namespace
 
 void AttentionInt8Scalar(const AttentionArgs& args) noexcept {
@@ -71,9 +64,8 @@ void AttentionInt8Scalar(const AttentionArgs& args) noexcept {
   for (std::int64_t i = 0; i < args.queries; ++i) {
     const float largest = Score(args, args.q + i * args.q_stride, weights);
     float sum = args.keys == 0 || std::isfinite(largest) ? 0 : NAN;
-    const float origin = OriginOf(largest);
     for (std::int64_t j = 0; j < args.keys && !std::isnan(sum); ++j) {
-      weights[j] = std::nearbyint(Exp2(weights[j] - origin));
+      weights[j] = std::nearbyint(WeightOf(weights[j] - largest));
       sum += weights[j];
     }
     const float inv_sum = args.keys == 0 ? 0 : 1 / sum;

@@ -334,21 +334,15 @@ inline void ScoreRows(const AttentionArgs& args, const Scratch& scratch, const Q
   }
 }
 
-// What scores are taken from, so that the largest gets 255. Past 2^17 f32 has few numbers near it: then one above.
-inline float OriginOf(float largest) {
-  constexpr float kLog2Of255 = 7.99435344F;
-  constexpr float kMost = 7.997F;  // 2^kMost rounds to 255
-  const float origin = largest - kLog2Of255;
-  return largest - origin > kMost ? __builtin_nextafterf(origin, largest) : origin;
-}
-
 // The weights of a row of scores; returns 1 / their sum, NaN if `largest` is not finite.
 inline float WeighRow(const float* scores, std::int64_t keys_padded, float largest, Code* weights) {
-  constexpr float kQuotient[] = {0.693136752F, 0.2402253F, 0.0558382832F, 0.00965671055F};  // 2^r to 7e-6
-  const Vec16 origin = Set1(OriginOf(largest));
+  // 255 * 2^r to 7e-6. Not 2^(r + log2(255)): a score of 1e5 leaves that sum too few bits.
+  constexpr float kCoefficients[] = {255, 255 * 0.693136752F, 255 * 0.2402253F, 255 * 0.0558382832F,
+                                     255 * 0.00965671055F};
+  const Vec16 origin = Set1(largest);
   Ints16 sum = SetInts(0);
   for (std::int64_t j = 0; j < keys_padded; j += kLanes) {
-    const Ints16 weight = ToInts(Exp2(kQuotient, Sub(Load(scores + j), origin)));
+    const Ints16 weight = ToInts(Exp2(kCoefficients, Sub(Load(scores + j), origin)));
     sum = Add(sum, weight);
     StoreCodes(weights + j, weight);
   }
