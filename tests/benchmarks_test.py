@@ -201,6 +201,53 @@ class Results(unittest.TestCase):
         self.assertIn("3.00 (2.00–4.00, fours, 2 streams)", render_page.render(result).replace("**", ""))
         self.assertTrue(all(ratio == 1 and low <= 1 <= high for *_, ratio, low, high in rows))
 
+    def test_results_are_compared_by_model_threads_and_level(self):
+        """Whatever else was measured in the same run; what has no partner is named."""
+        def cell(ms):
+            return {"median_ms": ms, "p10_ms": ms, "p90_ms": ms}
+
+        def section(latency, **more):
+            return {"model": "m", "threads": 1, "isa": "avx2", "contenders": sorted({key for row in latency.values() for key in row}),
+                    "latency": latency} | more
+
+        old = {"measured": [section({"1x16": {"laconic_dynamic": cell(4), "ort_dynamic": cell(6)}, "1x128": {"laconic_dynamic": cell(40)}}),
+                            section({"1x16": {"laconic_f32": cell(8)}}), section({"1x16": {"laconic_dynamic": cell(3)}}, threads=2)]}
+        new = {"measured": [section({"1x16": {"laconic_dynamic": cell(2)}}), section({"1x16": {"laconic_dynamic": cell(1)}}, isa="amx"),
+                            section({"1x16": {"laconic_f32": cell(4)}, "1x128": {"laconic_f32": cell(30)}})]}
+        self.assertEqual([row[:6] for row in compare.compare_results(old, new)],
+                         [("m, 1 thread(s), avx2", "1x16", "laconic_dynamic", 4, 2, 2), ("m, 1 thread(s), avx2", "1x16", "laconic_f32", 8, 4, 2)])
+        self.assertEqual(compare.without_partner(old, new), ["m, 1 thread(s), avx2: laconic dynamic INT8 at 1x128",
+                                                             "m, 1 thread(s), avx2: ONNX Runtime dynamic INT8", "m, 2 thread(s), avx2"])
+        self.assertEqual(compare.without_partner(new, old), ["m, 1 thread(s), avx2: laconic FP32 at 1x128", "m, 1 thread(s), amx"])
+        with tempfile.TemporaryDirectory() as folder:
+            paths = {name: Path(folder) / f"{name}.json" for name in ("old", "new", "other")}
+            for name, result in (("old", old), ("new", new), ("other", {"measured": new["measured"][1:2]})):
+                paths[name].write_text(json.dumps(result), encoding="utf-8")
+            self.assertIn(f"only in {paths['old']}: m, 2 thread(s), avx2\n", self.compared(paths["old"], paths["new"]).stdout)
+            nothing = self.compared(paths["old"], paths["other"], returncode=1)
+            self.assertIn(f"only in {paths['other']}: m, 1 thread(s), amx\n", nothing.stdout)
+            self.assertIn("in common", nothing.stderr)
+            self.assertNotIn("old ms", nothing.stdout)
+
+    def test_what_is_compared_is_checked_before_anything_is_built(self):
+        with tempfile.TemporaryDirectory() as folder:
+            result = Path(folder) / "result.json"
+            for content, says in ((None, "No such file"), ("{", "Expecting property name"), ("[]", "is no result of bench.py")):
+                if content is not None:
+                    result.write_text(content, encoding="utf-8")
+                self.assertIn(says, self.compared(result, result, returncode=1).stderr)
+            self.assertIn("is compared with a result", self.compared(result, contenders.LACONIC, returncode=1).stderr)
+            with unittest.mock.patch.object(compare, "build") as build, \
+                    self.assertRaisesRegex(SystemExit, "^no-such-commit is neither a commit, nor an executable"):
+                compare.compare_commits(contenders.LACONIC, "no-such-commit", argparse.Namespace())
+            build.assert_not_called()
+
+    def compared(self, old, new, returncode=0):
+        run = subprocess.run([sys.executable, ROOT / "benchmarks/compare.py", old, new], check=False, capture_output=True, text=True)
+        self.assertEqual(run.returncode, returncode, run.stderr)
+        self.assertNotIn("Traceback", run.stderr)
+        return run
+
     def test_weights_of_every_form_are_told_apart(self):
         for name in ("pytorch_model.bin", "model-00001-of-00002.safetensors", "model.onnx.data"):
             with tempfile.TemporaryDirectory() as folder:

@@ -10,6 +10,7 @@
 #include <ctime>
 #include <functional>
 #include <new>
+#include <numeric>
 #include <random>
 #include <string_view>
 #include <vector>
@@ -17,12 +18,14 @@
 #include "kernels/attention/attention.h"
 #include "kernels/attention_int8/attention_int8.h"
 #include "kernels/elementwise/elementwise.h"
+#include "kernels/embedding/embedding.h"
 #include "kernels/gemm_bf16/gemm_bf16.h"
 #include "kernels/gemm_f32/gemm_f32.h"
 #include "kernels/gemm_u8s8/gemm_u8s8.h"
 #include "kernels/isa.h"
 #include "kernels/layer_norm/layer_norm.h"
 #include "kernels/quantize_rows/quantize_rows.h"
+#include "kernels/quantize_static/quantize_static.h"
 
 namespace {
 
@@ -263,6 +266,69 @@ void BenchRows(Isa isa) {
   }
 }
 
+// Words, positions and token types of BERT's tables; each run has other words, which come from L3 or memory.
+void BenchEmbedding(Isa isa, const char* title) {
+  constexpr std::int64_t kTokens = 128;
+  constexpr std::int64_t kWords = 30522;
+  constexpr std::int64_t kTexts = 64;
+  constexpr std::int64_t kBlock = 32;
+  Buffer<std::int64_t> words(kTexts * kTokens);
+  std::mt19937 rng(1);
+  std::generate_n(words.data(), kTexts * kTokens, [&] { return static_cast<std::int64_t>(rng() % kWords); });
+  Buffer<std::int64_t> positions(kTokens);
+  std::iota(positions.data(), positions.data() + kTokens, 0);
+  Buffer<std::int64_t> types(kTokens);
+  std::fill_n(types.data(), kTokens, 0);
+  for (const std::int64_t cols : {384, 768}) {
+    Buffer<float> table(kWords * cols);  // its bytes are numbers in every type
+    Buffer<float> scale(kWords * cols / kBlock);
+    Buffer<float> out(kTokens * cols);
+    const auto bench = [&](WeightType type, std::int64_t block) {
+      EmbeddingArgs args = {.tokens = kTokens, .cols = cols, .num_tables = 3, .out = out.data(), .out_stride = cols};
+      args.tables[0] = {.data = table.data(), .type = type, .row_stride = cols, .scale = scale.data(), .block = block};
+      args.tables[1] = args.tables[0];
+      args.tables[1].ids = positions.data();
+      args.tables[2] = {.data = table.data(), .row_stride = cols, .ids = types.data()};
+      std::int64_t text = 0;
+      const double seconds = BestSeconds([&] {
+        text = (text + 1) % kTexts;
+        args.tables[0].ids = words.data() + text * kTokens;
+        GetEmbedding(isa).run(args);
+      });
+      return 1e-6 * static_cast<double>(kTokens * cols) / seconds;
+    };
+    std::printf("%s 128 x %4d %-11s elements/us: f32 %5.0f, f16 %5.0f, s8 %5.0f, s8 in blocks of 32 %5.0f\n", title,
+                static_cast<int>(cols), std::string(ToString(isa)).c_str(), bench(WeightType::kF32, 0),
+                bench(WeightType::kF16, 0), bench(WeightType::kS8, 0), bench(WeightType::kS8, kBlock));
+  }
+}
+
+// Of normal numbers, so that as many as in a model lie so near a tie that they are divided; the scale is that of a
+// range of four deviations.
+void BenchQuantizeStatic(Isa isa, const char* title) {
+  for (const std::int64_t cols : {384, 768, 3072}) {
+    constexpr std::int64_t kCount = 128;
+    Buffer<float> x(kCount * cols);
+    std::mt19937 rng(1);
+    std::normal_distribution<float> normal;
+    std::generate_n(x.data(), kCount * cols, [&] { return normal(rng); });
+    Buffer<float> multiplier(cols);
+    std::generate_n(multiplier.data(), cols, [&] { return 1 + 0.1F * normal(rng); });
+    Buffer<std::uint8_t> q(kCount * cols);
+    Buffer<float> scale(kCount);
+    Buffer<std::int32_t> zero(kCount);
+    const auto bench = [&](const float* factors) {
+      const double seconds = BestSeconds([&] {
+        GetQuantizeStatic(isa).run(
+            {kCount, cols, x.data(), cols, factors, 8.0F / 255, 128, q.data(), cols, scale.data(), zero.data()});
+      });
+      return 1e-6 * static_cast<double>(kCount * cols) / seconds;
+    };
+    std::printf("%s 128 x %4d %-11s elements/us: %5.0f, smoothed %5.0f\n", title, static_cast<int>(cols),
+                std::string(ToString(isa)).c_str(), bench(nullptr), bench(multiplier.data()));
+  }
+}
+
 bool HasF32(Isa isa) { return isa == Isa::kAvx2 || isa == Isa::kAvx512Vnni; }
 bool HasBF16(Isa isa) { return isa == Isa::kAvx512BF16 || isa == Isa::kAmx; }
 bool HasU8S8(Isa isa) { return GetGemmU8S8(isa).isa == isa && isa != Isa::kScalar; }
@@ -302,6 +368,9 @@ constexpr Family kFamilies[] = {
      [](Isa isa, const char* title) { BenchAttention(isa, title, GetAttentionInt8(isa)); }},
     {"rows", "", [](Isa isa) { return HasF32(isa) || isa == Isa::kScalar; },
      [](Isa isa, const char* /*title*/) { BenchRows(isa); }},
+    {"embedding", "embedding", [](Isa isa) { return GetEmbedding(isa).isa == isa; }, BenchEmbedding},
+    {"quantize_static", "quantize_static", [](Isa isa) { return GetQuantizeStatic(isa).isa == isa; },
+     BenchQuantizeStatic},
 };
 
 void BenchFamilies(Isa isa, const std::function<bool(std::string_view)>& wanted) {

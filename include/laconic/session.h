@@ -18,9 +18,8 @@ struct CompileOptions {
   // LACONIC_FORCE_ISA names.
   std::string isa;
   // What the operands of products of floats are rounded to: "f32", nothing; "bf16", attention and the linear layers
-  // that are not INT8, for which the level must be avx512_bf16 or above; "auto": of layers and of
-  // attention each in bf16 where that is the faster one, measured once a process. Answers in bf16 differ
-  // (docs/numerics.md).
+  // that are not INT8, for which the level must be avx512_bf16 or above; "auto": all of that or nothing, bf16 where a
+  // small layer runs faster in it than in f32, measured once a process. Answers in bf16 differ (docs/numerics.md).
   std::string precision = "f32";
   // Sums of u8 times s8 saturate pair by pair, as x86 without VNNI computes them in other runtimes (docs/numerics.md):
   // to see what that does to answers. Slow.

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cmath>
+#include <string_view>
 
 #include "runtime/lowering.h"
 #include "runtime/stored_weights.h"
@@ -67,6 +68,22 @@ std::vector<const Node*> Siblings(const Node& node, const PlanBuilder& builder) 
   }
   const bool is_mask = std::ranges::find(group, &node) == group.end();
   return is_mask ? std::vector<const Node*>{&node} : group;
+}
+
+// "a.query + key + value": what the names have in common, up to a point or slash, is said once.
+std::string NameOf(const std::vector<const Node*>& group, const Graph& graph) {
+  std::string text = graph.name(*group[0]);
+  std::size_t common = text.size();
+  for (const Node* member : group) {
+    const std::string& name = graph.name(*member);
+    const auto differs = std::ranges::mismatch(text, name).in1 - text.begin();
+    common = std::min(common, static_cast<std::size_t>(differs));
+  }
+  common = std::string_view(text).substr(0, common).find_last_of("./") + 1;  // none: npos + 1 is 0
+  for (std::size_t i = 1; i < group.size(); ++i) {
+    text += " + " + graph.name(*group[i]).substr(common);
+  }
+  return text;
 }
 
 // Each layer's share of the columns.
@@ -165,7 +182,7 @@ void LowerLinear(const Node& node, PlanBuilder* builder) {
   }
   const RunType::Kernels kernels = RunTypeOf(node, parts[0], *builder).kernels;
   LinearSpec spec;
-  spec.name = builder->graph().name(node);
+  spec.name = NameOf(group, builder->graph());
   spec.rows = builder->RowsOf(node.outputs[0]);
   if (group.size() > 1) {
     spec.out = builder->NewMatrix(spec.rows, width);

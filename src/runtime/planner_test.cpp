@@ -144,7 +144,7 @@ TEST(PlanTextTest, OfTinyBertInFloat) {
   ExpectPlan(Precision::kFloat, R"(for each chunk of tokens
   embed bert.embeddings.word_embeddings.weight f32 + bert.embeddings.token_type_embeddings.weight f32 + bert.embeddings.position_embeddings.weight f32 [scalar]
   layer norm bert.embeddings.LayerNorm [scalar]
-  linear f32 32 x 96 bert.encoder.layer.0.attention.self.query [scalar]
+  linear f32 32 x 96 bert.encoder.layer.0.attention.self.query + key + value [scalar]
 for each task
   attention 4 heads of 8 bert.encoder.layer.0.attention.self.attention [scalar]
 for each chunk of tokens
@@ -153,7 +153,7 @@ for each chunk of tokens
   linear f32 32 x 64 + gelu bert.encoder.layer.0.intermediate.dense [scalar]
   linear f32 64 x 32 bert.encoder.layer.0.output.dense [scalar]
   add + layer norm bert.encoder.layer.0.output.LayerNorm [scalar]
-  linear f32 32 x 64 bert.encoder.layer.1.attention.self.key [scalar]
+  linear f32 32 x 64 bert.encoder.layer.1.attention.self.key + value [scalar]
 for each chunk of texts
   first token of each text
   linear f32 32 x 32 bert.encoder.layer.1.attention.self.query [scalar]
@@ -204,7 +204,7 @@ TEST(PlanTextTest, OfTinyBertInDynamicInt8) {
   ExpectPlan(Precision::kDynamic, R"(for each chunk of tokens
   embed bert.embeddings.word_embeddings.weight s8 + bert.embeddings.token_type_embeddings.weight f32 + bert.embeddings.position_embeddings.weight s8 [scalar]
   layer norm + quantize bert.embeddings.LayerNorm [scalar]
-  linear u8s8 32 x 96 bert.encoder.layer.0.attention.self.query [scalar]
+  linear u8s8 32 x 96 bert.encoder.layer.0.attention.self.query + key + value [scalar]
 for each task
   attention 4 heads of 8 bert.encoder.layer.0.attention.self.attention [scalar]
 for each chunk of tokens
@@ -215,7 +215,7 @@ for each chunk of tokens
   quantize 64 columns [scalar]
   linear u8s8 64 x 32 bert.encoder.layer.0.output.dense [scalar]
   add + layer norm + quantize bert.encoder.layer.0.output.LayerNorm [scalar]
-  linear u8s8 32 x 64 bert.encoder.layer.1.attention.self.key [scalar]
+  linear u8s8 32 x 64 bert.encoder.layer.1.attention.self.key + value [scalar]
 for each chunk of texts
   first token of each text
   quantize 32 columns [scalar]
@@ -242,6 +242,20 @@ buffers
 )");
 }
 
+// Unlike the products in bfloat16 above.
+TEST(PlanTextTest, SaysHowWeightsOfLayersInFloatAreStored) {
+  const Graph graph = Model::Load("tests/data/tiny_bert").graph();
+  const std::vector<std::string> names = passes::SelectLayers(graph, {});
+  for (const auto& [dtype, stored] : {std::pair{DType::kF16, "f16"}, {DType::kBF16, "bf16"}}) {
+    const Graph half = passes::StoreWeightsHalf(graph, {names.begin(), names.end()}, dtype, {});
+    const std::string plan = CompileTapped(half, {}, nullptr, {.isa = "scalar"})->PlanText();
+    EXPECT_NE(plan.find(std::string("  linear f32, ") + stored +
+                        " weights 32 x 96 bert.encoder.layer.0.attention.self.query + key + value [scalar]\n"),
+              std::string::npos)
+        << plan;
+  }
+}
+
 TEST(PlanTextTest, SaysWhereAttentionIsInInt8) {
   const std::string plan = CompileTapped(Load("tiny_bert", Precision::kInt8Attention), {}, nullptr, {})->PlanText();
   EXPECT_NE(plan.find("  attention INT8 4 heads of 8 bert.encoder.layer.0.attention.self.attention ["),
@@ -256,7 +270,7 @@ TEST(PlanTextTest, OfTinyBertInStaticInt8) {
   ExpectPlan(Precision::kStatic, R"(for each chunk of tokens
   embed bert.embeddings.word_embeddings.weight s8 + bert.embeddings.token_type_embeddings.weight f32 + bert.embeddings.position_embeddings.weight s8 [scalar]
   layer norm + quantize by 0.01490196 bert.embeddings.LayerNorm [scalar]
-  linear u8s8 32 x 96 bert.encoder.layer.0.attention.self.query [scalar]
+  linear u8s8 32 x 96 bert.encoder.layer.0.attention.self.query + key + value [scalar]
 for each task
   attention 4 heads of 8 bert.encoder.layer.0.attention.self.attention [scalar]
 for each chunk of tokens
@@ -266,7 +280,7 @@ for each chunk of tokens
   linear u8s8 32 x 64 + gelu + quantize by 0.01490196 bert.encoder.layer.0.intermediate.dense [scalar]
   linear u8s8 64 x 32 bert.encoder.layer.0.output.dense [scalar]
   add + layer norm + quantize by 0.01490196 bert.encoder.layer.0.output.LayerNorm [scalar]
-  linear u8s8 32 x 64 bert.encoder.layer.1.attention.self.key [scalar]
+  linear u8s8 32 x 64 bert.encoder.layer.1.attention.self.key + value [scalar]
 for each chunk of texts
   first token of each text
   quantize 32 columns by 0.01490196 [scalar]

@@ -390,8 +390,8 @@ void LinearF32Step::Run(const Inputs&, const Memory& memory, const Work& work) c
 }
 
 std::string LinearF32Step::Describe() const {
-  constexpr std::array<std::string_view, 4> kTypes = {"f32", "f16", "bf16", "s8"};
-  return fmt::format("linear {} {} x {}{} {} [{}]", kTypes[static_cast<std::size_t>(weights_.type)], weights_.k,
+  constexpr std::array<std::string_view, 4> kStored = {"", ", f16 weights", ", bf16 weights", ", s8 weights"};
+  return fmt::format("linear f32{} {} x {}{} {} [{}]", kStored[static_cast<std::size_t>(weights_.type)], weights_.k,
                      weights_.n, NameOf(spec_.activation), spec_.name, kernels::ToString(weights_.kernels->isa));
 }
 
