@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <climits>
 #include <cstring>
+#include <ctime>
 #include <random>
 #include <system_error>
 #include <utility>
@@ -11,6 +12,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <poll.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -32,9 +34,20 @@ std::string_view KindOf(mode_t mode) {
 
 // Beside `path`, so that the rename stays on one file system; hidden, so that a listing does not mistake it for output.
 // By chance and not by process, as every container may have a process 1.
+std::string StagingPrefix(const fs::path& path) { return fmt::format(".{}.partial-", path.filename().string()); }
+
 fs::path StagingPath(const fs::path& path) {
   std::random_device random;
-  return path.parent_path() / fmt::format(".{}.partial-{:08x}{:08x}", path.filename().string(), random(), random());
+  return path.parent_path() / fmt::format("{}{:08x}{:08x}", StagingPrefix(path), random(), random());
+}
+
+// Whether nobody has the file locked; of a fresh one the writer may not have come to it.
+bool IsAbandoned(const fs::path& path) {
+  constexpr std::time_t kFreshSeconds = 60;
+  const FileDescriptor descriptor(::open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+  struct stat status {};
+  return descriptor.get() >= 0 && ::fstat(descriptor.get(), &status) == 0 && S_ISREG(status.st_mode) &&
+         status.st_mtime < std::time(nullptr) - kFreshSeconds && ::flock(descriptor.get(), LOCK_EX | LOCK_NB) == 0;
 }
 
 fs::file_status StatusOf(const fs::path& path) {
@@ -174,6 +187,7 @@ AtomicFile::AtomicFile(const fs::path& path, bool force) : path_(path), force_(f
     staging_.clear();
     FailErrno("cannot write", path_);
   }
+  ::flock(descriptor_.get(), LOCK_EX | LOCK_NB);  // for RemoveAbandoned; where there are no locks, nothing is removed
 }
 
 AtomicFile::~AtomicFile() {
@@ -219,6 +233,19 @@ void AtomicFile::Commit() {
   }
   ForgetStaging(staging_);
   staging_.clear();
+}
+
+void RemoveAbandoned(const fs::path& path) noexcept {
+  try {
+    const fs::path directory = path.has_parent_path() ? path.parent_path() : fs::path(".");
+    for (const fs::directory_entry& entry : fs::directory_iterator(directory)) {
+      if (entry.path().filename().string().starts_with(StagingPrefix(path)) && IsAbandoned(entry.path())) {
+        std::error_code ignored;
+        fs::remove(entry.path(), ignored);
+      }
+    }
+  } catch (const std::exception&) {  // a directory that cannot be read
+  }
 }
 
 AtomicDirectory::AtomicDirectory(const fs::path& path, bool force)

@@ -71,6 +71,10 @@ class AtomicFile {
   std::int64_t size_bytes_ = 0;
 };
 
+// Removes what writers of `path` that were killed left beside it: a service that is killed and started again and again
+// would fill the disk. Those that live hold a lock. Never fails: what cannot be removed stays.
+void RemoveAbandoned(const std::filesystem::path& path) noexcept;
+
 // The same for a directory: fill `staging()`, then Commit(). With `force`, an existing directory is replaced whole.
 class AtomicDirectory {
  public:

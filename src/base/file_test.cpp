@@ -77,6 +77,24 @@ TEST_F(FileTest, WhatIsBeingWrittenCanBeRemovedAtOnce) {
   EXPECT_EQ(NumEntries(), 2);  // old and done
 }
 
+TEST_F(FileTest, WhatKilledWritersLeftIsRemoved) {
+  const AtomicFile living(root_ / "file", false);
+  for (const char* name :
+       {".file.partial-0123456789abcdef", ".file.partial-fresh", ".other.partial-0123456789abcdef"}) {
+    std::ofstream(root_ / name) << "half";
+  }
+  for (const fs::directory_entry& entry : fs::directory_iterator(root_)) {
+    if (!entry.path().string().ends_with("fresh")) {
+      fs::last_write_time(entry.path(), fs::file_time_type::clock::now() - std::chrono::hours(1));
+    }
+  }
+  EXPECT_EQ(NumEntries(), 4);
+  RemoveAbandoned(root_ / "file");
+  EXPECT_EQ(NumEntries(), 3);
+  EXPECT_FALSE(fs::exists(root_ / ".file.partial-0123456789abcdef"));
+  RemoveAbandoned(root_ / "nowhere" / "file");
+}
+
 TEST_F(FileTest, DigestsAreThoseOfFips180) {
   std::ofstream(root_ / "abc") << "abc";
   constexpr std::string_view kAbc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";

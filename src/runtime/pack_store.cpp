@@ -155,6 +155,7 @@ void PackStore::Save() const {
     offset = RoundUpToPage(offset + packed.size_bytes);
   }
   const std::string text = index.dump();
+  RemoveAbandoned(file_);
   AtomicFile file(file_, true);
   file.Write(kFormat);
   file.Write(Sha256Hex(std::as_bytes(std::span(text))) + "\n" + text + "\n");

@@ -101,6 +101,7 @@ namespace {
 std::shared_ptr<const CompiledModel> CompileWith(const Graph& graph, std::span<const std::string> values,
                                                  runtime::TapSink* sink, const CompileOptions& options,
                                                  runtime::PackStore* packs) {
+  const DefaultFloatMode mode;
   auto impl = std::make_unique<CompiledModel::Impl>();
   impl->options = PlanOptionsOf(options);
   try {
@@ -145,7 +146,6 @@ std::shared_ptr<const CompiledModel> CompileWithCache(const Model& model, const 
 }  // namespace
 
 std::shared_ptr<const CompiledModel> CompiledModel::Compile(const Model& model, const CompileOptions& options) {
-  const DefaultFloatMode mode;
   auto compiled = options.pack_cache ? CompileWithCache(model, options)
                                      : runtime::CompileTapped(model.graph(), {}, nullptr, options);
   // A file may state another shape of its output than it computes.
