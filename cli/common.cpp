@@ -13,6 +13,7 @@
 #include "formats/hf/artifact.h"
 #include "laconic/error.h"
 #include "workflows/batches.h"
+#include "workflows/calibration_table.h"
 
 namespace laconic::cli {
 namespace {
@@ -139,7 +140,7 @@ void OutputFlags::AddJson(CLI::App* app) {
   app->add_option("--json", json, "Also write the result as JSON (- for standard output)")->type_name("FILE");
 }
 
-void OutputFlags::AddForce(CLI::App* app) { app->add_flag("--force", force, "Replace what exists"); }
+void OutputFlags::AddForce(CLI::App* app, const std::string& what) { app->add_flag("--force", force, what); }
 
 void OutputFlags::Check() const {
   // By what will write them: not committed, it leaves nothing.
@@ -241,6 +242,12 @@ std::string Percent(double share) { return fmt::format("{:.2f} %", 100 * share);
 std::string Milliseconds(double milliseconds) { return fmt::format("{:.3f}", milliseconds); }
 
 void Note(const std::string& text) { std::fputs(("note: " + text + "\n").c_str(), stderr); }
+
+void NoteMissingShards(const CalibrationTable& table, const std::string& path) {
+  if (const std::string missing = MissingShards(table); !missing.empty()) {
+    Note(fmt::format("{} lacks shards of its texts: {}", path, missing));
+  }
+}
 
 void NoteTruncation(std::int64_t num_truncated, std::int64_t num_texts, const Model& tokenizing,
                     const RunOptions& run) {

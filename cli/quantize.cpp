@@ -117,6 +117,7 @@ void RunQuantize(const Flags& flags) {
   }
   if (!flags.table.empty()) {
     options.table = CalibrationTable::Load(flags.table);
+    NoteMissingShards(*options.table, flags.table);
   }
   const Model model = Model::Load(flags.model);
   const std::int64_t before = DiskBytes(model);

@@ -13,8 +13,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import support  # noqa: E402
-from support import (INTERRUPTED, IO, MALFORMED, NOT_FOUND, RESOURCE, TINY_BERT, UNSUPPORTED, USAGE, CliTest, listing,  # noqa: E402
-                     read_tensors, write_jsonl, write_tensors)
+from support import (INTERRUPTED, IO, MALFORMED, NOT_FOUND, RESOURCE, TINY_BERT, UNSUPPORTED, USAGE, CliTest, edit_json,  # noqa: E402
+                     listing, read_tensors, write_jsonl, write_tensors)
 
 
 class Options(CliTest):
@@ -573,6 +573,18 @@ class Calibration(CliTest):
         planned = (model / "model.onnx").read_bytes()
         (model / "model.onnx").write_bytes(planned.replace(b"Tanh", b"Atan"))  # which no kernel runs
         self.check_interrupted(model / "model.onnx", num_texts=5000, seconds=0.7)
+
+    def test_an_interrupted_calibration_of_something_else(self):
+        out, partial = self.folder / "out", self.folder / "out.partial"
+        self.ok("calibrate", TINY_BERT, "--data", self.texts(20), "-o", partial)
+        edit_json(partial, rows=20)
+        data = write_jsonl(self.folder / "other.jsonl", [{"text": "to be"}] * 30)
+        self.fails(USAGE, "calibrate", TINY_BERT, "--data", data, "-o", out,
+                   says=f"to start anew, remove '{partial}' or give --force\n")
+        self.fails(NOT_FOUND, "calibrate", "gone", "--data", data, "-o", out, "--force", says="no model at")
+        self.ok("calibrate", TINY_BERT, "--data", data, "-o", out, "--force")
+        self.assertEqual(json.loads(out.read_text())["parts"][0]["texts"], 30)
+        self.assertFalse(partial.exists())
 
     def test_a_table_that_cannot_be_written_leaves_the_interrupted_one(self):
         rows = "".join(json.dumps({"text": f"ba {i}"}) + "\n" for i in range(20)).encode()

@@ -607,6 +607,12 @@ class Calibrate(CliTest):
         for i, shard in enumerate(shards):
             self.ok("calibrate", TINY_BERT, "--data", data, "--shard", f"{i}/3", "-o", shard)
         self.assertEqual(self.calibrate("merged", "--merge", *reversed(shards)), whole)
+        self.assertEqual(self.stderr, "")
+        some = self.folder / "some"
+        self.calibrate(some.name, "--merge", *shards[:2])
+        self.assertEqual(self.stderr, f"note: {some} lacks shards of its texts: 2/3\n")
+        self.ok("quantize", TINY_BERT, "-o", self.folder / "int8", "--method", "static", "--calibration-table", some)
+        self.assertEqual(self.stderr, f"note: {some} lacks shards of its texts: 2/3\n")
         self.assertEqual(json.loads(self.calibrate("few", TINY_BERT, "--data", data, "--calibration-batches", 2, "--batch", 5))
                          ["parts"][0]["texts"], 10)
         self.assertEqual(self.ok("calibrate", TINY_BERT, "--data", data, "-o", "-").encode(), whole)
