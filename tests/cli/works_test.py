@@ -498,7 +498,7 @@ class Reports(CliTest):
         self.predictions(TINY_BERT, "--text", "ra")
         self.assertEqual(self.stderr, "")
         self.fails(MALFORMED, "eval", model, "--data", write_jsonl(data, [rows[1], {"text": "ra", "label": "neutral"}]),
-                   says="text 1 has no label")
+                   says=("row 1 has no label", f"in file '{data}'\n"))
 
     def test_json_on_standard_output_is_alone_there(self):
         output = self.ok("eval", TINY_BERT, "--data", self.texts(), "--json", "-")
