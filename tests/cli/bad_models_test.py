@@ -232,7 +232,7 @@ class Tokenizer(BadModelTest):
     def test_file_that_is_not_json(self):
         for text in (b"", b'{"model":', b"\x00" * 100, b'{"model": {"vocab": {"\xff": 0}}}'):
             (self.model / "tokenizer.json").write_bytes(text)
-            self.refused(MALFORMED, "malformed JSON", "tokenizer")
+            self.refused(MALFORMED, "invalid file: malformed JSON at column ", f"in file '{self.model / 'tokenizer.json'}'\n")
 
     def test_parts_that_are_not_handled(self):
         self.refused_with(UNSUPPORTED, "Lua", normalizer={"type": "Lua"})
