@@ -397,7 +397,9 @@ class Artifact(BadModelTest):
         self.ok("inspect", self.model, "--verify")
 
     def test_verifying_what_is_no_artifact(self):
-        self.fails(NOT_FOUND, "inspect", self.folder / "model", "--verify", says="laconic.json")
+        self.fails(NOT_FOUND, "inspect", self.folder / "model", "--verify",
+                   says=("no laconic.json in", "only what laconic wrote has digests"))
+        self.fails(NOT_FOUND, "inspect", self.folder / "gone", "--verify", says="No such file")
         edit_json(self.model / "laconic.json", sha256=None)
         self.fails(MALFORMED, "inspect", self.model, "--verify", says="has no digests")
 

@@ -410,8 +410,19 @@ class Artifacts(CliTest):
             self.assertNotIn("laconic.Int8Attention(", graphs[1])
 
     def test_layers_can_be_chosen(self):
-        layers = self.ok("inspect", TINY_BERT, "--layers").split()
+        layers = self.ok("inspect", TINY_BERT, "--layers").splitlines()
         self.assertIn("classifier", layers)
+        types = "bert.embeddings.token_type_embeddings"
+        self.assertIn(f"{types} (only where --include names it)", layers)
+        self.ok("inspect", TINY_BERT, "--layers", "--json", self.folder / "layers.json")
+        rows = json.loads((self.folder / "layers.json").read_text())["layers"]
+        self.assertEqual([row["name"] + ("" if row["default"] else " (only where --include names it)") for row in rows], layers)
+        self.assertIn({"name": types, "kind": "embedding", "default": False}, rows)
+        self.ok("quantize", TINY_BERT, "-o", self.folder / "types", "--include", types)
+        self.ok("quantize", TINY_BERT, "-o", self.folder / "all")
+        recipe = json.loads((self.folder / "all" / "laconic.json").read_text())["recipe"]["layers"]
+        self.assertEqual({row["name"] for row in rows if row["default"]}, set(recipe))
+        self.assertNotIn("layers", json.loads(self.ok("inspect", TINY_BERT, "--json", "-")))
         self.ok("quantize", TINY_BERT, "-o", self.folder / "out", "--layers", "linear", "--exclude", "classifier,*pooler*")
         recipe = json.loads((self.folder / "out" / "laconic.json").read_text())["recipe"]["layers"]
         self.assertEqual(set(layers) - set(recipe),
