@@ -62,13 +62,17 @@ class Options(CliTest):
                 (("quantize", TINY_BERT, *out, "--exclude", "*"), "select no layer"),
                 (("export", TINY_BERT, *out, "--format", "static"), "unknown format 'static'; known: float, dynamic"),
                 (("predict", TINY_BERT, "--data", self.texts(), "--data-format", "xml"), "unknown data format 'xml'"),
-                (("frobnicate",), "frobnicate"),
-                (("predict", TINY_BERT, "--frobnicate"), "--frobnicate"),
+                (("frobnicate", "x"), "laconic: invalid argument: unknown command 'frobnicate'; see laconic --help\n"),
+                (("--frobnicate",), "unexpected argument '--frobnicate'; see laconic --help\n"),
+                (("predict", TINY_BERT, "--frobnicate", 7), "unexpected argument '--frobnicate'; see laconic predict --help\n"),
+                (("predict",), "laconic: invalid argument: MODEL is required; see laconic predict --help\n"),
                 ((), "expected a command")):
             self.fails(USAGE, *arguments, says=says)
 
     def test_unknown_isa(self):
-        for name in ("avx9", "AVX2", ""):
+        plan = self.ok("inspect", TINY_BERT, "--plan", env={k: v for k, v in os.environ.items() if k != "LACONIC_FORCE_ISA"})
+        self.assertEqual(self.ok("inspect", TINY_BERT, "--plan", env=os.environ | {"LACONIC_FORCE_ISA": ""}), plan)
+        for name in ("avx9", "AVX2", " "):
             for command in (("predict", TINY_BERT, "--text", "a"), ("eval", TINY_BERT, "--data", self.texts()), ("bench", TINY_BERT),
                             ("inspect", TINY_BERT, "--plan")):
                 self.fails(USAGE, *command, env=os.environ | {"LACONIC_FORCE_ISA": name},
