@@ -1,9 +1,11 @@
 #include "common.h"
 
 #include <algorithm>
+#include <charconv>
 #include <cstdio>
 #include <limits>
 #include <memory>
+#include <system_error>
 
 #include <fmt/format.h>
 
@@ -22,8 +24,13 @@ CLI::Validator Number(const std::string& what, const std::string& type_name, boo
   return CLI::Validator(
       [what, is_fine](const std::string& text) {
         double value = 0;
-        const bool is_number = CLI::detail::lexical_cast(text, value);
-        return is_number && is_fine(value) ? std::string() : "expected " + what + ", got '" + text + "'";
+        if (!CLI::detail::lexical_cast(text, value) || !is_fine(value)) {
+          return "expected " + what + ", got '" + text + "'";
+        }
+        // Of an integer that is too large CLI11 would make the largest there is.
+        std::int64_t integer = 0;
+        const std::errc error = std::from_chars(text.data(), text.data() + text.size(), integer).ec;
+        return error == std::errc::result_out_of_range ? "expected a number below 2^63, got '" + text + "'" : "";
       },
       type_name);
 }

@@ -119,6 +119,11 @@ class Options(CliTest):
             self.fails(USAGE, command, TINY_BERT, "--data", texts, "--max-length", 1, says="no room for 2 special tokens")
         for length in ("0", "129", "8-", "8-x", "20-10", "-3"):
             self.fails(USAGE, "bench", TINY_BERT, f"--length={length}", says="length")
+        self.fails(USAGE, "bench", TINY_BERT, "--length", "8-100",
+                   says="expected a batch of at least 2 to spread over lengths from 8 to 100, got 1")
+        self.fails(USAGE, "bench", TINY_BERT, "--seed", -1, says="--seed: expected a number of at least 0, got '-1'")
+        for flag in ("--iterations", "--warm-ups", "--seed"):
+            self.fails(USAGE, "bench", TINY_BERT, flag, "9" * 20, says=f"{flag}: expected a number below 2^63, got '999")
 
     def test_threads_that_cannot_be_started(self):
         def limit_memory():
@@ -207,6 +212,7 @@ class Options(CliTest):
             self.assertIn(line, text)
         for command in ("quantize", "compare", "eval", "predict", "bench", "certify", "diff", "export", "fit-head", "inspect"):
             self.assertIn(f"laconic {command} ", self.ok(command, "--help"), "an example")
+        self.assertIn("LACONIC_FORCE_ISA=", self.ok("bench", "--help"))
 
 
 class Data(CliTest):
