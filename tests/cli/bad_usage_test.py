@@ -276,7 +276,7 @@ class Data(CliTest):
         for name in ("folder.csv", "folder"):
             (self.folder / name).mkdir()
         for name, status, says in (("gone.csv", NOT_FOUND, "No such file"),
-                                   ("fifo.csv", USAGE, "expected a regular file, got a FIFO"),
+                                   ("fifo.csv", USAGE, "fifo.csv'; texts are piped into standard input, which is called -"),
                                    ("zero.csv", USAGE, "expected a regular file, got a device"),
                                    ("folder.csv", USAGE, "expected a regular file, got a directory"),
                                    ("folder", USAGE, "expected a regular file, got a directory"),
