@@ -105,7 +105,9 @@ void AddBench(CLI::App& app) {
   command->add_option("--warm-ups", flags->warm_ups, "Runs that go first, unmeasured")
       ->capture_default_str()
       ->check(NonNegative());
-  CLI::Option* seed = command->add_option("--seed", flags->seed, "Of the random token ids")->capture_default_str();
+  CLI::Option* seed = command->add_option("--seed", flags->seed, "Of the random token ids")
+                          ->capture_default_str()
+                          ->check(NonNegative());
   flags->data.Add(command, false);
   command->get_option("--data")->excludes(length)->excludes(seed);
   command->get_option("--max-length")->needs("--data");
@@ -114,7 +116,8 @@ void AddBench(CLI::App& app) {
   command->footer(R"(Examples:
   laconic bench my-bert-int8 --batch 1 --length 128 --threads 1
   laconic bench my-bert-int8 --batch 16 --length 8-128 --precision auto
-  laconic bench my-bert-int8 --data test.csv --batch 8 --tokenizing)");
+  laconic bench my-bert-int8 --data test.csv --batch 8 --tokenizing
+  LACONIC_FORCE_ISA=avx2 laconic bench my-bert-int8       # kernels of that level, see laconic --help)");
   command->callback([flags] { RunBench(*flags); });
 }
 

@@ -54,6 +54,11 @@ std::filesystem::path CheckpointOf(const Flags& flags) {
   return flags.output.output == "-" || !flags.merge.empty() ? "" : flags.output.output + ".partial";
 }
 
+void RemoveCheckpoint(const Flags& flags) {
+  std::error_code ignored;
+  std::filesystem::remove(CheckpointOf(flags), ignored);
+}
+
 CalibrationTable Make(const Flags& flags) {
   if (flags.model.empty() || flags.data.paths.empty()) {
     Fail(ErrorCode::kInvalidArgument, "expected MODEL and --data, or --merge and tables");
@@ -66,7 +71,11 @@ CalibrationTable Make(const Flags& flags) {
   }
   options.checkpoint = CheckpointOf(flags);
   const DataFlags::Sample texts = flags.data.CalibrationTexts(flags.batches, flags.run.batch);
-  return MakeCalibrationTable(Model::Load(flags.model), texts.next, options);
+  const Model model = Model::Load(flags.model);
+  if (flags.output.force) {
+    RemoveCheckpoint(flags);
+  }
+  return MakeCalibrationTable(model, texts.next, options);
 }
 
 void RunCalibrate(const Flags& flags) {
@@ -75,8 +84,10 @@ void RunCalibrate(const Flags& flags) {
   AtomicFile file(flags.output.output, flags.output.force);
   file.Write(table.Print());
   file.Commit();
-  std::error_code ignored;
-  std::filesystem::remove(CheckpointOf(flags), ignored);
+  RemoveCheckpoint(flags);
+  if (!flags.merge.empty()) {
+    NoteMissingShards(table, flags.output.output);
+  }
   flags.output.Print(fmt::format("{}: {} values observed on {} texts\n", flags.output.output,
                                  table.value_names().size(), table.num_texts()));
   flags.output.WriteJson({{"schema_version", 1},
@@ -114,7 +125,7 @@ void AddCalibrate(CLI::App& app) {
     merge->excludes(of_texts);
   }
   flags->output.AddJson(command);
-  flags->output.AddForce(command);
+  flags->output.AddForce(command, "Replace what exists; an interrupted run starts anew");
   command->footer(R"(Examples:
   laconic calibrate my-bert --data train.csv -o table.json
   laconic calibrate my-bert --data train.csv --shard 0/2 -o 0.json

@@ -1,9 +1,11 @@
 #include "common.h"
 
 #include <algorithm>
+#include <charconv>
 #include <cstdio>
 #include <limits>
 #include <memory>
+#include <system_error>
 
 #include <fmt/format.h>
 
@@ -13,6 +15,7 @@
 #include "formats/hf/artifact.h"
 #include "laconic/error.h"
 #include "workflows/batches.h"
+#include "workflows/calibration_table.h"
 
 namespace laconic::cli {
 namespace {
@@ -21,8 +24,13 @@ CLI::Validator Number(const std::string& what, const std::string& type_name, boo
   return CLI::Validator(
       [what, is_fine](const std::string& text) {
         double value = 0;
-        const bool is_number = CLI::detail::lexical_cast(text, value);
-        return is_number && is_fine(value) ? std::string() : "expected " + what + ", got '" + text + "'";
+        if (!CLI::detail::lexical_cast(text, value) || !is_fine(value)) {
+          return "expected " + what + ", got '" + text + "'";
+        }
+        // Of an integer that is too large CLI11 would make the largest there is.
+        std::int64_t integer = 0;
+        const std::errc error = std::from_chars(text.data(), text.data() + text.size(), integer).ec;
+        return error == std::errc::result_out_of_range ? "expected a number below 2^63, got '" + text + "'" : "";
       },
       type_name);
 }
@@ -139,7 +147,7 @@ void OutputFlags::AddJson(CLI::App* app) {
   app->add_option("--json", json, "Also write the result as JSON (- for standard output)")->type_name("FILE");
 }
 
-void OutputFlags::AddForce(CLI::App* app) { app->add_flag("--force", force, "Replace what exists"); }
+void OutputFlags::AddForce(CLI::App* app, const std::string& what) { app->add_flag("--force", force, what); }
 
 void OutputFlags::Check() const {
   // By what will write them: not committed, it leaves nothing.
@@ -241,6 +249,12 @@ std::string Percent(double share) { return fmt::format("{:.2f} %", 100 * share);
 std::string Milliseconds(double milliseconds) { return fmt::format("{:.3f}", milliseconds); }
 
 void Note(const std::string& text) { std::fputs(("note: " + text + "\n").c_str(), stderr); }
+
+void NoteMissingShards(const CalibrationTable& table, const std::string& path) {
+  if (const std::string missing = MissingShards(table); !missing.empty()) {
+    Note(fmt::format("{} lacks shards of its texts: {}", path, missing));
+  }
+}
 
 void NoteTruncation(std::int64_t num_truncated, std::int64_t num_texts, const Model& tokenizing,
                     const RunOptions& run) {

@@ -10,6 +10,7 @@
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
+#include "laconic/calibrate.h"
 #include "laconic/compare.h"
 #include "laconic/diff.h"
 #include "laconic/evaluate.h"
@@ -87,7 +88,7 @@ struct OutputFlags {
   void AddOutput(CLI::App* app, const std::string& what, bool required);
   void AddModelOutput(CLI::App* app);  // a directory that Model::Save writes
   void AddJson(CLI::App* app);
-  void AddForce(CLI::App* app);
+  void AddForce(CLI::App* app, const std::string& what = "Replace what exists");
   // Before any work: a name that is taken or cannot be written must not cost minutes. Errors: kInvalidArgument,
   // kNotFound, kIo.
   void Check() const;
@@ -117,6 +118,9 @@ std::string Milliseconds(double milliseconds);  // "1.234"
 
 // On standard error, as what is not an error.
 void Note(const std::string& text);
+
+// "table.json lacks shards of its texts: 1/3" on standard error, if it does.
+void NoteMissingShards(const CalibrationTable& table, const std::string& path);
 
 // "3 of 1821 texts were cut to 96 tokens" on standard error, if any were. `tokenizing`: the model that did it.
 void NoteTruncation(std::int64_t num_truncated, std::int64_t num_texts, const Model& tokenizing, const RunOptions& run);

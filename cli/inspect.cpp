@@ -1,10 +1,15 @@
 #include <memory>
+#include <set>
+#include <string>
+#include <vector>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "base/file.h"
 #include "base/json.h"
 #include "common.h"
+#include "formats/hf/artifact.h"
 #include "formats/hf/directory.h"
 #include "graph/text_form.h"
 #include "laconic/compare.h"
@@ -81,12 +86,49 @@ std::string Recipe(const ModelInfo& info) {
   return text;
 }
 
-std::string Layers(const Model& model) {
+// A layer that quantize can select, and whether it does without being told.
+struct SelectableLayer {
+  passes::Layer layer;
+  bool is_default = false;
+};
+
+std::vector<SelectableLayer> SelectableLayers(const Model& model) {
+  const std::vector<std::string> by_default = passes::SelectLayers(model.graph(), {});
+  const std::set<std::string> taken(by_default.begin(), by_default.end());
+  std::set<ValueId> seen;
+  std::vector<SelectableLayer> layers;
+  for (const Node& node : model.graph().nodes()) {
+    passes::Layer layer;
+    if (passes::FindLayer(model.graph(), node, &layer) && seen.insert(layer.weight).second) {
+      const bool is_default = taken.contains(layer.name);
+      layers.push_back({std::move(layer), is_default});
+    }
+  }
+  return layers;
+}
+
+std::string PrintLayers(const std::vector<SelectableLayer>& layers) {
   std::string text;
-  for (const std::string& name : passes::SelectLayers(model.graph(), {})) {
-    text += name + "\n";
+  for (const auto& [layer, is_default] : layers) {
+    text += layer.name + (is_default ? "\n" : " (only where --include names it)\n");
   }
   return text;
+}
+
+nlohmann::json LayersToJson(const std::vector<SelectableLayer>& layers) {
+  nlohmann::json json = nlohmann::json::array();
+  for (const auto& [layer, is_default] : layers) {
+    json.push_back({{"name", layer.name}, {"kind", passes::ToString(layer.kind)}, {"default", is_default}});
+  }
+  return json;
+}
+
+void Verify(const std::string& path) {
+  const std::filesystem::path directory = hf::ResolveCacheEntry(path);
+  if (Exists(directory) && !hf::IsArtifact(directory)) {
+    Fail(ErrorCode::kNotFound, "no laconic.json in '", directory.string(), "': only what laconic wrote has digests");
+  }
+  VerifyDigests(directory);
 }
 
 // What no fusion pass recognised, and why.
@@ -103,7 +145,7 @@ std::string GeneralNodes(const Model& model) {
 void RunInspect(const Flags& flags) {
   flags.output.Check();
   if (flags.verify) {  // before damage makes loading fail with less to say
-    VerifyDigests(hf::ResolveCacheEntry(flags.model));
+    Verify(flags.model);
     flags.output.Print("all digests agree\n");
   }
   const Model model = Model::Load(flags.model);
@@ -116,26 +158,31 @@ void RunInspect(const Flags& flags) {
   if (flags.plan) {
     flags.output.Print(CompiledModel::Compile(model, {.precision = flags.precision})->PlanText());
   }
+  const auto layers = flags.layers ? SelectableLayers(model) : std::vector<SelectableLayer>();
   if (flags.layers) {
-    flags.output.Print(Layers(model));
+    flags.output.Print(PrintLayers(layers));
   }
   const TensorBytes bytes = CountTensorBytes(model);
   if (!flags.verify && !flags.graph && !flags.plan && !flags.layers) {
     flags.output.Print(Summary(model, bytes) + Recipe(model.info()));
   }
   const ModelInfo& info = model.info();
-  flags.output.WriteJson({{"schema_version", 1},
-                          {"path", flags.model},
-                          {"model_type", info.model_type},
-                          {"method", MethodOf(model)},
-                          {"recipe", info.recipe.empty() ? nlohmann::json::object() : ParseJson(info.recipe)},
-                          {"problem", ProblemName(info.problem)},
-                          {"labels", info.labels},
-                          {"max_length", info.max_length},
-                          {"base_parameters", info.base_parameters},
-                          {"stored_tensor_bytes", info.stored_bytes},
-                          {"tensor_bytes", ToJson(bytes)},
-                          {"ignored", info.ignored}});
+  nlohmann::json report = {{"schema_version", 1},
+                           {"path", flags.model},
+                           {"model_type", info.model_type},
+                           {"method", MethodOf(model)},
+                           {"recipe", info.recipe.empty() ? nlohmann::json::object() : ParseJson(info.recipe)},
+                           {"problem", ProblemName(info.problem)},
+                           {"labels", info.labels},
+                           {"max_length", info.max_length},
+                           {"base_parameters", info.base_parameters},
+                           {"stored_tensor_bytes", info.stored_bytes},
+                           {"tensor_bytes", ToJson(bytes)},
+                           {"ignored", info.ignored}};
+  if (flags.layers) {
+    report["layers"] = LayersToJson(layers);
+  }
+  flags.output.WriteJson(report);
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include <iostream>
 #include <new>
 #include <string>
+#include <vector>
 
 #include <CLI/CLI.hpp>
 
@@ -106,6 +107,17 @@ void RefuseEmptyValues(CLI::App* app) {
   }
 }
 
+// A parse error in our words.
+std::string WhatIsWrong(const CLI::App& app, const CLI::ParseError& error, int argc, char** argv) {
+  const std::vector<CLI::App*> commands = app.get_subcommands();
+  if (commands.empty() && argc > 1 && argv[1][0] != '-') {
+    return std::string("unknown command '") + argv[1] + "'; see laconic --help";
+  }
+  const std::vector<std::string> unexpected = app.remaining(/*recurse=*/true);  // which CLI11 lists backwards
+  const std::string what = unexpected.empty() ? error.what() : "unexpected argument '" + unexpected[0] + "'";
+  return what + "; see laconic " + (commands.empty() ? "" : commands[0]->get_name() + " ") + "--help";
+}
+
 int Run(int argc, char** argv) {
   CLI::App app(
       "Laconic: the same answers in fewer bits. Makes transformer text classifiers smaller and faster, and "
@@ -134,7 +146,10 @@ int Run(int argc, char** argv) {
   } catch (const CLI::RuntimeError& error) {
     status = error.get_exit_code();  // of a command that did its work: kLimitExceeded
   } catch (const CLI::ParseError& error) {
-    status = app.exit(error) == 0 ? 0 : StatusOf(ErrorCode::kInvalidArgument);
+    if (error.get_exit_code() != 0) {
+      Fail(ErrorCode::kInvalidArgument, WhatIsWrong(app, error, argc, argv));
+    }
+    app.exit(error);  // prints help or the version
   }
   if (!std::cout.flush()) {  // where help went
     FailErrno("cannot write", "standard output");

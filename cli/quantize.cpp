@@ -117,6 +117,7 @@ void RunQuantize(const Flags& flags) {
   }
   if (!flags.table.empty()) {
     options.table = CalibrationTable::Load(flags.table);
+    NoteMissingShards(*options.table, flags.table);
   }
   const Model model = Model::Load(flags.model);
   const std::int64_t before = DiskBytes(model);
@@ -186,7 +187,7 @@ void AddQConfigFlags(CLI::App* command, Flags* flags) {
   };
   add("--activation-observer", "/activations/observer",
       "Who finds the ranges of static activations: minmax, percentile, entropy, mse, moving_average, histogram, "
-      "ort_entropy or ort_percentile",
+      "ort_entropy or ort_percentile (all but minmax: with --smooth-quant off)",
       CLI::Validator());
   add("--activation-dtype", "/activations/dtype", "quint8 or qint8", code_types, AsCodeType);
   add("--activation-scheme", "/activations/scheme", "affine or symmetric", schemes);

@@ -5,6 +5,7 @@
 // Each client here is a thread that takes a line, waits for its answer and takes the next: in a server it would be a
 // connection's handler. docs/how_to/serve.md says how to build and deploy it.
 #include <algorithm>
+#include <charconv>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -16,6 +17,8 @@
 #include <optional>
 #include <semaphore>
 #include <string>
+#include <string_view>
+#include <system_error>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -130,10 +133,20 @@ void ServeClient(Classifier* classifier, Lines* lines) {
   }
 }
 
+int ParseNumber(const char* name, std::string_view text, int least) {
+  int value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size() || value < least) {
+    laconic::Fail(laconic::ErrorCode::kInvalidArgument, name, ": expected a number of at least ", least, ", got '",
+                  text, "'");
+  }
+  return value;
+}
+
 int Serve(int argc, char** argv) {
-  const int threads = argc > 2 ? std::stoi(argv[2]) : 1;
-  const int num_clients = argc > 3 ? std::stoi(argv[3]) : 8;
-  const std::int64_t max_length = argc > 4 ? std::stoll(argv[4]) : 0;
+  const int threads = argc > 2 ? ParseNumber("THREADS", argv[2], 1) : 1;
+  const int num_clients = argc > 3 ? ParseNumber("CLIENTS", argv[3], 1) : 8;
+  const int max_length = argc > 4 ? ParseNumber("MAX_LENGTH", argv[4], 0) : 0;  // 0: the model's
   Classifier classifier(argv[1], threads, max_length);
   Lines lines;
   std::vector<std::jthread> clients;

@@ -33,7 +33,8 @@ struct BenchResult {
 };
 
 // Random token ids; all 0 where the graph does not say how many there are. Errors: kInvalidArgument for a batch below
-// 1, or lengths that the model cannot have; those of CompiledModel::Compile and Session.
+// 1, a batch of 1 to spread over lengths, or lengths that the model cannot have; those of CompiledModel::Compile and
+// Session.
 BenchResult BenchRandomTokens(const Model& model, const BenchOptions& options);
 
 struct DataBenchOptions {

@@ -130,7 +130,10 @@ RegularFile OpenRegularFile(const fs::path& path) {
     FailErrno("cannot read", path);
   }
   if (!S_ISREG(status.st_mode)) {
-    Fail(ErrorCode::kInvalidArgument, "expected a regular file, got ", KindOf(status.st_mode), ": ", Quoted(path));
+    // As of the shell's <(...), which cannot be read twice.
+    const char* hint = S_ISFIFO(status.st_mode) ? "; texts are piped into standard input, which is called -" : "";
+    Fail(ErrorCode::kInvalidArgument, "expected a regular file, got ", KindOf(status.st_mode), ": ", Quoted(path),
+         hint);
   }
   return {std::move(descriptor), status.st_size};
 }

@@ -94,8 +94,24 @@ nlohmann::json ParseJson(std::string_view text) {
   try {
     return nlohmann::json::parse(text);
   } catch (const nlohmann::json::exception& error) {
-    Fail(ErrorCode::kInvalidFile, "malformed JSON: ", error.what());
+    Fail(ErrorCode::kInvalidFile, DescribeJsonError(error.what()));
   }
+}
+
+std::string DescribeJsonError(std::string_view what) {
+  const auto skip = [&](std::string_view prefix) {
+    const bool starts = what.starts_with(prefix);
+    what.remove_prefix(starts ? prefix.size() : 0);
+    return starts;
+  };
+  if (what.starts_with('[')) {  // "[json.exception.parse_error.101] "
+    what.remove_prefix(std::min(what.find(' '), what.size() - 1) + 1);
+  }
+  if (!skip("parse error at ")) {
+    return "malformed JSON: " + std::string(what);
+  }
+  skip("line 1, ");
+  return "malformed JSON at " + std::string(what);
 }
 
 nlohmann::json ReadJsonFile(const std::filesystem::path& path, std::int64_t max_bytes) {

@@ -25,6 +25,10 @@ JsonOutline ScanJson(std::string_view text) noexcept;
 // Errors: kInvalidFile with line and column, for malformed text, invalid UTF-8 and nesting deeper than kMaxJsonDepth.
 nlohmann::json ParseJson(std::string_view text);
 
+// An error of nlohmann's parser as we word it: "malformed JSON at line 3, column 4: ...", without a first line's
+// number, since the text may be one line of a file that the frames tell.
+std::string DescribeJsonError(std::string_view what);
+
 // ReadFile + ParseJson, with "in file 'path'" added to errors.
 nlohmann::json ReadJsonFile(const std::filesystem::path& path, std::int64_t max_bytes = std::int64_t{256} << 20);
 

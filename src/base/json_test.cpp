@@ -3,6 +3,7 @@
 #include <chrono>
 #include <string>
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
@@ -10,6 +11,8 @@
 
 namespace laconic {
 namespace {
+
+using ::testing::StartsWith;
 
 TEST(JsonTest, ReadsValuesWithFallback) {
   const nlohmann::json object = ParseJson("\xEF\xBB\xBF{\"a\": 3, \"b\": null, \"c\": 1e30, \"d\": \"x\"}");
@@ -28,6 +31,21 @@ TEST(JsonTest, RefusesHostileText) {
   const auto nested = [](int depth) { return std::string(depth, '[') + std::string(depth, ']'); };
   EXPECT_NO_THROW(ParseJson(nested(kMaxJsonDepth)));
   EXPECT_THROW(ParseJson(nested(kMaxJsonDepth + 1)), Error);
+}
+
+TEST(JsonTest, SaysWhereTextIsMalformed) {
+  const auto message_of = [](std::string_view text) -> std::string {
+    try {
+      ParseJson(text);
+    } catch (const Error& error) {
+      return error.what();
+    }
+    return "no error";
+  };
+  EXPECT_THAT(message_of("{\"a\":}"), StartsWith("invalid file: malformed JSON at column 6: syntax error while"));
+  EXPECT_THAT(message_of("{\n\"a\":}"),
+              StartsWith("invalid file: malformed JSON at line 2, column 5: syntax error while"));
+  EXPECT_THAT(message_of("1e999"), StartsWith("invalid file: malformed JSON: number overflow"));
 }
 
 TEST(JsonTest, TheOutlineSkipsStrings) {

@@ -61,10 +61,13 @@ class RecordStream {
       }
     }
     if (!any_) {
-      Fail(ErrorCode::kInvalidFile, "no rows in '", paths_.front().string(), "'",
-           paths_.size() > 1 ? " and the files after it" : "");
+      Fail(ErrorCode::kInvalidFile, "no rows in ", Files());
     }
     return false;
+  }
+
+  std::string Files() const {
+    return "file '" + paths_.front().string() + (paths_.size() > 1 ? "' and the files after it" : "'");
   }
 
   // Where the record last read lies: "row 3 (line 4) of file 'a.csv'".
@@ -233,7 +236,7 @@ std::optional<DatasetRow> DatasetReader::Next() {
   if (impl_->records.Next([&](nlohmann::json* record) { row = impl_->decoder.Decode(record); })) {
     return row;
   }
-  impl_->decoder.CheckLabelsSeen();
+  WithFrame([&] { return impl_->records.Files(); }, [&] { impl_->decoder.CheckLabelsSeen(); });
   return std::nullopt;
 }
 
@@ -291,8 +294,9 @@ LabelSet ReadLabels(const std::vector<fs::path>& paths, const DatasetOptions& op
   }
   LabelSet labels = collector.Finish(options);
   if (labels.names.empty()) {
-    Fail(ErrorCode::kInvalidFile, "no row of '", paths.front().string(),
-         "' has labels, in a label column or one column of 0 and 1 for each");
+    const std::string where = options.label_column.empty() ? "a label column or one column of 0 and 1 for each"
+                                                           : "column '" + options.label_column + "'";
+    Fail(ErrorCode::kInvalidFile, "no row of ", records.Files(), " has labels, in ", where);
   }
   return labels;
 }

@@ -186,7 +186,14 @@ TEST_F(DatasetTest, LabelErrorsSayWhereAndWhatIsKnown) {
   }
   EXPECT_THAT(ErrorOf("a.csv", "text,n,p\na,1,0\nb,1,2\n", Multi({"n", "p"})),
               AllOf(HasSubstr("column 'p': expected 0 or 1, got \"2\""), HasSubstr("row 2")));
-  EXPECT_THAT(ErrorOf("a.csv", "text,n\na,1\n", Multi({"n", "p"})), HasSubstr("no row has labels"));
+  EXPECT_THAT(ErrorOf("a.csv", "text,n\na,1\n", Multi({"n", "p"})),
+              AllOf(HasSubstr("no row has labels"), HasSubstr("the columns are 'n', 'text'; none for label 'p'\n"),
+                    HasSubstr("a.csv'")));
+  EXPECT_THAT(ErrorOf("a.csv", "text,n\na,1\n", Single({"n", "p"})), HasSubstr("none for label 'p'\n"));
+  for (const char* several : {R"("n,p")", R"("[""n"", ""p""]")", "n|p", "n;p"}) {
+    EXPECT_THAT(ErrorOf("a.csv", "text,label\na," + std::string(several) + "\n", Multi({"n", "p"})),
+                HasSubstr("several labels of a text need a list in JSON, or a column of 0 and 1 for each"));
+  }
   // A long value is cut, between characters.
   std::string value(200, 'x');
   for (int i = 0; i < 100; ++i) {
@@ -194,6 +201,16 @@ TEST_F(DatasetTest, LabelErrorsSayWhereAndWhatIsKnown) {
   }
   const std::string message = ErrorOf("a.csv", "text,label\na," + value + "\n", Single({"n"}));
   EXPECT_LT(message.size(), 400U + root_.string().size());
+}
+
+TEST_F(DatasetTest, ALabelColumnThatIsNotThere) {
+  DatasetOptions options = Multi({"n", "p"});
+  options.label_column = "nope";
+  EXPECT_THAT(
+      ErrorOf("a.csv", "text,n,p\na,1,0\n", options),
+      AllOf(HasSubstr("expected them in column 'nope'; the columns are 'n', 'p', 'text'\n"), HasSubstr("a.csv'")));
+  EXPECT_THAT(MessageOf(ErrorCode::kInvalidFile, [&] { ReadLabels({root_ / "a.csv"}, options); }),
+              HasSubstr("a.csv' has labels, in column 'nope'"));
 }
 
 TEST_F(DatasetTest, TextErrors) {

@@ -4,6 +4,7 @@
 #include <array>
 #include <charconv>
 #include <cmath>
+#include <iterator>
 #include <span>
 #include <utility>
 
@@ -178,8 +179,11 @@ std::vector<std::int64_t> RowDecoder::DecodeLabels(const json& record) {
     labels = DecodeFlags(record);
   }
   if (options_.problem == ProblemType::kSingleLabel && labels.size() != 1) {
-    Fail(ErrorCode::kInvalidFile, "expected one label in ", LabelColumns(), ", got ", labels.size(),
-         "; the columns are ", ColumnsOf(record));
+    Fail(ErrorCode::kInvalidFile, "expected one label in ", LabelColumns(), ", got ", labels.size(), "; ",
+         ColumnsFound(record));
+  }
+  if (columns_.empty()) {
+    columns_ = ColumnsFound(record);
   }
   return labels;
 }
@@ -222,8 +226,11 @@ std::int64_t RowDecoder::DecodeLabel(const json& value) const {
   if (!index && !value.is_string()) {
     Fail(ErrorCode::kInvalidFile, "expected a label's name or index, got ", value.type_name());
   }
+  const bool may_be_several =
+      value.is_string() && value.get_ref<const std::string&>().find_first_of(",;|[") != std::string::npos;
   Fail(ErrorCode::kInvalidFile, "the model has no label ", Shown(value), "; its ", num_labels, " labels are ",
-       Quoted(options_.labels), ", or 0 to ", num_labels - 1);
+       Quoted(options_.labels), ", or 0 to ", num_labels - 1,
+       may_be_several ? "; several labels of a text need a list in JSON, or a column of 0 and 1 for each" : "");
 }
 
 bool RowDecoder::HasFlags(const json& record) const {
@@ -252,9 +259,19 @@ std::string RowDecoder::LabelColumns() const {
                                                     : Quoted(std::array{options_.label_column}));
 }
 
+// "the columns are 'text', 'spam'; none for label 'bully'".
+std::string RowDecoder::ColumnsFound(const json& record) const {
+  std::vector<std::string> missing;
+  std::ranges::copy_if(options_.labels, std::back_inserter(missing),
+                       [&](const std::string& label) { return !record.contains(label); });
+  const bool has_flags = options_.label_column.empty() && missing.size() < options_.labels.size();
+  return "the columns are " + ColumnsOf(record) +
+         (has_flags && !missing.empty() ? "; none for label " + Quoted(missing) : "");
+}
+
 void RowDecoder::CheckLabelsSeen() const {
   if (options_.read_labels && !labels_seen_) {
-    Fail(ErrorCode::kInvalidFile, "no row has labels: expected them in ", LabelColumns());
+    Fail(ErrorCode::kInvalidFile, "no row has labels: expected them in ", LabelColumns(), "; ", columns_);
   }
 }
 

@@ -53,11 +53,13 @@ class RowDecoder {
   bool HasFlags(const nlohmann::json& record) const;
   std::vector<std::int64_t> DecodeFlags(const nlohmann::json& record) const;
   std::string LabelColumns() const;
+  std::string ColumnsFound(const nlohmann::json& record) const;
 
   DatasetOptions options_;
   std::unordered_map<std::string, std::int64_t> index_of_;
   std::optional<bool> pairs_;
   bool labels_seen_ = false;
+  std::string columns_;  // of the first row, for CheckLabelsSeen
 };
 
 }  // namespace laconic::data

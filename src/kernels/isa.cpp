@@ -78,7 +78,7 @@ bool HasAmx() noexcept {
 }
 
 Isa DetectIsa() {
-  if (const char* forced = std::getenv("LACONIC_FORCE_ISA")) {
+  if (const char* forced = std::getenv("LACONIC_FORCE_ISA"); forced != nullptr && *forced != '\0') {
     return WithFrame([] { return std::string("LACONIC_FORCE_ISA"); },
                      [&] {
                        const Isa isa = ParseIsa(forced);

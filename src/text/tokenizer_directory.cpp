@@ -320,7 +320,9 @@ const Layout& FindLayout(const std::filesystem::path& directory) {
   static const std::vector<Layout> layouts = {
       {{kTokenizerJson},
        [](const std::filesystem::path& folder) {
-         return ParseTokenizer(ReadFile(folder / kTokenizerJson, kMaxFileBytes));
+         const std::filesystem::path path = folder / kTokenizerJson;
+         return WithFrame([&] { return "file '" + path.string() + "'"; },
+                          [&] { return ParseTokenizer(ReadFile(path, kMaxFileBytes)); });
        }},
       {{kVocabulary}, ReadBert},
       {{kBpeVocabulary, kBpeMerges}, ReadRoberta},

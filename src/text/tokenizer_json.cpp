@@ -31,7 +31,7 @@ class DocumentBuilder : public nlohmann::json::json_sax_t {
   bool start_array(std::size_t /*size*/) override { return Open(nlohmann::json::array()); }
   bool end_array() override { return Close(); }
   bool parse_error(std::size_t /*at*/, const std::string& /*token*/, const nlohmann::json::exception& error) override {
-    Fail(ErrorCode::kInvalidFile, "malformed JSON: ", error.what());
+    Fail(ErrorCode::kInvalidFile, DescribeJsonError(error.what()));
   }
 
   nlohmann::json Take() { return std::move(root_); }

@@ -53,6 +53,10 @@ std::vector<Encoding> RandomBatch(const CompiledModel& model, const BenchOptions
     Fail(ErrorCode::kInvalidArgument, "expected a batch of at least 1 and lengths from 1 to ", model.max_length(),
          ", got ", size, " and ", options.length, " to ", last);
   }
+  if (size == 1 && last > options.length) {
+    Fail(ErrorCode::kInvalidArgument, "expected a batch of at least 2 to spread over lengths from ", options.length,
+         " to ", last, ", got 1");
+  }
   std::mt19937_64 random(options.seed);
   std::vector<Encoding> batch(static_cast<std::size_t>(size));
   for (std::int64_t i = 0; i < size; ++i) {

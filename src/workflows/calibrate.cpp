@@ -285,8 +285,8 @@ class Calibration {
     }
     if (!same || digest_.value() != saved.parts[0].data) {
       Fail(ErrorCode::kInvalidArgument,
-           "expected one of this model, these texts and these settings; remove it to start "
-           "anew");
+           "expected one of this model, these texts and these settings; to start anew, remove '",
+           options_.checkpoint.string(), "' or give --force");
     }
     for (auto& [name, value] : saved.values) {
       table_.values.at(name) = std::move(value);

@@ -124,11 +124,20 @@ TEST_F(CalibrateTest, MergedShardsAreOnePassByteForByte) {
       shards.push_back(CalibrationTable::Parse(Calibrate(options).Print()));
     }
     EXPECT_EQ(CalibrationTable::Merge(shards).Print(), whole.Print());
+    EXPECT_EQ(MissingShards(CalibrationTable::Merge(shards)), "");
     std::ranges::reverse(shards);
     const CalibrationTable some = CalibrationTable::Merge({shards.begin(), shards.end() - 1});
     EXPECT_NE(some.Print(), whole.Print());
+    EXPECT_EQ(MissingShards(some), std::to_string(num_shards - 1) + "/" + std::to_string(num_shards));
     EXPECT_EQ(CalibrationTable::Merge({shards.back(), some}).Print(), whole.Print());
   }
+}
+
+TEST_F(CalibrateTest, NamesTheShardsThatItLacks) {
+  CalibrateOptions options;
+  options.num_shards = 100;
+  options.shard = 1;
+  EXPECT_EQ(MissingShards(Calibrate(options)), "0/100, 2/100, 3/100, 4/100, 5/100, 6/100, 7/100, 8/100, ...");
 }
 
 TEST_F(CalibrateTest, MergesNoTablesThatDoNotFit) {
@@ -178,9 +187,10 @@ TEST_F(CalibrateTest, GoesOnWhereItWasInterrupted) {
     }
     CalibrateOptions otherwise = options;
     otherwise.run.max_length = 9;
-    EXPECT_THAT(ErrorOf([&] { Calibrate(otherwise); }), HasSubstr("remove it to start anew"));
+    EXPECT_THAT(ErrorOf([&] { Calibrate(otherwise); }),
+                HasSubstr("to start anew, remove '" + options.checkpoint.string() + "' or"));
     EXPECT_THAT(ErrorOf([&] { Calibrate(options, [] { return DatasetRow{.text = "other"}; }); }),
-                HasSubstr("remove it to start anew"));
+                HasSubstr("to start anew"));
     for (int i = 0; i < 2; ++i) {
       EXPECT_EQ(Calibrate(options).Print(), expected);
     }

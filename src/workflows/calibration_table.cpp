@@ -1,6 +1,7 @@
 #include "workflows/calibration_table.h"
 
 #include <algorithm>
+#include <set>
 
 #include <nlohmann/json.hpp>
 
@@ -270,6 +271,28 @@ std::vector<std::string> CalibrationTable::value_names() const {
   std::vector<std::string> names;
   std::ranges::transform(data_->values, std::back_inserter(names), [](const auto& entry) { return entry.first; });
   return names;
+}
+
+std::string MissingShards(const CalibrationTable& table) {
+  constexpr int kMaxShown = 8;  // the file says how many there are
+  std::map<std::pair<std::string, std::int64_t>, std::set<std::int64_t>> sets;
+  for (const Data::Part& part : table.data().parts) {
+    sets[{part.data, part.num_shards}].insert(part.shard);
+  }
+  std::string missing;
+  int num_shown = 0;
+  for (const auto& [key, shards] : sets) {
+    for (std::int64_t shard = 0; shard < key.second; ++shard) {
+      if (shards.contains(shard)) {
+        continue;
+      }
+      if (num_shown++ == kMaxShown) {
+        return missing + ", ...";
+      }
+      missing += (missing.empty() ? "" : ", ") + std::to_string(shard) + "/" + std::to_string(key.second);
+    }
+  }
+  return missing;
 }
 
 std::string DigestOf(const Graph& graph) {

@@ -62,6 +62,9 @@ std::string ReadTableFile(const std::filesystem::path& path);
 // Also of an interrupted calibration. Errors: kInvalidFile.
 CalibrationTable::Data ParseTable(std::string_view text);
 
+// "1/3, 2/3": the shards that it lacks of data sets of which it has another, cut short where there are many.
+std::string MissingShards(const CalibrationTable& table);
+
 // Errors: kInvalidArgument for a table of another model than `graph`.
 void CheckModelOf(const CalibrationTable& table, const Graph& graph);
 

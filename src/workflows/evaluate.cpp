@@ -61,10 +61,15 @@ ProblemType ProblemOf(const Dataset& data) {
     }
   }
   if (unlabelled) {
-    Fail(ErrorCode::kInvalidFile, "text ", *unlabelled + 1, " has no label; expected one label for each text, as no ",
+    Fail(ErrorCode::kInvalidFile, "row ", *unlabelled + 1, " has no label; expected one label for each text, as no ",
          "text has several and the model does not say that it is multi-label");
   }
   return ProblemType::kSingleLabel;
+}
+
+std::string NameOf(const std::vector<std::filesystem::path>& paths) {
+  return "file '" + paths[0].string() +
+         (paths.size() == 1 ? "'" : "' and the files after it, whose rows are counted together");
 }
 
 }  // namespace
@@ -77,7 +82,7 @@ LabelledData ReadLabelledData(const Model& model, const std::vector<std::filesys
   options.problem = is_stated ? model.info().problem : ProblemType::kMultiLabel;
   LabelledData labelled = {ReadDataset(paths, options), options.problem};  // once: standard input has no second pass
   if (!is_stated) {
-    labelled.problem = ProblemOf(labelled.data);
+    labelled.problem = WithFrame([&] { return NameOf(paths); }, [&] { return ProblemOf(labelled.data); });
   }
   return labelled;
 }

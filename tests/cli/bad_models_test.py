@@ -232,7 +232,7 @@ class Tokenizer(BadModelTest):
     def test_file_that_is_not_json(self):
         for text in (b"", b'{"model":', b"\x00" * 100, b'{"model": {"vocab": {"\xff": 0}}}'):
             (self.model / "tokenizer.json").write_bytes(text)
-            self.refused(MALFORMED, "malformed JSON", "tokenizer")
+            self.refused(MALFORMED, "invalid file: malformed JSON at column ", f"in file '{self.model / 'tokenizer.json'}'\n")
 
     def test_parts_that_are_not_handled(self):
         self.refused_with(UNSUPPORTED, "Lua", normalizer={"type": "Lua"})
@@ -397,7 +397,9 @@ class Artifact(BadModelTest):
         self.ok("inspect", self.model, "--verify")
 
     def test_verifying_what_is_no_artifact(self):
-        self.fails(NOT_FOUND, "inspect", self.folder / "model", "--verify", says="laconic.json")
+        self.fails(NOT_FOUND, "inspect", self.folder / "model", "--verify",
+                   says=("no laconic.json in", "only what laconic wrote has digests"))
+        self.fails(NOT_FOUND, "inspect", self.folder / "gone", "--verify", says="No such file")
         edit_json(self.model / "laconic.json", sha256=None)
         self.fails(MALFORMED, "inspect", self.model, "--verify", says="has no digests")
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import support  # noqa: E402
-from support import (INTERRUPTED, IO, MALFORMED, NOT_FOUND, RESOURCE, TINY_BERT, UNSUPPORTED, USAGE, CliTest, listing,  # noqa: E402
-                     read_tensors, write_jsonl, write_tensors)
+from support import (INTERRUPTED, IO, MALFORMED, NOT_FOUND, RESOURCE, TINY_BERT, UNSUPPORTED, USAGE, CliTest, edit_json,  # noqa: E402
+                     listing, read_tensors, write_jsonl, write_tensors)
 
 
 class Options(CliTest):
@@ -62,13 +62,17 @@ class Options(CliTest):
                 (("quantize", TINY_BERT, *out, "--exclude", "*"), "select no layer"),
                 (("export", TINY_BERT, *out, "--format", "static"), "unknown format 'static'; known: float, dynamic"),
                 (("predict", TINY_BERT, "--data", self.texts(), "--data-format", "xml"), "unknown data format 'xml'"),
-                (("frobnicate",), "frobnicate"),
-                (("predict", TINY_BERT, "--frobnicate"), "--frobnicate"),
+                (("frobnicate", "x"), "laconic: invalid argument: unknown command 'frobnicate'; see laconic --help\n"),
+                (("--frobnicate",), "unexpected argument '--frobnicate'; see laconic --help\n"),
+                (("predict", TINY_BERT, "--frobnicate", 7), "unexpected argument '--frobnicate'; see laconic predict --help\n"),
+                (("predict",), "laconic: invalid argument: MODEL is required; see laconic predict --help\n"),
                 ((), "expected a command")):
             self.fails(USAGE, *arguments, says=says)
 
     def test_unknown_isa(self):
-        for name in ("avx9", "AVX2", ""):
+        plan = self.ok("inspect", TINY_BERT, "--plan", env={k: v for k, v in os.environ.items() if k != "LACONIC_FORCE_ISA"})
+        self.assertEqual(self.ok("inspect", TINY_BERT, "--plan", env=os.environ | {"LACONIC_FORCE_ISA": ""}), plan)
+        for name in ("avx9", "AVX2", " "):
             for command in (("predict", TINY_BERT, "--text", "a"), ("eval", TINY_BERT, "--data", self.texts()), ("bench", TINY_BERT),
                             ("inspect", TINY_BERT, "--plan")):
                 self.fails(USAGE, *command, env=os.environ | {"LACONIC_FORCE_ISA": name},
@@ -115,6 +119,11 @@ class Options(CliTest):
             self.fails(USAGE, command, TINY_BERT, "--data", texts, "--max-length", 1, says="no room for 2 special tokens")
         for length in ("0", "129", "8-", "8-x", "20-10", "-3"):
             self.fails(USAGE, "bench", TINY_BERT, f"--length={length}", says="length")
+        self.fails(USAGE, "bench", TINY_BERT, "--length", "8-100",
+                   says="expected a batch of at least 2 to spread over lengths from 8 to 100, got 1")
+        self.fails(USAGE, "bench", TINY_BERT, "--seed", -1, says="--seed: expected a number of at least 0, got '-1'")
+        for flag in ("--iterations", "--warm-ups", "--seed"):
+            self.fails(USAGE, "bench", TINY_BERT, flag, "9" * 20, says=f"{flag}: expected a number below 2^63, got '999")
 
     def test_threads_that_cannot_be_started(self):
         def limit_memory():
@@ -203,6 +212,7 @@ class Options(CliTest):
             self.assertIn(line, text)
         for command in ("quantize", "compare", "eval", "predict", "bench", "certify", "diff", "export", "fit-head", "inspect"):
             self.assertIn(f"laconic {command} ", self.ok(command, "--help"), "an example")
+        self.assertIn("LACONIC_FORCE_ISA=", self.ok("bench", "--help"))
 
 
 class Data(CliTest):
@@ -266,7 +276,7 @@ class Data(CliTest):
         for name in ("folder.csv", "folder"):
             (self.folder / name).mkdir()
         for name, status, says in (("gone.csv", NOT_FOUND, "No such file"),
-                                   ("fifo.csv", USAGE, "expected a regular file, got a FIFO"),
+                                   ("fifo.csv", USAGE, "fifo.csv'; texts are piped into standard input, which is called -"),
                                    ("zero.csv", USAGE, "expected a regular file, got a device"),
                                    ("folder.csv", USAGE, "expected a regular file, got a directory"),
                                    ("folder", USAGE, "expected a regular file, got a directory"),
@@ -573,6 +583,18 @@ class Calibration(CliTest):
         planned = (model / "model.onnx").read_bytes()
         (model / "model.onnx").write_bytes(planned.replace(b"Tanh", b"Atan"))  # which no kernel runs
         self.check_interrupted(model / "model.onnx", num_texts=5000, seconds=0.7)
+
+    def test_an_interrupted_calibration_of_something_else(self):
+        out, partial = self.folder / "out", self.folder / "out.partial"
+        self.ok("calibrate", TINY_BERT, "--data", self.texts(20), "-o", partial)
+        edit_json(partial, rows=20)
+        data = write_jsonl(self.folder / "other.jsonl", [{"text": "to be"}] * 30)
+        self.fails(USAGE, "calibrate", TINY_BERT, "--data", data, "-o", out,
+                   says=f"to start anew, remove '{partial}' or give --force\n")
+        self.fails(NOT_FOUND, "calibrate", "gone", "--data", data, "-o", out, "--force", says="no model at")
+        self.ok("calibrate", TINY_BERT, "--data", data, "-o", out, "--force")
+        self.assertEqual(json.loads(out.read_text())["parts"][0]["texts"], 30)
+        self.assertFalse(partial.exists())
 
     def test_a_table_that_cannot_be_written_leaves_the_interrupted_one(self):
         rows = "".join(json.dumps({"text": f"ba {i}"}) + "\n" for i in range(20)).encode()

@@ -410,8 +410,19 @@ class Artifacts(CliTest):
             self.assertNotIn("laconic.Int8Attention(", graphs[1])
 
     def test_layers_can_be_chosen(self):
-        layers = self.ok("inspect", TINY_BERT, "--layers").split()
+        layers = self.ok("inspect", TINY_BERT, "--layers").splitlines()
         self.assertIn("classifier", layers)
+        types = "bert.embeddings.token_type_embeddings"
+        self.assertIn(f"{types} (only where --include names it)", layers)
+        self.ok("inspect", TINY_BERT, "--layers", "--json", self.folder / "layers.json")
+        rows = json.loads((self.folder / "layers.json").read_text())["layers"]
+        self.assertEqual([row["name"] + ("" if row["default"] else " (only where --include names it)") for row in rows], layers)
+        self.assertIn({"name": types, "kind": "embedding", "default": False}, rows)
+        self.ok("quantize", TINY_BERT, "-o", self.folder / "types", "--include", types)
+        self.ok("quantize", TINY_BERT, "-o", self.folder / "all")
+        recipe = json.loads((self.folder / "all" / "laconic.json").read_text())["recipe"]["layers"]
+        self.assertEqual({row["name"] for row in rows if row["default"]}, set(recipe))
+        self.assertNotIn("layers", json.loads(self.ok("inspect", TINY_BERT, "--json", "-")))
         self.ok("quantize", TINY_BERT, "-o", self.folder / "out", "--layers", "linear", "--exclude", "classifier,*pooler*")
         recipe = json.loads((self.folder / "out" / "laconic.json").read_text())["recipe"]["layers"]
         self.assertEqual(set(layers) - set(recipe),
@@ -498,7 +509,7 @@ class Reports(CliTest):
         self.predictions(TINY_BERT, "--text", "ra")
         self.assertEqual(self.stderr, "")
         self.fails(MALFORMED, "eval", model, "--data", write_jsonl(data, [rows[1], {"text": "ra", "label": "neutral"}]),
-                   says="text 1 has no label")
+                   says=("row 1 has no label", f"in file '{data}'\n"))
 
     def test_json_on_standard_output_is_alone_there(self):
         output = self.ok("eval", TINY_BERT, "--data", self.texts(), "--json", "-")
@@ -607,6 +618,12 @@ class Calibrate(CliTest):
         for i, shard in enumerate(shards):
             self.ok("calibrate", TINY_BERT, "--data", data, "--shard", f"{i}/3", "-o", shard)
         self.assertEqual(self.calibrate("merged", "--merge", *reversed(shards)), whole)
+        self.assertEqual(self.stderr, "")
+        some = self.folder / "some"
+        self.calibrate(some.name, "--merge", *shards[:2])
+        self.assertEqual(self.stderr, f"note: {some} lacks shards of its texts: 2/3\n")
+        self.ok("quantize", TINY_BERT, "-o", self.folder / "int8", "--method", "static", "--calibration-table", some)
+        self.assertEqual(self.stderr, f"note: {some} lacks shards of its texts: 2/3\n")
         self.assertEqual(json.loads(self.calibrate("few", TINY_BERT, "--data", data, "--calibration-batches", 2, "--batch", 5))
                          ["parts"][0]["texts"], 10)
         self.assertEqual(self.ok("calibrate", TINY_BERT, "--data", data, "-o", "-").encode(), whole)
