@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "common.h"
+#include "laconic/certify.h"
 
 namespace laconic::cli {
 namespace {
@@ -16,11 +17,23 @@ struct Flags {
   OutputFlags output;
 };
 
+// What other runtimes compute of the file elsewhere is seen by nobody here.
+void NoteSaturation(const Model& model) {
+  const std::string method = MethodOf(model);
+  const bool is_int8 = method == "dynamic" || method == "static" || method == "mixed";
+  if (is_int8 && Certify(model, {}).safety > Safety::kSafe) {
+    Note(
+        "other runtimes may saturate INT8 sums on x86 without VNNI: certify --data tells what that changes, "
+        "quantize --overflow auto keeps a model from it");
+  }
+}
+
 void RunExport(const Flags& flags) {
   flags.output.Check();
   ExportOptions options = flags.options;
   options.force = flags.output.force;
-  ExportModel(Model::Load(flags.model), flags.output.output, options);
+  const Model model = Model::Load(flags.model);
+  ExportModel(model, flags.output.output, options);
   if (flags.output.output != "-") {
     std::uintmax_t bytes = std::filesystem::file_size(flags.output.output);
     if (options.external_data) {
@@ -29,6 +42,7 @@ void RunExport(const Flags& flags) {
     flags.output.Print(
         fmt::format("{}: {}, opset {}\n", flags.output.output, Bytes(static_cast<std::int64_t>(bytes)), options.opset));
   }
+  NoteSaturation(model);
 }
 
 }  // namespace

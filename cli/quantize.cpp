@@ -134,6 +134,9 @@ void RunQuantize(const Flags& flags) {
       4.0 * static_cast<double>(model.info().base_parameters) / static_cast<double>(quantized.info().stored_bytes);
   flags.output.Print(fmt::format("{}: {} -> {} on disk; tensors {:.2f} times smaller than in float32\n",
                                  flags.output.output, Bytes(before), Bytes(after), ratio));
+  if (quantized.info().stored_bytes > model.info().stored_bytes) {
+    Note("that is more than the original, which stores float weights in half precision: layers not chosen are in f32");
+  }
   flags.output.Print(OverflowNote(flags, overflow, fixed));
   flags.output.Print(AttentionNote(options, quantized.graph()));
   flags.output.WriteJson({{"schema_version", 1},

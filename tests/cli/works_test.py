@@ -198,6 +198,9 @@ class Forms(CliTest):
             write_tensors(self.path, {name: (dtype, shape, half(data, dtype == "BF16"))
                                       for name, (_, shape, data) in self.tensors.items()})
             self.check()
+        for layers, is_larger in (("classifier", True), ("*", False)):
+            self.ok("quantize", self.model, "-o", self.folder / "out", "--include", layers, "--force")
+            self.assertEqual("more than the original" in self.stderr, is_larger, self.stderr)
 
     def test_shards(self):
         self.path.unlink()
@@ -308,6 +311,13 @@ class Artifacts(CliTest):
                 self.assertEqual(json.loads(report.read_text())["length"], "16")
         piped = support.run("export", self.folder / "int8", "-o", "-", "--opset", 17)
         self.assertEqual((piped.returncode, piped.stdout), (0, (self.folder / "dynamic17.onnx").read_bytes()))
+
+    def test_export_says_where_other_runtimes_saturate(self):
+        self.ok("quantize", TINY_BERT, "-o", self.folder / "int8")
+        self.ok("quantize", TINY_BERT, "-o", self.folder / "reduced", "--overflow", "reduce-range")
+        for model, may_saturate in ((TINY_BERT, False), (self.folder / "int8", True), (self.folder / "reduced", False)):
+            self.ok("export", model, "-o", self.folder / "out.onnx", "--force")
+            self.assertEqual("certify --data" in self.stderr, may_saturate, model)
 
     def test_export_of_each_architecture_is_read_back_as_the_same_graph(self):
         for name in ("tiny_roberta", "tiny_xlm_roberta", "tiny_albert"):
