@@ -6,6 +6,7 @@
 #include <cmath>
 #include <unordered_map>
 
+#include "graph/model_io.h"
 #include "passes/fusion/head_layout.h"
 #include "passes/fusion/match.h"
 #include "passes/fusion/passes.h"
@@ -25,7 +26,7 @@ struct Scores {
 
 class AttentionFuser {
  public:
-  explicit AttentionFuser(Draft* draft) : draft_(*draft), prober_(*draft), mask_(draft->FindInput("attention_mask")) {}
+  explicit AttentionFuser(Draft* draft) : draft_(*draft), prober_(*draft), mask_(draft->FindInput(kAttentionMask)) {}
 
   bool Run() {
     bool changed = false;

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <unordered_map>
 
+#include "graph/model_io.h"
 #include "interpreter/interpreter.h"
 #include "passes/fusion/match.h"
 #include "passes/fusion/passes.h"
@@ -28,14 +29,12 @@ Kind KindOf(const Draft& draft, ValueId value) {
   const ValueId ids = node->inputs[1];
   if (draft.Producer(ids, "laconic.Positions") != nullptr) return Kind::kPositions;
   if (!draft.IsInput(ids)) return Kind::kNone;
-  return draft.name(ids) == "input_ids"        ? Kind::kWords
-         : draft.name(ids) == "token_type_ids" ? Kind::kTypes
-                                               : Kind::kNone;
+  return draft.name(ids) == kInputIds ? Kind::kWords : draft.name(ids) == kTokenTypeIds ? Kind::kTypes : Kind::kNone;
 }
 
 class Embeddings {
  public:
-  explicit Embeddings(Draft* draft) : draft_(*draft), prober_(*draft), ids_(draft->FindInput("input_ids")) {}
+  explicit Embeddings(Draft* draft) : draft_(*draft), prober_(*draft), ids_(draft->FindInput(kInputIds)) {}
 
   bool Run() {
     if (!ids_ || !draft_.facts(*ids_).has_rank(2)) return false;

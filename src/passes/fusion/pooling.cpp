@@ -1,6 +1,7 @@
 // One row a text: the first token's, or the mean over the mask as sentence-transformers writes it.
 #include <algorithm>
 
+#include "graph/model_io.h"
 #include "passes/fusion/match.h"
 #include "passes/fusion/passes.h"
 #include "passes/fusion/probe.h"
@@ -49,7 +50,7 @@ bool FuseFirstToken(Draft* draft, const Node& node) {
 
 // sum over tokens of x * mask, / number of tokens
 bool FuseMeanPool(Draft* draft, Prober* prober, const Node& node) {
-  const auto mask = draft->FindInput("attention_mask");
+  const auto mask = draft->FindInput(kAttentionMask);
   const Node* sum = draft->Producer(node.inputs[0], "ReduceSum");
   if (!mask || sum == nullptr || sum->inputs.size() < 2 || draft->Integers(sum->inputs[1]) != Integers{1} ||
       IntOr(*sum, "keepdims", 1) != 0) {

@@ -8,6 +8,7 @@
 #include <unordered_map>
 #include <unordered_set>
 
+#include "graph/model_io.h"
 #include "interpreter/interpreter.h"
 #include "laconic/error.h"
 
@@ -151,8 +152,7 @@ bool Prober::IsWeightFree(ValueId value) {
         reason_ = "it depends on the weight '" + draft_.name(id) + "'";
         return false;
       }
-    } else if (node == nullptr && draft_.name(id) != "input_ids" && draft_.name(id) != "attention_mask" &&
-               draft_.name(id) != "token_type_ids") {
+    } else if (node == nullptr && !IsTokenInput(draft_.name(id))) {
       reason_ = "it depends on the input '" + draft_.name(id) + "'";
       return false;
     } else if (node != nullptr && !is_known) {
@@ -192,7 +192,7 @@ std::optional<Tensor> Prober::Evaluate(ValueId value, const Batch& batch) {
       tensors[id] = std::move(*tensor);
     } else if (node == nullptr) {
       const std::string& name = draft_.name(id);
-      const auto& values = name == "input_ids" ? batch.ids : name == "attention_mask" ? batch.mask : batch.types;
+      const auto& values = name == kInputIds ? batch.ids : name == kAttentionMask ? batch.mask : batch.types;
       auto tensor = MakeInput(facts.dtype, shape, values);
       if (!tensor) return std::nullopt;
       tensors[id] = std::move(*tensor);
