@@ -29,14 +29,9 @@ class AttentionFuser {
   explicit AttentionFuser(Draft* draft) : draft_(*draft), prober_(*draft), mask_(draft->FindInput(kAttentionMask)) {}
 
   bool Run() {
-    bool changed = false;
-    for (NodeId id = 0, end = draft_.num_nodes(); id < end; ++id) {
-      const Node* node = draft_.FindNode(id);
-      if (node != nullptr && (IsReshape(*node) || node->op == "Transpose")) {
-        changed = FuseAt(node->outputs[0]) || changed;
-      }
-    }
-    return changed;
+    return RewriteEach(&draft_, [this](const Node& node) {
+      return (IsReshape(node) || node.op == "Transpose") && FuseAt(node.outputs[0]);
+    });
   }
 
  private:

@@ -38,18 +38,10 @@ class Embeddings {
 
   bool Run() {
     if (!ids_ || !draft_.facts(*ids_).has_rank(2)) return false;
-    bool changed = false;
-    for (NodeId id = 0, end = draft_.num_nodes(); id < end; ++id) {
-      const Node* node = draft_.FindNode(id);
-      if (node == nullptr) continue;
-      changed = (IsTableGather(draft_, *node) && RecogniseIndex(*node)) ||
-                (node->op == "Slice" && RecogniseRows(*node)) || changed;
-    }
-    for (NodeId id = 0, end = draft_.num_nodes(); id < end; ++id) {
-      const Node* node = draft_.FindNode(id);
-      changed = (node != nullptr && node->op == "Add" && Order(*node)) || changed;
-    }
-    return changed;
+    const bool recognised = RewriteEach(&draft_, [this](const Node& node) {
+      return node.op == "Slice" ? RecogniseRows(node) : IsTableGather(draft_, node) && RecogniseIndex(node);
+    });
+    return RewriteEach(&draft_, [this](const Node& node) { return node.op == "Add" && Order(node); }) || recognised;
   }
 
  private:

@@ -74,16 +74,11 @@ bool FuseMeanPool(Draft* draft, Prober* prober, const Node& node) {
 }  // namespace
 
 bool FusePooling(Draft* draft) {
-  bool changed = false;
   Prober prober(*draft);
-  for (NodeId id = 0, end = draft->num_nodes(); id < end; ++id) {
-    const Node* node = draft->FindNode(id);
-    if (node == nullptr) continue;
-    const bool may_be_first = node->op == "Gather" || IsReshape(*node);
-    changed = (may_be_first && FuseFirstToken(draft, *node)) ||
-              (node->op == "Div" && FuseMeanPool(draft, &prober, *node)) || changed;
-  }
-  return changed;
+  return RewriteEach(draft, [&](const Node& node) {
+    if (node.op == "Div") return FuseMeanPool(draft, &prober, node);
+    return (node.op == "Gather" || IsReshape(node)) && FuseFirstToken(draft, node);
+  });
 }
 
 }  // namespace laconic::passes::fusion

@@ -100,23 +100,14 @@ bool FuseCodesGather(Draft* draft, const Node& node) {
 }  // namespace
 
 bool FuseQuantized(Draft* draft) {
-  bool changed = false;
-  for (NodeId id = 0, end = draft->num_nodes(); id < end; ++id) {
-    const Node* node = draft->FindNode(id);
-    if (node == nullptr) continue;
-    changed = (node->op == "Mul" && FuseDynamic(draft, *node)) ||
-              (node->op == "DequantizeLinear" && FuseCodesGather(draft, *node)) || changed;
-  }
-  return changed;
+  return RewriteEach(draft, [&](const Node& node) {
+    return (node.op == "Mul" && FuseDynamic(draft, node)) ||
+           (node.op == "DequantizeLinear" && FuseCodesGather(draft, node));
+  });
 }
 
 bool FuseQLinearMatMul(Draft* draft) {
-  bool changed = false;
-  for (NodeId id = 0, end = draft->num_nodes(); id < end; ++id) {
-    const Node* node = draft->FindNode(id);
-    changed = (node != nullptr && node->op == "QLinearMatMul" && FuseQLinear(draft, *node)) || changed;
-  }
-  return changed;
+  return RewriteEach(draft, [&](const Node& node) { return node.op == "QLinearMatMul" && FuseQLinear(draft, node); });
 }
 
 }  // namespace laconic::passes::fusion

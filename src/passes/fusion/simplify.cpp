@@ -171,19 +171,13 @@ const std::unordered_map<std::string_view, Rule>& Rules() {
 }  // namespace
 
 bool Simplify(Draft* draft) {
-  bool changed = false;
-  // New nodes are already as simple as their rule makes them; what they allow elsewhere comes in the next round.
-  for (NodeId id = 0, end = draft->num_nodes(); id < end; ++id) {
-    const Node* node = draft->FindNode(id);
-    const auto rule = node == nullptr ? Rules().end() : Rules().find(node->op);
-    if (rule == Rules().end()) continue;
-    const ValueId value = node->outputs[0];
-    const ValueId replacement = rule->second(draft, *node, value);
-    if (replacement == kNoValue) continue;
-    draft->Replace(value, replacement);
-    changed = true;
-  }
-  return changed;
+  return RewriteEach(draft, [&](const Node& node) {
+    const ValueId value = node.outputs[0];
+    const auto rule = Rules().find(node.op);
+    const ValueId replacement = rule == Rules().end() ? kNoValue : rule->second(draft, node, value);
+    if (replacement != kNoValue) draft->Replace(value, replacement);
+    return replacement != kNoValue;
+  });
 }
 
 }  // namespace laconic::passes::fusion

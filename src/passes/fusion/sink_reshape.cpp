@@ -49,15 +49,11 @@ bool Sink(Draft* draft, const Node& node) {
 }  // namespace
 
 bool SinkReshape(Draft* draft) {
-  bool changed = false;
-  for (NodeId id = 0, end = draft->num_nodes(); id < end; ++id) {
-    const Node* node = draft->FindNode(id);
-    const bool can_sink = node != nullptr && node->outputs.size() == 1 &&
-                          draft->facts(node->outputs[0]).dtype == DType::kF32 &&
-                          (node->op == "Add" || IsRowWise(*draft, *node));
-    changed = (can_sink && Sink(draft, *node)) || changed;
-  }
-  return changed;
+  return RewriteEach(draft, [&](const Node& node) {
+    const bool can_sink = node.outputs.size() == 1 && draft->facts(node.outputs[0]).dtype == DType::kF32 &&
+                          (node.op == "Add" || IsRowWise(*draft, node));
+    return can_sink && Sink(draft, node);
+  });
 }
 
 }  // namespace laconic::passes::fusion

@@ -116,18 +116,14 @@ bool TakesColumns(const Draft& draft, const Node& node) {
 }  // namespace
 
 bool SplitLinear(Draft* draft) {
-  bool changed = false;
-  for (NodeId id = 0, end = draft->num_nodes(); id < end; ++id) {
-    const Node* node = draft->FindNode(id);
-    if (node == nullptr || (node->op != "Split" && node->op != "Slice")) continue;
-    const Node* linear = draft->Producer(node->inputs[0], "laconic.Linear");
-    if (linear == nullptr || !TakesColumns(*draft, *node)) continue;
-    Splitter splitter(draft, *linear, node->inputs[0]);
-    if (!splitter.CanSplit()) continue;
-    changed =
-        (node->op == "Split" ? ApplySplit(draft, *node, &splitter) : ApplySlice(draft, *node, &splitter)) || changed;
-  }
-  return changed;
+  return RewriteEach(draft, [&](const Node& node) {
+    if (node.op != "Split" && node.op != "Slice") return false;
+    const Node* linear = draft->Producer(node.inputs[0], "laconic.Linear");
+    if (linear == nullptr || !TakesColumns(*draft, node)) return false;
+    Splitter splitter(draft, *linear, node.inputs[0]);
+    if (!splitter.CanSplit()) return false;
+    return node.op == "Split" ? ApplySplit(draft, node, &splitter) : ApplySlice(draft, node, &splitter);
+  });
 }
 
 }  // namespace laconic::passes::fusion
