@@ -74,7 +74,7 @@ class AttentionFuser {
       node = draft_.Producer(node->inputs[2]);
     }
     const bool is_softmax = node != nullptr && node->op == "Softmax" && draft_.facts(node->outputs[0]).has_rank(4) &&
-                            IsLastAxis(draft_, node->inputs[0], IntOr(*node, "axis", -1));
+                            IsLastAxis(draft_, node->inputs[0], IntAttribute(*node, "axis"));
     return is_softmax ? node : nullptr;
   }
 

@@ -16,7 +16,7 @@ namespace {
 enum class Kind : std::uint8_t { kWords, kTypes, kPositions, kNone };
 
 bool IsTableGather(const Draft& draft, const Node& node) {
-  return node.op == "Gather" && IntOr(node, "axis", 0) == 0 && IsStoredMatrix(draft, node.inputs[0]);
+  return node.op == "Gather" && IntAttribute(node, "axis") == 0 && IsStoredMatrix(draft, node.inputs[0]);
 }
 
 Kind KindOf(const Draft& draft, ValueId value) {
@@ -111,7 +111,7 @@ class Embeddings {
     if (stored == nullptr || stored->shape().size() != 2 || stored->shape()[0] == 0) return std::nullopt;
     const Tensor row = stored->Slice(0, 1).Contiguous().Reshaped({stored->shape()[1]});
     if (scaled == nullptr) return row;
-    if (IntOr(*scaled, "block_size", 0) != 0) return std::nullopt;
+    if (IntAttribute(*scaled, "block_size") != 0) return std::nullopt;
     std::vector<const Tensor*> inputs = {&row};
     for (const ValueId input : std::span(scaled->inputs).subspan(1)) {
       inputs.push_back(draft_.Constant(input));

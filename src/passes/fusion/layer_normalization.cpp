@@ -19,7 +19,7 @@ struct Normal {
 // The x of mean(x) over the last axis, kept as an axis of size 1.
 ValueId MatchMean(const Draft& draft, ValueId value) {
   const Node* node = draft.Producer(value, "ReduceMean");
-  if (node == nullptr || node->inputs.size() != 2 || IntOr(*node, "keepdims", 1) != 1) return kNoValue;
+  if (node == nullptr || node->inputs.size() != 2 || IntAttribute(*node, "keepdims") != 1) return kNoValue;
   const auto axes = draft.Integers(node->inputs[1]);
   return axes && axes->size() == 1 && IsLastAxis(draft, node->inputs[0], (*axes)[0]) ? node->inputs[0] : kNoValue;
 }

@@ -87,7 +87,8 @@ bool FuseCodesGather(Draft* draft, const Node& node) {
   const Node* gather = draft->Producer(node.inputs[0], "Gather");
   const Tensor* codes = gather == nullptr ? nullptr : draft->Constant(gather->inputs[0]);
   const bool has_one_scale = draft->facts(node.inputs[1]).has_rank(0) && draft->Constant(node.inputs[1]) != nullptr;
-  if (codes == nullptr || codes->shape().size() != 2 || !has_one_scale || IntOr(*gather, "axis", 0) != 0) return false;
+  if (codes == nullptr || codes->shape().size() != 2 || !has_one_scale || IntAttribute(*gather, "axis") != 0)
+    return false;
   std::vector<ValueId> inputs = node.inputs;
   inputs[0] = gather->inputs[0];
   const ValueId index = gather->inputs[1];

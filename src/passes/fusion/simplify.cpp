@@ -71,7 +71,7 @@ ValueId TransposeStored(Draft* draft, ValueId matrix) {
   Attributes attributes = node->attributes;
   const bool has_axis = node->op == "DequantizeLinear" && draft->facts(node->inputs[1]).has_rank(1);
   if (has_axis) {
-    const std::int64_t axis = IntOr(*node, "axis", 1);
+    const std::int64_t axis = IntAttribute(*node, "axis");
     attributes["axis"] = std::int64_t{1} - (axis < 0 ? axis + 2 : axis);
   }
   return draft->AddNode(node->op, draft->name(matrix), std::move(inputs), std::move(attributes));
@@ -118,7 +118,7 @@ ValueId JoinSoftmax(Draft* draft, const Node& node, ValueId value) {
   if (before == nullptr || !IsReshape(*before) || !HaveSameShape(*draft, before->inputs[0], value)) return kNoValue;
   const Sizes& from = draft->facts(value).shape;
   const Facts& flat = draft->facts(node.inputs[0]);
-  const bool is_last = IsLastAxis(*draft, node.inputs[0], IntOr(*softmax, "axis", -1));
+  const bool is_last = IsLastAxis(*draft, node.inputs[0], IntAttribute(*softmax, "axis"));
   if (!is_last || from.empty() || !flat.has_shape || flat.shape.empty() || !SameSize(from.back(), flat.shape.back())) {
     return kNoValue;
   }

@@ -21,7 +21,7 @@ ValueId MatchFlattened(const Draft& draft, ValueId value) {
 }
 
 bool IsRowWise(const Draft& draft, const Node& node) {
-  if (node.op == "LayerNormalization") return IsLastAxis(draft, node.inputs[0], IntOr(node, "axis", -1));
+  if (node.op == "LayerNormalization") return IsLastAxis(draft, node.inputs[0], IntAttribute(node, "axis"));
   constexpr std::array<std::string_view, 6> kOps = {"laconic.Linear", "Gelu", "Relu", "Tanh", "Erf", "Identity"};
   return std::ranges::find(kOps, node.op) != kOps.end();
 }

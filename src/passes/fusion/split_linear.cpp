@@ -105,7 +105,7 @@ bool ApplySlice(Draft* draft, const Node& node, Splitter* splitter) {
 bool TakesColumns(const Draft& draft, const Node& node) {
   const ValueId packed = node.inputs[0];
   if (!draft.facts(packed).has_shape || !draft.facts(node.outputs[0]).has_shape) return false;
-  if (node.op == "Split") return IsLastAxis(draft, packed, IntOr(node, "axis", 0));
+  if (node.op == "Split") return IsLastAxis(draft, packed, IntAttribute(node, "axis"));
   if (node.op != "Slice" || node.inputs.size() < 4) return false;
   const auto axes = draft.Integers(node.inputs[3]);
   const auto steps = node.inputs.size() > 4 ? draft.Integers(node.inputs[4]) : std::vector<std::int64_t>{1};
