@@ -11,8 +11,6 @@
 namespace laconic::onnx_file {
 namespace {
 
-bool IsHalf(DType dtype) { return dtype == DType::kF16 || dtype == DType::kBF16; }
-
 void StripAbsent(std::vector<ValueId>* inputs) {
   while (!inputs->empty() && inputs->back() == kNoValue) {
     inputs->pop_back();

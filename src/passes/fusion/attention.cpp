@@ -15,8 +15,6 @@
 namespace laconic::passes::fusion {
 namespace {
 
-constexpr double kMasked = -1e4;  // as in probe.cpp: beside any score, exp gives 0
-
 // Scores before the softmax.
 struct Scores {
   ValueId product = kNoValue;  // q k^T
@@ -172,9 +170,7 @@ class AttentionFuser {
     }
     const ValueId deep = draft_.AddNode("Attention", draft_.name(value), std::move(inputs), attributes);
     const std::vector<std::int64_t> target = {-1, draft_.facts(deep).shape[2].number().value_or(-1)};
-    const ValueId shape =
-        draft_.AddConstant(draft_.name(value) + "_shape", Tensor::FromValues<std::int64_t>({2}, target));
-    draft_.Rewrite(value, "Reshape", {deep, shape});
+    draft_.Rewrite(value, "Reshape", {deep, AddShape(&draft_, value, target)});
   }
 
   ValueId KeyMask() {

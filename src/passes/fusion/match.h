@@ -63,6 +63,12 @@ inline bool IsReshape(const Node& node) {
   return node.op == "Reshape" || node.op == "Squeeze" || node.op == "Unsqueeze" || node.op == "Flatten";
 }
 
+// The target of a Reshape that will give `value`.
+inline ValueId AddShape(Draft* draft, ValueId value, const std::vector<std::int64_t>& target) {
+  return draft->AddConstant(draft->name(value) + "_shape",
+                            Tensor::FromValues<std::int64_t>({static_cast<std::int64_t>(target.size())}, target));
+}
+
 // A constant f32 matrix as a file stores it: itself, or behind Cast or DequantizeLinear.
 inline bool IsStoredMatrix(const Draft& draft, ValueId value) {
   if (draft.facts(value).dtype != DType::kF32 || !draft.facts(value).has_rank(2)) return false;

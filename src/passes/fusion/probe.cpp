@@ -21,8 +21,7 @@ constexpr std::int64_t kMaxConstantBytes = 1 << 20;           // a causal mask o
 constexpr std::int64_t kMaxValueBytes = 1 << 24;              // of a probe's values: a mask of s64 [1, 16, 300, 300]
 constexpr std::int64_t kBudgetBytes = std::int64_t{1} << 31;  // computed in all, for hostile files; a model needs 2^27
 constexpr std::int64_t kMaxFloats = 64;                       // a longer row of f32 constants is a weight
-constexpr double kMasked = -1e4;
-constexpr std::int64_t kSpecialIds = 110;  // BERT's are up to 103
+constexpr std::int64_t kSpecialIds = 110;                     // BERT's are up to 103
 constexpr std::int64_t kNoPadding = -1;
 
 bool HasWeights(std::string_view op) {

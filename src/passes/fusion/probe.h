@@ -25,11 +25,14 @@
 
 namespace laconic::passes::fusion {
 
+// What is added to masked scores, or less: exp of that is 0 beside any score.
+inline constexpr double kMasked = -1e4;
+
 enum class MaskKind : std::uint8_t {
   kNone,
   kKeep,      // bool: true where a key is attended
   kDrop,      // bool: true where it is not
-  kAdditive,  // f32: 0 where a key is attended, elsewhere -1e4 or less: exp of that is 0 beside any score
+  kAdditive,  // f32: 0 where a key is attended, elsewhere kMasked or less
 };
 
 class Prober {

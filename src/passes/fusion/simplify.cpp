@@ -142,10 +142,7 @@ ValueId JoinReshape(Draft* draft, const Node& node, ValueId value) {
   if (SameSizes(from.shape, to.shape)) return x;
   const std::optional<Integers> target = TargetOf(from.shape, to.shape);
   if (!target) return kNoValue;
-  const Shape shape = {static_cast<std::int64_t>(target->size())};
-  const ValueId constant =
-      draft->AddConstant(draft->name(value) + "_shape", Tensor::FromValues<std::int64_t>(shape, *target));
-  return draft->AddNode("Reshape", draft->name(value), {x, constant});
+  return draft->AddNode("Reshape", draft->name(value), {x, AddShape(draft, value, *target)});
 }
 
 // Indices are integers of any width.

@@ -37,8 +37,7 @@ bool Sink(Draft* draft, const Node& node) {
   const Sizes& to = draft->facts(value).shape;
   if (!draft->facts(value).has_rank(2) || !to[1].number()) return false;
   const std::vector<std::int64_t> target = {-1, *to[1].number()};
-  const ValueId shape =
-      draft->AddConstant(draft->name(value) + "_shape", Tensor::FromValues<std::int64_t>({2}, target));
+  const ValueId shape = AddShape(draft, value, target);
   Attributes attributes = node.attributes;
   if (node.op == "LayerNormalization") attributes["axis"] = std::int64_t{-1};  // 1 would be the tokens now
   const ValueId deep = draft->AddNode(node.op, draft->name(value), std::move(inputs), std::move(attributes));

@@ -12,8 +12,6 @@ namespace {
 
 using Integers = std::vector<std::int64_t>;
 
-constexpr std::size_t kMaxRank = 32;  // as tensors have (tensor.h)
-
 bool IsInteger(DType dtype) { return dtype == DType::kS64 || dtype == DType::kS32 || dtype == DType::kBool; }
 
 bool Fits(const Size& size, DType dtype) {
