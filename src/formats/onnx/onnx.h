@@ -28,9 +28,8 @@ enum class OnnxQuantization {
 struct OnnxWriteOptions {
   int opset = 17;
   OnnxQuantization quantization = OnnxQuantization::kQdq;
-  bool external_data = false;  // the tensors go to `<file>.data` beside the file, 64-byte aligned
-  bool force = false;          // replace files that exist
-  std::string graph_name = "laconic";
+  bool external_data = false;                        // the tensors go to `<file>.data` beside the file, 64-byte aligned
+  bool force = false;                                // replace files that exist
   std::map<std::string, std::string> metadata = {};  // the model's metadata_props
 };
 

@@ -86,9 +86,9 @@ void SetPort(const PlainGraph& graph, const PlainPort& port, ::onnx::ValueInfoPr
 }
 
 // All but the initializers.
-::onnx::GraphProto MakeGraph(const PlainGraph& graph, const std::string& name) {
+::onnx::GraphProto MakeGraph(const PlainGraph& graph) {
   ::onnx::GraphProto proto;
-  proto.set_name(name);
+  proto.set_name("laconic");
   for (const PlainNode& node : graph.nodes) {
     SetNode(graph, node, proto.add_node());
   }
@@ -207,7 +207,7 @@ void WriteOnnx(const Graph& graph, const fs::path& file, const OnnxWriteOptions&
   }
   // Fields of a message may be written one by one, so the tensors need not be gathered in memory.
   const std::string head = MakeModel(options).SerializeAsString();
-  const std::string body = MakeGraph(plain, options.graph_name).SerializeAsString();
+  const std::string body = MakeGraph(plain).SerializeAsString();
   std::vector<InitializerMessage> initializers;
   auto graph_bytes = static_cast<std::int64_t>(body.size());
   for (const PlainValue& value : plain.values) {
