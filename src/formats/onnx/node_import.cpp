@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <cstring>
 
-#include "formats/onnx/lower.h"
 #include "formats/onnx/microsoft_ops.h"
+#include "formats/onnx/to_plain_graph.h"
 #include "graph/ops.h"
 #include "laconic/error.h"
 

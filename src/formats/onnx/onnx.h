@@ -1,8 +1,8 @@
 // ONNX files: a Graph written with ONNX's own operators for a chosen opset, and read back to the same Graph.
 //
 // The logical operators (laconic.Linear, laconic.DynamicQuantize, …) and those that are newer than the opset become
-// patterns of plain operators (lowerings.h); the reader recognises exactly these patterns again, whatever the nodes are
-// called. So PrintGraph(ReadOnnx(WriteOnnx(graph)).graph) == PrintGraph(graph) at each opset, whatever the options.
+// patterns of plain operators (op_patterns.h); the reader recognises exactly these patterns again, whatever the nodes
+// are called. So PrintGraph(ReadOnnx(WriteOnnx(graph)).graph) == PrintGraph(graph) at each opset, whatever the options.
 #pragma once
 
 #include <filesystem>

@@ -6,9 +6,9 @@
 
 #include "base/cancel.h"
 #include "base/file.h"
-#include "formats/onnx/lower.h"
 #include "formats/onnx/onnx.h"
 #include "formats/onnx/proto_types.h"
+#include "formats/onnx/to_plain_graph.h"
 #include "laconic/error.h"
 #include "onnx-ml.pb.h"
 
@@ -200,7 +200,7 @@ void WriteOnnx(const Graph& graph, const fs::path& file, const OnnxWriteOptions&
     Fail(ErrorCode::kInvalidArgument, "expected an opset from ", kMinOnnxOpset, " to ", kMaxOnnxOpset, ", got ",
          options.opset);
   }
-  const PlainGraph plain = onnx_file::Lower(graph, options.opset, options.quantization);
+  const PlainGraph plain = onnx_file::ToPlainGraph(graph, options.opset, options.quantization);
   std::optional<ExternalData> external;
   if (options.external_data) {
     external.emplace(file.string() + ".data", options.force);

@@ -43,7 +43,8 @@ Facts ToFacts(const Value& value, const Renames& renames, bool is_input) {
   const bool is_token_input = is_input && value.type.has_rank(2) && IsTokenInput(value.name);
   for (std::size_t i = 0; i < value.type.shape.size(); ++i) {
     const Dim& dim = value.type.shape[i];
-    // The optional input of our own files may have one row for all (formats/onnx/lower.h); so may be another's.
+    // The optional input of our own files may have one row for all (formats/onnx/to_plain_graph.h); so may be
+    // another's.
     facts.shape.push_back(is_token_input && !dim.is_fixed() ? Size::Named(kTokenSizes[i]) : ToSize(dim, renames));
   }
   return facts;

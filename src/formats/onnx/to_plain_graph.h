@@ -16,6 +16,6 @@ inline constexpr std::string_view kOptionalInput = kTokenTypeIds;
 inline constexpr char kOptionalSuffix[] = "_or_1";
 
 // Errors: kUnsupported for a node that the opset cannot say.
-PlainGraph Lower(const Graph& graph, int opset, OnnxQuantization quantization = OnnxQuantization::kQdq);
+PlainGraph ToPlainGraph(const Graph& graph, int opset, OnnxQuantization quantization = OnnxQuantization::kQdq);
 
 }  // namespace laconic::onnx_file
