@@ -10,6 +10,7 @@
 #include "formats/onnx/proto_types.h"
 #include "formats/onnx/to_plain_graph.h"
 #include "laconic/error.h"
+#include "laconic/version.h"
 #include "onnx-ml.pb.h"
 
 namespace laconic {
@@ -106,7 +107,7 @@ void SetPort(const PlainGraph& graph, const PlainPort& port, ::onnx::ValueInfoPr
   ::onnx::ModelProto proto;
   proto.set_ir_version(IrVersion(options.opset));
   proto.set_producer_name("laconic");
-  proto.set_producer_version(LACONIC_VERSION);
+  proto.set_producer_version(std::string(kVersion));
   proto.add_opset_import()->set_version(options.opset);
   for (const auto& [key, value] : options.metadata) {
     ::onnx::StringStringEntryProto* entry = proto.add_metadata_props();
