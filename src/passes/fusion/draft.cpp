@@ -201,6 +201,7 @@ ValueId Draft::AddNode(std::string op, std::string_view name, std::vector<ValueI
   if (schema == nullptr) Fail(ErrorCode::kInternal, "operator '", op, "' is not known");
   // Types without shapes: the element type is all that is asked for.
   std::vector<ValueType> types;
+  types.reserve(inputs.size());
   for (const ValueId input : inputs) {
     types.push_back(ValueType::Unshaped(input == kNoValue ? DType::kF32 : facts(input).dtype));
   }

@@ -16,9 +16,9 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
 #include <optional>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "passes/fusion/draft.h"
@@ -68,6 +68,8 @@ class Prober {
   enum class MaskStyle : std::uint8_t { kHoles, kRightPadding };
   static std::vector<Batch> MakeBatches(MaskStyle style, std::int64_t padding);
   bool IsWeightFree(ValueId value);
+  std::optional<Tensor> Given(ValueId value, const Batch& batch) const;
+  void Run(const Node& node, std::unordered_map<ValueId, Tensor>* tensors);
   std::optional<Tensor> Evaluate(ValueId value, const Batch& batch);
   template <typename Check>
   bool HoldsOnAll(ValueId value, MaskStyle style, std::int64_t padding, Check&& check);
