@@ -20,7 +20,7 @@ class CalibrationTable {
   struct Data;  // src/workflows/calibration_table.h
   explicit CalibrationTable(std::shared_ptr<const Data> data) : data_(std::move(data)) {}
 
-  // Errors: kInvalidFile, also for a table of a calibration that was interrupted; those of ReadFile.
+  // Errors: kInvalidFile, also for a table of a calibration that was interrupted; of Load those of ReadFile, too.
   static CalibrationTable Load(const std::filesystem::path& path);
   static CalibrationTable Parse(std::string_view text);
   std::string Print() const;  // JSON; Parse(Print()) prints the same

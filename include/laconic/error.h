@@ -1,3 +1,4 @@
+// How everything in Laconic fails: one exception type, with a code and where it happened.
 #pragma once
 
 #include <cstdint>
@@ -6,7 +7,6 @@
 #include <string>
 #include <string_view>
 #include <utility>
-#include <vector>
 
 namespace laconic {
 
@@ -28,19 +28,16 @@ std::string_view ToString(ErrorCode code) noexcept;
 // the way up say in which file, tensor or node.
 class Error : public std::runtime_error {
  public:
-  Error(ErrorCode code, std::string message);
+  Error(ErrorCode code, const std::string& message);
 
   ErrorCode code() const noexcept { return code_; }
-  // Innermost first, e.g. {"tensor 'h.0.attn.weight'", "file 'model.safetensors'"}.
-  const std::vector<std::string>& frames() const noexcept { return frames_; }
+  // The message, then a line for each frame, innermost first, e.g. "in file 'model.safetensors'".
   const char* what() const noexcept override { return full_.c_str(); }
 
-  void AddFrame(std::string frame);
+  void AddFrame(std::string_view frame);
 
  private:
   ErrorCode code_;
-  std::string message_;
-  std::vector<std::string> frames_;
   std::string full_;
 };
 

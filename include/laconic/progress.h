@@ -1,3 +1,4 @@
+// What a long call tells its caller while it runs.
 #pragma once
 
 #include <cstdint>

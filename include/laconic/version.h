@@ -1,3 +1,4 @@
+// The version of the library and of the command line; CMakeLists.txt reads it here.
 #pragma once
 
 #include <string_view>

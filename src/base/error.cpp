@@ -24,14 +24,9 @@ std::string_view ToString(ErrorCode code) noexcept {
   return "?";
 }
 
-Error::Error(ErrorCode code, std::string message)
-    : std::runtime_error(message), code_(code), message_(std::move(message)) {
-  full_ = internal::Concat(ToString(code_), ": ", message_);
-}
+Error::Error(ErrorCode code, const std::string& message)
+    : std::runtime_error(message), code_(code), full_(internal::Concat(ToString(code), ": ", message)) {}
 
-void Error::AddFrame(std::string frame) {
-  full_ += "\n  in " + frame;
-  frames_.push_back(std::move(frame));
-}
+void Error::AddFrame(std::string_view frame) { full_.append("\n  in ").append(frame); }
 
 }  // namespace laconic

@@ -78,12 +78,13 @@ std::string Quoted(std::string_view name) {
   return quoted + '"';
 }
 
+bool IsNameCharacter(char c) {
+  return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_' || c == '.' || c == '/' || c == '-' ||
+         static_cast<unsigned char>(c) >= 0x80;
+}
+
 std::string QuoteName(std::string_view name) {
-  const auto is_plain = [](char c) {
-    return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_' || c == '.' || c == '/' || c == '-' ||
-           static_cast<unsigned char>(c) >= 0x80;
-  };
-  if (!name.empty() && name != "_" && name != "..." && std::ranges::all_of(name, is_plain)) {
+  if (!name.empty() && name != "_" && name != "..." && std::ranges::all_of(name, IsNameCharacter)) {
     return std::string(name);
   }
   return Quoted(name);

@@ -45,7 +45,8 @@ struct ValueType {
 std::string ToString(const ValueType& type);  // "f32[batch, sequence, 384]"; "f32[...]" without a shape
 // As the text form writes it: in quotes, which it may hold, like backslashes and line ends.
 std::string Quoted(std::string_view name);
-// In quotes only where it holds spaces or punctuation of the form.
+// In quotes only where it holds spaces or punctuation of the form: other than name characters.
+bool IsNameCharacter(char c);
 std::string QuoteName(std::string_view name);
 
 using Attribute = std::variant<std::int64_t, float, std::string, std::vector<std::int64_t>>;

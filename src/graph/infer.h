@@ -40,10 +40,15 @@ inline void ExpectSame(const Dim& a, const Dim& b, std::string_view what) {
   }
 }
 
+// An attribute that is an integer where it stands.
+inline std::int64_t IntOr(const Attributes& attributes, std::string_view name, std::int64_t otherwise) {
+  const auto found = attributes.find(name);
+  return found == attributes.end() ? otherwise : std::get<std::int64_t>(found->second);
+}
+
 // `axis` counted from the front. Errors: kInvalidFile if out of range.
 inline std::size_t Axis(const Attributes& attributes, std::int64_t default_axis, std::size_t rank) {
-  const auto found = attributes.find("axis");
-  std::int64_t axis = found == attributes.end() ? default_axis : std::get<std::int64_t>(found->second);
+  const std::int64_t axis = IntOr(attributes, "axis", default_axis);
   const auto signed_rank = static_cast<std::int64_t>(rank);
   if (axis < -signed_rank || axis >= signed_rank) {
     Fail(ErrorCode::kInvalidFile, "axis ", axis, " is outside a tensor of ", rank, " dimensions");

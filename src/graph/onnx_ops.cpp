@@ -135,10 +135,6 @@ ValueType QLinearMatMul(Inputs in, const Attributes&, int) {
 }
 
 ValueType Gemm(Inputs in, const Attributes& attributes, int) {
-  const auto is_set = [&](const char* name) {
-    const auto found = attributes.find(name);
-    return found != attributes.end() && std::get<std::int64_t>(found->second) != 0;
-  };
   for (std::size_t i = 1; i < in.size(); ++i) {
     if (in[i] != nullptr) {
       ExpectDType(*in[i], in[0]->dtype, i == 1 ? "B" : "C");
@@ -151,8 +147,8 @@ ValueType Gemm(Inputs in, const Attributes& attributes, int) {
   }
   ValueType a = *in[0];
   ValueType b = *in[1];
-  if (is_set("transA")) std::ranges::reverse(a.shape);
-  if (is_set("transB")) std::ranges::reverse(b.shape);
+  if (IntOr(attributes, "transA", 0) != 0) std::ranges::reverse(a.shape);
+  if (IntOr(attributes, "transB", 0) != 0) std::ranges::reverse(b.shape);
   const std::vector<const ValueType*> both = {&a, &b};
   return MatrixProduct(both, in[0]->dtype);
 }

@@ -106,12 +106,8 @@ ValueType InferAttention(Inputs in, const Attributes& attributes, int output) {
       return ValueType::Unshaped(in[0]->dtype);
     }
   }
-  const auto heads_of = [&](const char* name) {
-    const auto found = attributes.find(name);
-    return found == attributes.end() ? 0 : std::get<std::int64_t>(found->second);
-  };
-  const std::int64_t q_heads = heads_of("q_num_heads");
-  const std::int64_t kv_heads = heads_of("kv_num_heads");
+  const std::int64_t q_heads = IntOr(attributes, "q_num_heads", 0);
+  const std::int64_t kv_heads = IntOr(attributes, "kv_num_heads", 0);
   for (std::size_t i = 0; i < 3; ++i) {
     ExpectSame(in[0]->shape[0], in[i]->shape[0], "batch of query, key or value");
     ExpectSame(in[1]->shape[1], in[i == 0 ? 1 : i]->shape[1], "length of key or value");
@@ -198,11 +194,10 @@ ValueType InferDequantizeLinear(Inputs in, const Attributes& attributes, int) {
     Fail(ErrorCode::kInvalidFile, "input: expected s8, u8, s16 or s32, got ", ToString(*in[0]));
   }
   ExpectDType(*in[1], DType::kF32, "scale");
-  const auto block = attributes.find("block_size");
-  if (block != attributes.end() && std::get<std::int64_t>(block->second) != 0) {
+  const std::int64_t block = IntOr(attributes, "block_size", 0);
+  if (block != 0) {
     if (in[0]->has_shape && in[1]->has_shape) {
-      ExpectBlockScales(*in[0], *in[1], Axis(attributes, 1, in[0]->shape.size()),
-                        std::get<std::int64_t>(block->second));
+      ExpectBlockScales(*in[0], *in[1], Axis(attributes, 1, in[0]->shape.size()), block);
     }
   } else if (!in[1]->shape.empty() && in[0]->has_shape) {
     ExpectRank(*in[1], 1, "scale");
@@ -227,9 +222,9 @@ ValueType InferDynamicQuantize(Inputs in, const Attributes& attributes, int outp
 }
 
 ValueType InferPositions(Inputs in, const Attributes& attributes, int) {
-  const auto offset = attributes.find("offset");
-  if (offset != attributes.end() && std::get<std::int64_t>(offset->second) < 0) {
-    Fail(ErrorCode::kInvalidFile, "'offset': expected 0 or more, got ", std::get<std::int64_t>(offset->second));
+  const std::int64_t offset = IntOr(attributes, "offset", 0);
+  if (offset < 0) {
+    Fail(ErrorCode::kInvalidFile, "'offset': expected 0 or more, got ", offset);
   }
   ExpectInteger(*in[0], "ids");
   ExpectRank(*in[0], 2, "ids");

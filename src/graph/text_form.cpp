@@ -12,11 +12,6 @@
 namespace laconic {
 namespace {
 
-bool IsNameCharacter(char c) {
-  return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_' || c == '.' || c == '/' || c == '-' ||
-         static_cast<unsigned char>(c) >= 0x80;
-}
-
 std::string PrintAttribute(const Attribute& attribute) {
   struct Printer {
     std::string operator()(std::int64_t value) const { return fmt::format("{}", value); }

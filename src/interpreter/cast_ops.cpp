@@ -37,8 +37,6 @@ To ConvertOne(From value) {
   }
 }
 
-bool IsHalf(DType dtype) { return dtype == DType::kF16 || dtype == DType::kBF16; }
-
 Tensor ToHalf(const OpCall& call, const Tensor& x, DType to) {
   const auto round = to == DType::kF16 ? FloatToHalf : FloatToBFloat16;
   return call.MakeBytes(to, x.shape(), [&](std::byte* bytes) {

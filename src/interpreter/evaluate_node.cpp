@@ -8,8 +8,6 @@ namespace laconic {
 namespace interpreter {
 namespace {
 
-bool IsHalf(DType dtype) { return dtype == DType::kF16 || dtype == DType::kBF16; }
-
 // What the op's schema says of inputs of these very shapes; it refuses those that do not fit.
 std::vector<DType> CheckInputs(const Node& node, const std::vector<Tensor>& inputs,
                                std::span<const Tensor* const> present) {

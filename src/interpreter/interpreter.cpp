@@ -100,7 +100,7 @@ class Run {
 
   Step MakeStep(const Node& node) const {
     Step step{&node};
-    if (node.op != "laconic.Linear" || !options_.integer_linears) {
+    if (node.op != "laconic.Linear") {
       return step;
     }
     const Node* x = Producer(node.inputs[0]);

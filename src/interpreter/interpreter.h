@@ -1,5 +1,7 @@
 // Runs a graph plainly: each op of ops.h, one after the other, on tensors of known shape. It is the reference that
-// faster ways are compared with, it folds constants, and it runs what the planner of the runtime cannot.
+// faster ways are compared with, it folds constants, and it runs what the planner of the runtime cannot. A
+// laconic.Linear whose inputs are behind quantization computes with the integers (docs/numerics.md), as the runtime
+// does.
 #pragma once
 
 #include <cstdint>
@@ -16,9 +18,6 @@ namespace laconic {
 struct InterpreterOptions {
   // A value of more bytes is refused before it is allocated.
   std::int64_t max_value_bytes = std::numeric_limits<std::int64_t>::max();
-  // A laconic.Linear whose inputs are behind quantization computes with the integers (docs/numerics.md), as the runtime
-  // does; otherwise with the real numbers that they stand for.
-  bool integer_linears = true;
 };
 
 // The outputs of one node, in the order of node.outputs; those that are absent there are empty tensors.

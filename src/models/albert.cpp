@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/json.h"
+#include "graph/model_io.h"
 #include "laconic/error.h"
 #include "models/bert_like.h"
 #include "models/models.h"

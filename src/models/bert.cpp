@@ -1,6 +1,7 @@
 // BertModel and BertForSequenceClassification.
 // Source: transformers, models/bert/modeling_bert.py.
 
+#include "graph/model_io.h"
 #include "models/bert_like.h"
 #include "models/models.h"
 

@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/json.h"
+#include "graph/model_io.h"
 #include "laconic/error.h"
 
 namespace laconic::models {

@@ -1,6 +1,7 @@
 // ElectraModel and ElectraForSequenceClassification: BERT's encoder, embeddings that may be narrower, and a head of its
 // own (dense, GELU, out_proj on the first token). Source: transformers, models/electra/modeling_electra.py.
 
+#include "graph/model_io.h"
 #include "models/bert_like.h"
 #include "models/models.h"
 

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <utility>
 
+#include "graph/model_io.h"
 #include "laconic/error.h"
 
 namespace laconic::models {
@@ -137,7 +138,7 @@ ValueId EncoderBuilder::FirstToken(const std::string& name, ValueId x) {
 std::vector<std::string> EncoderBuilder::UnusedTensors() const {
   std::vector<std::string> unused;
   for (const auto& [name, tensor] : tensors_) {
-    if (!used_.contains(name) && !name.ends_with("position_ids") && !name.ends_with("token_type_ids")) {
+    if (!used_.contains(name) && !name.ends_with("position_ids") && !name.ends_with(kTokenTypeIds)) {
       unused.push_back(name);
     }
   }

@@ -12,13 +12,6 @@
 
 namespace laconic::models {
 
-// Names of the values that enter and leave every model.
-inline constexpr std::string_view kInputIds = "input_ids";
-inline constexpr std::string_view kAttentionMask = "attention_mask";
-inline constexpr std::string_view kTokenTypeIds = "token_type_ids";
-inline constexpr std::string_view kLogits = "logits";      // [batch, labels]: a classifier
-inline constexpr std::string_view kFeatures = "features";  // [batch, hidden]: an encoder without a head
-
 // Where the checkpoint keeps the parts of one encoder layer, and the names that they have there.
 struct LayerNames {
   std::string query, key, value, attention_output, attention_norm, intermediate, output, output_norm;

@@ -10,6 +10,20 @@
 namespace laconic::passes {
 namespace {
 
+std::optional<Layer> FindAnyLayer(const Graph& graph, const Node& node) {
+  const bool linear = node.op == "laconic.Linear";
+  const bool embedding = node.op == "Gather" && IntAttribute(node, "axis") == 0;
+  if (!linear && !embedding) {
+    return std::nullopt;
+  }
+  const ValueId weight = node.inputs[linear ? 1 : 0];
+  const Tensor* tensor = graph.FindInitializer(weight);
+  if (tensor == nullptr || tensor->dtype() != DType::kF32 || tensor->shape().size() != 2) {
+    return std::nullopt;
+  }
+  return Layer{linear ? LayerKind::kLinear : LayerKind::kEmbedding, LayerName(graph, weight), weight};
+}
+
 bool MatchesAny(const std::vector<std::string>& patterns, const std::string& name) {
   return std::ranges::any_of(patterns, [&](const std::string& pattern) { return MatchesPattern(pattern, name); });
 }
@@ -54,29 +68,19 @@ std::string LayerName(const Graph& graph, ValueId weight) {
   return name;
 }
 
-bool FindLayer(const Graph& graph, const Node& node, Layer* layer) {
-  const bool linear = node.op == "laconic.Linear";
-  const bool embedding = node.op == "Gather" && IntAttribute(node, "axis") == 0;
-  if (!linear && !embedding) {
-    return false;
-  }
-  const ValueId weight = node.inputs[linear ? 1 : 0];
-  const Tensor* tensor = graph.FindInitializer(weight);
-  if (tensor == nullptr || tensor->dtype() != DType::kF32 || tensor->shape().size() != 2) {
-    return false;
-  }
-  *layer = {linear ? LayerKind::kLinear : LayerKind::kEmbedding, LayerName(graph, weight), weight};
-  return true;
+std::optional<Layer> FindLayer(const Graph& graph, const Node& node, const std::set<std::string>& names) {
+  std::optional<Layer> layer = FindAnyLayer(graph, node);
+  return layer && names.contains(layer->name) ? layer : std::nullopt;
 }
 
 std::vector<std::string> SelectLayers(const Graph& graph, const LayerSelection& selection) {
   std::vector<Layer> layers;
   std::unordered_set<ValueId> seen;
   for (const Node& node : graph.nodes()) {
-    Layer layer;
+    std::optional<Layer> layer = FindAnyLayer(graph, node);
     // A weight that several nodes share is one layer.
-    if (FindLayer(graph, node, &layer) && seen.insert(layer.weight).second) {
-      layers.push_back(std::move(layer));
+    if (layer && seen.insert(layer->weight).second) {
+      layers.push_back(std::move(*layer));
     }
   }
   CheckPatterns(selection.include, layers);

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -29,8 +31,8 @@ struct Layer {
 // What a layer with this weight is called.
 std::string LayerName(const Graph& graph, ValueId weight);
 
-// The layer that `node` is, if it is one and its weight is f32.
-bool FindLayer(const Graph& graph, const Node& node, Layer* layer);
+// The layer that `node` is, if it is one of those called `names` and its weight is f32.
+std::optional<Layer> FindLayer(const Graph& graph, const Node& node, const std::set<std::string>& names);
 
 struct LayerSelection {
   std::vector<LayerKind> kinds = {LayerKind::kLinear, LayerKind::kEmbedding};

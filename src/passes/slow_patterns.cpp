@@ -43,8 +43,7 @@ const Rule kRules[] = {
      [](const Graph&, const Node& node) { return node.op == "laconic.Int8Attention"; }},
     {"half-weights", "computed with in f32: half the file, no faster than f32 on a CPU",
      [](const Graph& graph, const Node& node) {
-       return node.op == "Cast" && IsStored(graph, node) &&
-              (TypeOf(graph, node.inputs[0]) == DType::kF16 || TypeOf(graph, node.inputs[0]) == DType::kBF16);
+       return node.op == "Cast" && IsStored(graph, node) && IsHalf(TypeOf(graph, node.inputs[0]));
      }},
 };
 

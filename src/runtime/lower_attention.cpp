@@ -1,6 +1,6 @@
+#include "graph/model_io.h"
 #include "kernels/attention_int8/attention_int8.h"
 #include "laconic/error.h"
-#include "models/encoder.h"
 #include "passes/attention.h"
 #include "runtime/lowering.h"
 
@@ -10,9 +10,8 @@ namespace {
 // Flat texts hold only tokens whose mask is 1, so the one mask that they stand for is the model's own attention_mask.
 void CheckMask(const Graph& graph, const Node& node) {
   const Node* mask = node.inputs.size() > 3 ? graph.FindProducer(node.inputs[3]) : nullptr;
-  if (mask == nullptr || mask->op != "laconic.KeyMask" || graph.value(mask->inputs[0]).name != models::kAttentionMask) {
-    Fail(ErrorCode::kUnsupported, "Attention without a mask that says which tokens of '", models::kAttentionMask,
-         "' are real");
+  if (mask == nullptr || mask->op != "laconic.KeyMask" || graph.value(mask->inputs[0]).name != kAttentionMask) {
+    Fail(ErrorCode::kUnsupported, "Attention without a mask that says which tokens of '", kAttentionMask, "' are real");
   }
 }
 

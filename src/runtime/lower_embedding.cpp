@@ -1,5 +1,5 @@
+#include "graph/model_io.h"
 #include "laconic/error.h"
-#include "models/encoder.h"
 #include "runtime/lowering.h"
 #include "runtime/stored_weights.h"
 
@@ -12,10 +12,10 @@ IdSource SourceOf(const Graph& graph, ValueId ids) {
   if (producer != nullptr && producer->op == "laconic.Positions") {
     return IdSource::kPositions;
   }
-  if (name == models::kInputIds) {
+  if (name == kInputIds) {
     return IdSource::kIds;
   }
-  if (name == models::kTokenTypeIds) {
+  if (name == kTokenTypeIds) {
     return IdSource::kTypeIds;
   }
   Fail(ErrorCode::kUnsupported, "an embedding of '", name, "'");

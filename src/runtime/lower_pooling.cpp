@@ -1,5 +1,5 @@
+#include "graph/model_io.h"
 #include "laconic/error.h"
-#include "models/encoder.h"
 #include "runtime/lowering.h"
 
 namespace laconic::runtime {
@@ -23,8 +23,8 @@ void LowerFirstToken(const Node& node, PlanBuilder* builder) {
 }
 
 void LowerMeanPool(const Node& node, PlanBuilder* builder) {
-  if (builder->graph().value(node.inputs[1]).name != models::kAttentionMask) {
-    Fail(ErrorCode::kUnsupported, "a mean over another mask than '", models::kAttentionMask, "'");
+  if (builder->graph().value(node.inputs[1]).name != kAttentionMask) {
+    Fail(ErrorCode::kUnsupported, "a mean over another mask than '", kAttentionMask, "'");
   }
   if (builder->RowsOf(node.inputs[0]) != Rows::kTokens) {
     Fail(ErrorCode::kUnsupported, "a mean over first tokens");

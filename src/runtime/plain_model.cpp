@@ -8,15 +8,12 @@
 
 #include <fmt/format.h>
 
+#include "graph/model_io.h"
 #include "laconic/error.h"
-#include "models/encoder.h"
 
 namespace laconic::runtime {
 namespace {
 
-constexpr std::string_view kIds = models::kInputIds;
-constexpr std::string_view kMask = models::kAttentionMask;
-constexpr std::string_view kTypes = models::kTokenTypeIds;
 constexpr std::int64_t kMaxFoldedBytes = std::int64_t{1} << 30;
 constexpr std::int64_t kMaxValueBytes = std::int64_t{1} << 32;  // of an answer: 32 heads' scores of 5,792 tokens
 constexpr std::int64_t kProbeLength = 4;
@@ -50,16 +47,15 @@ void PlainModel::CheckInputs() const {
   bool has_ids = false;
   for (const ValueId input : graph_.inputs()) {
     const Value& value = graph_.value(input);
-    has_ids = has_ids || value.name == kIds;
+    has_ids = has_ids || value.name == kInputIds;
     const bool is_integer = value.type.dtype == DType::kS64 || value.type.dtype == DType::kS32;
-    const bool is_known = value.name == kIds || value.name == kMask || value.name == kTypes;
-    if (!is_known || !is_integer || (value.type.has_shape && value.type.shape.size() != 2)) {
-      Fail(ErrorCode::kUnsupported, "input '", value.name, "' of type ", ToString(value.type), "; expected ", kIds,
-           ", ", kMask, " or ", kTypes, " of s64 or s32 [batch, sequence]");
+    if (!IsTokenInput(value.name) || !is_integer || (value.type.has_shape && value.type.shape.size() != 2)) {
+      Fail(ErrorCode::kUnsupported, "input '", value.name, "' of type ", ToString(value.type), "; expected ", kInputIds,
+           ", ", kAttentionMask, " or ", kTokenTypeIds, " of s64 or s32 [batch, sequence]");
     }
   }
   if (!has_ids) {
-    Fail(ErrorCode::kUnsupported, "the graph has no input '", kIds, "'");
+    Fail(ErrorCode::kUnsupported, "the graph has no input '", kInputIds, "'");
   }
 }
 
@@ -92,7 +88,7 @@ void PlainModel::Fold() {
 }
 
 void PlainModel::FindNumIds() {
-  const ValueId ids = *graph_.FindValue(kIds);
+  const ValueId ids = *graph_.FindValue(kInputIds);
   for (const Node& node : graph_.nodes()) {
     if (node.op != "Gather" || node.inputs[1] != ids || IntAttribute(node, "axis") != 0) {
       continue;
@@ -105,16 +101,16 @@ void PlainModel::FindNumIds() {
 }
 
 void PlainModel::ChooseOutput() {
-  const ValueType& ids = graph_.value(*graph_.FindValue(kIds)).type;
+  const ValueType& ids = graph_.value(*graph_.FindValue(kInputIds)).type;
   const bool is_fixed = ids.shape.size() == 2 && ids.shape[1].is_fixed();
   if (is_fixed && ids.shape[1].size > kMaxFixedLength) {
-    Fail(ErrorCode::kUnsupported, "input '", kIds, "' of ", ids.shape[1].size, " tokens; expected at most ",
+    Fail(ErrorCode::kUnsupported, "input '", kInputIds, "' of ", ids.shape[1].size, " tokens; expected at most ",
          kMaxFixedLength);
   }
   Encoding probe;
   probe.ids.resize(static_cast<std::size_t>(is_fixed ? ids.shape[1].size : kProbeLength));
   std::map<ValueId, Tensor> inputs = MakeInputs(probe);
-  const std::optional<ValueId> logits = graph_.FindValue("logits");
+  const std::optional<ValueId> logits = graph_.FindValue(kLogits);
   std::vector<ValueId> outputs = graph_.outputs();
   if (logits && std::ranges::find(outputs, *logits) != outputs.end()) {
     outputs = {*logits};
@@ -140,10 +136,10 @@ std::map<ValueId, Tensor> PlainModel::MakeInputs(const Encoding& encoding) const
   std::map<ValueId, Tensor> inputs = folded_;
   for (const ValueId id : graph_.inputs()) {
     const Value& value = graph_.value(id);
-    std::vector<std::int64_t> values(encoding.ids.size(), value.name == kMask ? 1 : 0);
-    if (value.name == kIds) {
+    std::vector<std::int64_t> values(encoding.ids.size(), value.name == kAttentionMask ? 1 : 0);
+    if (value.name == kInputIds) {
       values.assign(encoding.ids.begin(), encoding.ids.end());
-    } else if (value.name == kTypes && !encoding.type_ids.empty()) {
+    } else if (value.name == kTokenTypeIds && !encoding.type_ids.empty()) {
       values.assign(encoding.type_ids.begin(), encoding.type_ids.end());
     }
     inputs[id] = ToTensor(value.type.dtype, values);

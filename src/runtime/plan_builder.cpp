@@ -14,18 +14,9 @@ constexpr std::int64_t kCodesAlignment = 64;  // rows of codes start on a cache 
 bool IsTokenGather(const Node& node) { return node.op == "Gather" && IntAttribute(node, "axis") == 1; }
 
 PlanBuilder::PlanBuilder(const Graph& graph, const PlanOptions& options, std::set<ValueId> tapped, PackStore* packs)
-    : graph_(graph), options_(options), tapped_(std::move(tapped)), packs_(packs) {
+    : graph_(graph), options_(options), tapped_(std::move(tapped)), packs_(packs), readers_(graph) {
   for (const Node& node : graph.nodes()) {
-    NoteReaders(node);
     NoteFirstTokens(node);
-  }
-}
-
-void PlanBuilder::NoteReaders(const Node& node) {
-  for (const ValueId input : node.inputs) {
-    if (input != kNoValue) {
-      readers_[input].push_back(&node);
-    }
   }
 }
 
@@ -35,12 +26,6 @@ void PlanBuilder::NoteFirstTokens(const Node& node) {
   if (IsTokenGather(node) || reads_them) {
     first_tokens_.insert(node.outputs.begin(), node.outputs.end());
   }
-}
-
-const std::vector<const Node*>& PlanBuilder::ReadersOf(ValueId value) const {
-  static const std::vector<const Node*> none;
-  const auto found = readers_.find(value);
-  return found == readers_.end() ? none : found->second;
 }
 
 const Node* PlanBuilder::SoleReader(ValueId value) const {

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "graph/graph.h"
+#include "graph/readers.h"
 #include "kernels/isa.h"
 #include "quant/static.h"
 #include "runtime/pack_store.h"
@@ -58,7 +59,7 @@ class PlanBuilder {
   Plan& plan() noexcept { return plan_; }
 
   // --- who reads what ---
-  const std::vector<const Node*>& ReadersOf(ValueId value) const;
+  const std::vector<const Node*>& ReadersOf(ValueId value) const { return readers_[value]; }
   // The one node that reads `value`, if nothing else does; null otherwise.
   const Node* SoleReader(ValueId value) const;
   // … if `value` may also be computed inside that node's step.
@@ -104,7 +105,6 @@ class PlanBuilder {
  private:
   BufferId NewBuffer(Rows rows, std::int64_t row_bytes);
   void EmitPutOff(ValueId value);
-  void NoteReaders(const Node& node);
   void NoteFirstTokens(const Node& node);
 
   const Graph& graph_;
@@ -112,7 +112,7 @@ class PlanBuilder {
   std::set<ValueId> tapped_;
   PackStore* packs_;
   Plan plan_;
-  std::unordered_map<ValueId, std::vector<const Node*>> readers_;
+  Readers readers_;
   std::unordered_map<ValueId, Matrix> places_;
   std::unordered_map<ValueId, BFloat16Matrix> rounded_;
   std::set<const Node*> done_;

@@ -3,8 +3,8 @@
 #include <map>
 #include <set>
 
+#include "graph/model_io.h"
 #include "laconic/error.h"
-#include "models/encoder.h"
 #include "runtime/lowering.h"
 #include "runtime/plan_builder.h"
 
@@ -60,7 +60,7 @@ bool IsTappable(const Graph& graph, ValueId value) {
     return false;
   }
   // Of a graph that runs op by op other things than rows of a text or token may be matrices: positions, masks.
-  const std::optional<ValueId> ids = graph.FindValue(models::kInputIds);
+  const std::optional<ValueId> ids = graph.FindValue(kInputIds);
   const ValueType ids_type = ids ? graph.value(*ids).type : ValueType();
   const auto is_as_ids = [&](std::size_t axis) {
     return !ids_type.has_rank(2) || type.shape[axis] == ids_type.shape[axis];

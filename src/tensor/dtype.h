@@ -10,6 +10,7 @@ enum class DType : std::uint8_t { kF64, kF32, kF16, kBF16, kS64, kS32, kS16, kS8
 
 std::int64_t SizeOf(DType dtype) noexcept;        // bytes an element
 std::string_view ToString(DType dtype) noexcept;  // "f32", "s8", ...
+constexpr bool IsHalf(DType dtype) noexcept { return dtype == DType::kF16 || dtype == DType::kBF16; }
 // Errors: kInvalidArgument naming the text.
 DType ParseDType(std::string_view name);
 

@@ -11,7 +11,6 @@ namespace laconic {
 namespace {
 
 constexpr std::int64_t kMaxElements = std::int64_t{1} << 59;  // their bytes can be counted, whatever the dtype
-constexpr std::size_t kMaxRank = 32;                          // far above any model's; bounds recursion over the axes
 
 std::vector<std::int64_t> RowMajorStrides(const Shape& shape) {
   std::vector<std::int64_t> strides(shape.size());

@@ -14,11 +14,12 @@
 namespace laconic {
 
 using Shape = std::vector<std::int64_t>;
+inline constexpr std::size_t kMaxRank = 32;  // far above any model's; bounds recursion over the axes
 
 std::string ToString(const Shape& shape);  // "[2, 3]"
 
-// Product of the sizes. Errors: kInvalidFile for a negative size, more than 32 sizes, or a product over 2^59 (zeros
-// left out).
+// Product of the sizes. Errors: kInvalidFile for a negative size, more than kMaxRank sizes, or a product over 2^59
+// (zeros left out).
 std::int64_t NumElements(const Shape& shape);
 
 class Tensor {

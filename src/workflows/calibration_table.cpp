@@ -304,14 +304,13 @@ std::map<std::string, std::vector<std::string>> ObservedInputs(const Graph& grap
                                                                const QConfig& config) {
   std::map<std::string, std::vector<std::string>> inputs;
   for (const Node& node : graph.nodes()) {
-    passes::Layer layer;
-    if (passes::FindLayer(graph, node, &layer) && layer.kind == passes::LayerKind::kLinear &&
-        layers.contains(layer.name) && config.OfLayer(layer.name).quantize) {
+    const auto layer = passes::FindLayer(graph, node, layers);
+    if (layer && layer->kind == passes::LayerKind::kLinear && config.OfLayer(layer->name).quantize) {
       const std::string& name = graph.value(node.inputs[0]).name;
       std::vector<std::string>& readers = inputs[name];
-      readers.push_back(layer.name);
-      if (config.OfLayer(readers[0]).activations != config.OfLayer(layer.name).activations) {
-        Fail(ErrorCode::kInvalidArgument, "layers '", readers[0], "' and '", layer.name, "' share their input '", name,
+      readers.push_back(layer->name);
+      if (config.OfLayer(readers[0]).activations != config.OfLayer(layer->name).activations) {
+        Fail(ErrorCode::kInvalidArgument, "layers '", readers[0], "' and '", layer->name, "' share their input '", name,
              "', so it has one quantizer; expected the same settings for its activations");
       }
     }

@@ -14,10 +14,10 @@
 #include "formats/hf/weights.h"
 #include "graph/extract.h"
 #include "graph/graph.h"
+#include "graph/model_io.h"
 #include "laconic/error.h"
 #include "metrics/least_squares.h"
 #include "metrics/logistic_regression.h"
-#include "models/encoder.h"
 #include "passes/layer_selection.h"
 #include "passes/quantize/int8.h"
 #include "runtime/stored_weights.h"
@@ -71,8 +71,7 @@ Graph AddHead(const Graph& features, const std::string& name, const LinearHead& 
   const Tensor weight = Tensor::FromValues<float>({head.num_labels, head.num_features}, head.weight).Transposed();
   const ValueId weight_id = out.AddInitializer(name + ".weight", weight);
   const ValueId bias_id = out.AddInitializer(name + ".bias", Tensor::FromValues<float>({head.num_labels}, head.bias));
-  out.AddOutput(
-      out.AddNode("laconic.Linear", std::string(models::kLogits), {copy(features.outputs()[0]), weight_id, bias_id}));
+  out.AddOutput(out.AddNode("laconic.Linear", std::string(kLogits), {copy(features.outputs()[0]), weight_id, bias_id}));
   return out;
 }
 

@@ -12,6 +12,7 @@
 #include "formats/onnx/onnx.h"
 #include "graph/extract.h"
 #include "graph/graph.h"
+#include "graph/model_io.h"
 #include "laconic/error.h"
 #include "passes/fusion/pipeline.h"
 
@@ -35,7 +36,7 @@ Graph Canonical(Graph graph) {
   if (!passes::IsCanonical(graph)) {
     graph = passes::Fuse(graph).graph;
   }
-  const std::optional<ValueId> logits = graph.FindValue("logits");
+  const std::optional<ValueId> logits = graph.FindValue(kLogits);
   const bool is_one_of_many =
       graph.outputs().size() > 1 && logits && std::ranges::find(graph.outputs(), *logits) != graph.outputs().end();
   return is_one_of_many ? Extract(graph, *logits) : std::move(graph);

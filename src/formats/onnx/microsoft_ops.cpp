@@ -7,6 +7,7 @@
 #include <map>
 #include <numeric>
 
+#include "graph/model_io.h"
 #include "graph/ops.h"
 #include "laconic/error.h"
 
@@ -103,7 +104,7 @@ ValueId Columns(NodeImport* node, ValueId x, std::int64_t begin, std::int64_t en
 // without a key, where the filter's value is added to all scores and so does nothing.
 ValueId MaskBehind(NodeImport* node, ValueId mask) {
   const ValueId seen = Uncast(node, mask);
-  return node->Producer(seen) == nullptr && node->NameOf(seen) == "attention_mask" ? seen : kNoValue;
+  return node->Producer(seen) == nullptr && node->NameOf(seen) == kAttentionMask ? seen : kNoValue;
 }
 
 // The mask [B, S] that says which keys are seen; kNoValue if `mask` is no such thing. Lengths [B] that are a mask's sum

@@ -3,15 +3,13 @@
 #include <algorithm>
 #include <cstring>
 
-#include "formats/onnx/lower.h"
 #include "formats/onnx/microsoft_ops.h"
+#include "formats/onnx/to_plain_graph.h"
 #include "graph/ops.h"
 #include "laconic/error.h"
 
 namespace laconic::onnx_file {
 namespace {
-
-bool IsHalf(DType dtype) { return dtype == DType::kF16 || dtype == DType::kBF16; }
 
 void StripAbsent(std::vector<ValueId>* inputs) {
   while (!inputs->empty() && inputs->back() == kNoValue) {

@@ -122,9 +122,8 @@ class NodeImport {
 };
 
 // softmax(query · keyᵀ · scale + mask?) · value as MatMuls, by which the fusion passes tell masks; the node's last.
-// Query, key and value are [B, S, heads · width], or [B, heads, S, width] where `heads` is 0.
-void AttentionOfMatMuls(NodeImport* node, std::vector<ValueId> query_key_value, std::int64_t heads, float scale,
-                        ValueId mask);
+// `inputs`, query, key and value, are [B, S, heads · width], or [B, heads, S, width] where `heads` is 0.
+void AttentionOfMatMuls(NodeImport* node, std::vector<ValueId> inputs, std::int64_t heads, float scale, ValueId mask);
 
 // Rewrites older forms and operators that have a plain equivalent; false for an operator that it knows nothing of.
 bool Upgrade(NodeImport* node);

@@ -1,8 +1,8 @@
 // ONNX files: a Graph written with ONNX's own operators for a chosen opset, and read back to the same Graph.
 //
 // The logical operators (laconic.Linear, laconic.DynamicQuantize, …) and those that are newer than the opset become
-// patterns of plain operators (lowerings.h); the reader recognises exactly these patterns again, whatever the nodes are
-// called. So PrintGraph(ReadOnnx(WriteOnnx(graph)).graph) == PrintGraph(graph) at each opset, whatever the options.
+// patterns of plain operators (op_patterns.h); the reader recognises exactly these patterns again, whatever the nodes
+// are called. So PrintGraph(ReadOnnx(WriteOnnx(graph)).graph) == PrintGraph(graph) at each opset, whatever the options.
 #pragma once
 
 #include <filesystem>
@@ -28,9 +28,8 @@ enum class OnnxQuantization {
 struct OnnxWriteOptions {
   int opset = 17;
   OnnxQuantization quantization = OnnxQuantization::kQdq;
-  bool external_data = false;  // the tensors go to `<file>.data` beside the file, 64-byte aligned
-  bool force = false;          // replace files that exist
-  std::string graph_name = "laconic";
+  bool external_data = false;                        // the tensors go to `<file>.data` beside the file, 64-byte aligned
+  bool force = false;                                // replace files that exist
   std::map<std::string, std::string> metadata = {};  // the model's metadata_props
 };
 

@@ -5,10 +5,10 @@
 #include <unordered_map>
 #include <unordered_set>
 
-#include "formats/onnx/lower.h"
 #include "formats/onnx/onnx.h"
 #include "formats/onnx/proto_types.h"
 #include "formats/onnx/read_tensor.h"
+#include "formats/onnx/to_plain_graph.h"
 #include "laconic/error.h"
 
 namespace laconic::onnx_file {

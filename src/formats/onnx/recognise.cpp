@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
-#include "formats/onnx/lowerings.h"
 #include "formats/onnx/node_import.h"
+#include "formats/onnx/op_patterns.h"
 #include "laconic/error.h"
 
 namespace laconic::onnx_file {
@@ -157,7 +157,7 @@ class Matcher {
   // -1 for what is not a constant, even behind Cast and DequantizeLinear.
   int ConstantRank(ValueId id) const {
     for (int steps = 0; !plain_.value(id).is_constant(); ++steps) {
-      constexpr int kMaxSteps = 4;  // the lowerings have 1
+      constexpr int kMaxSteps = 4;  // the patterns have 1
       const std::int32_t producer = links_.producer[static_cast<std::size_t>(id)];
       if (producer == kNone || steps == kMaxSteps) {
         return -1;

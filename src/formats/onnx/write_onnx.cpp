@@ -6,10 +6,11 @@
 
 #include "base/cancel.h"
 #include "base/file.h"
-#include "formats/onnx/lower.h"
 #include "formats/onnx/onnx.h"
 #include "formats/onnx/proto_types.h"
+#include "formats/onnx/to_plain_graph.h"
 #include "laconic/error.h"
+#include "laconic/version.h"
 #include "onnx-ml.pb.h"
 
 namespace laconic {
@@ -86,9 +87,9 @@ void SetPort(const PlainGraph& graph, const PlainPort& port, ::onnx::ValueInfoPr
 }
 
 // All but the initializers.
-::onnx::GraphProto MakeGraph(const PlainGraph& graph, const std::string& name) {
+::onnx::GraphProto MakeGraph(const PlainGraph& graph) {
   ::onnx::GraphProto proto;
-  proto.set_name(name);
+  proto.set_name("laconic");
   for (const PlainNode& node : graph.nodes) {
     SetNode(graph, node, proto.add_node());
   }
@@ -106,7 +107,7 @@ void SetPort(const PlainGraph& graph, const PlainPort& port, ::onnx::ValueInfoPr
   ::onnx::ModelProto proto;
   proto.set_ir_version(IrVersion(options.opset));
   proto.set_producer_name("laconic");
-  proto.set_producer_version(LACONIC_VERSION);
+  proto.set_producer_version(std::string(kVersion));
   proto.add_opset_import()->set_version(options.opset);
   for (const auto& [key, value] : options.metadata) {
     ::onnx::StringStringEntryProto* entry = proto.add_metadata_props();
@@ -200,14 +201,14 @@ void WriteOnnx(const Graph& graph, const fs::path& file, const OnnxWriteOptions&
     Fail(ErrorCode::kInvalidArgument, "expected an opset from ", kMinOnnxOpset, " to ", kMaxOnnxOpset, ", got ",
          options.opset);
   }
-  const PlainGraph plain = onnx_file::Lower(graph, options.opset, options.quantization);
+  const PlainGraph plain = onnx_file::ToPlainGraph(graph, options.opset, options.quantization);
   std::optional<ExternalData> external;
   if (options.external_data) {
     external.emplace(file.string() + ".data", options.force);
   }
   // Fields of a message may be written one by one, so the tensors need not be gathered in memory.
   const std::string head = MakeModel(options).SerializeAsString();
-  const std::string body = MakeGraph(plain, options.graph_name).SerializeAsString();
+  const std::string body = MakeGraph(plain).SerializeAsString();
   std::vector<InitializerMessage> initializers;
   auto graph_bytes = static_cast<std::int64_t>(body.size());
   for (const PlainValue& value : plain.values) {

@@ -5,7 +5,7 @@
 // so that neither the tile unit nor the vector unit waits for the other.
 #include "kernels/amx_tiles.h"
 #include "kernels/attention/bf16_simd.h"
-#include "kernels/panels.h"
+#include "kernels/attention/scratch.h"
 
 namespace laconic::kernels {
 namespace {
@@ -13,48 +13,11 @@ namespace {
 constexpr std::int64_t kTileWords = kTileBytes / 4;
 constexpr std::int64_t kTilePairs = 2 * kTileColumns;  // bfloat16 in a row of a tile
 
-// A block's; two blocks are under way.
-struct Block {
-  float* scores;  // tiles [key_tiles] of [16 queries][16 keys]
-  float* sums;    // tiles [2 * dim_steps] of [16 queries][16 of head_dim]
-  float inv_sums[kTileRows];
-};
+static_assert(kTileWords == kWordsOfTile);
 
-struct Scratch {
-  std::int64_t dim_steps;  // of 32 of head_dim
-  std::int64_t key_tiles;  // of 16 keys
-  std::int64_t key_steps;  // of 32 keys
-  std::uint32_t* k;        // tiles [key_tiles][dim_steps] of [16 pairs of head_dim][16 keys]
-  std::uint32_t* v;        // tiles [key_steps][2 * dim_steps] of [16 pairs of keys][16 of head_dim]
-  std::uint16_t* q;        // tiles [dim_steps] of [16 queries][32 of head_dim]; rows past the queries are anything
-  std::uint16_t* weights;  // tiles [key_steps] of [16 queries][32 keys]; likewise
-  Block blocks[2];
-};
+using Block = TileScratch::Block;
 
-// As BFloat16TilesScratchBytes (dispatch.cpp) counts.
-inline Scratch SplitScratch(const AttentionArgs& args) {
-  Scratch scratch = {};
-  scratch.dim_steps = RoundUp(args.head_dim, kTilePairs) / kTilePairs;
-  scratch.key_tiles = RoundUp(args.keys, kTileColumns) / kTileColumns;
-  scratch.key_steps = RoundUp(args.keys, kTilePairs) / kTilePairs;
-  auto* next = static_cast<std::uint8_t*>(args.scratch);
-  const auto take = [&](std::int64_t tiles) {
-    std::uint8_t* taken = next;
-    next += tiles * kTileBytes;
-    return static_cast<void*>(taken);
-  };
-  scratch.k = static_cast<std::uint32_t*>(take(scratch.key_tiles * scratch.dim_steps));
-  scratch.v = static_cast<std::uint32_t*>(take(scratch.key_steps * 2 * scratch.dim_steps));
-  scratch.q = static_cast<std::uint16_t*>(take(scratch.dim_steps));
-  scratch.weights = static_cast<std::uint16_t*>(take(scratch.key_steps));
-  for (Block& block : scratch.blocks) {
-    block.scores = static_cast<float*>(take(scratch.key_tiles));
-    block.sums = static_cast<float*>(take(2 * scratch.dim_steps));
-  }
-  return scratch;
-}
-
-inline void PackKeys(const AttentionArgs& args, const Scratch& scratch) {
+inline void PackKeys(const AttentionArgs& args, const TileScratch& scratch) {
   std::uint32_t* out = scratch.k;
   for (std::int64_t j = 0; j < args.keys; j += kTileColumns) {
     for (std::int64_t d = 0; d < args.head_dim; d += kTilePairs) {
@@ -69,7 +32,7 @@ inline void PackKeys(const AttentionArgs& args, const Scratch& scratch) {
   }
 }
 
-inline void PackValues(const AttentionArgs& args, const Scratch& scratch) {
+inline void PackValues(const AttentionArgs& args, const TileScratch& scratch) {
   std::uint32_t* out = scratch.v;
   for (std::int64_t j = 0; j < args.keys; j += kTilePairs) {
     for (std::int64_t d = 0; d < scratch.dim_steps * kTilePairs; d += kTileColumns) {
@@ -86,7 +49,7 @@ inline std::int64_t BlockRows(const AttentionArgs& args, std::int64_t first) {
 }
 
 // Of the block of queries that begins at `first`, as the functions below.
-inline void Score(const AttentionArgs& args, const Scratch& scratch, std::int64_t first, const Block& block) {
+inline void Score(const AttentionArgs& args, const TileScratch& scratch, std::int64_t first, const Block& block) {
   for (std::int64_t r = 0; r < BlockRows(args, first); ++r) {
     for (std::int64_t step = 0; step < scratch.dim_steps; ++step) {
       _mm512_store_si512(scratch.q + (step * kTileRows + r) * kTilePairs,
@@ -97,7 +60,7 @@ inline void Score(const AttentionArgs& args, const Scratch& scratch, std::int64_
                               {scratch.k, kTileBytes, scratch.dim_steps * kTileBytes}, block.scores);
 }
 
-inline void Sum(const AttentionArgs& args, const Scratch& scratch, std::int64_t first, Block& block) {
+inline void Sum(const AttentionArgs& args, const TileScratch& scratch, std::int64_t first, Block& block) {
   for (std::int64_t r = 0; r < BlockRows(args, first); ++r) {
     block.inv_sums[r] = args.keys == 0 ? 0
                                        : SoftmaxRow(args.keys, block.scores + r * kTileColumns, kTileWords,
@@ -124,7 +87,7 @@ void AttentionAmxBF16(const AttentionArgs& args) noexcept {
   if (args.queries == 0) {
     return;
   }
-  Scratch scratch = SplitScratch(args);
+  TileScratch scratch = LayOutTiles(args.keys, args.head_dim, args.scratch);
   PackKeys(args, scratch);
   PackValues(args, scratch);
   ConfigureTiles({});

@@ -1,6 +1,6 @@
 // attention with operands rounded to bfloat16 (vdpbf16ps: two products a lane and step).
 #include "kernels/attention/bf16_simd.h"
-#include "kernels/panels.h"
+#include "kernels/attention/scratch.h"
 #include "kernels/tile_simd.h"
 
 namespace laconic::kernels {
@@ -9,35 +9,7 @@ namespace {
 constexpr int kRows = 6;  // of queries at a time; by 4 vectors of keys or of values they use 24 registers of 32
 static_assert(kRows <= kMaxQueryRows);
 
-struct Scratch {
-  std::int64_t dim_pairs;
-  std::int64_t key_pairs;
-  std::int64_t keys_padded;     // to 16
-  std::int64_t weights_stride;  // to 32
-  std::int64_t dim_padded;      // to 32
-  std::uint32_t* k;             // transposed: [dim_pairs][keys_padded], zeros past keys and head_dim
-  std::uint32_t* v;             // [key_pairs][dim_padded], likewise
-  float* scores;                // [kRows][keys_padded]
-  std::uint16_t* weights;       // [kRows][weights_stride]
-  std::uint16_t* q;             // [kRows][dim_padded], times scale * log2 e
-};
-
-inline Scratch SplitScratch(const AttentionArgs& args) {
-  Scratch scratch = {};
-  scratch.dim_pairs = RoundUp(args.head_dim, 2) / 2;
-  scratch.key_pairs = RoundUp(args.keys, 2) / 2;
-  scratch.keys_padded = RoundUp(args.keys, kLanes);
-  scratch.weights_stride = RoundUp(args.keys, 2 * kLanes);
-  scratch.dim_padded = RoundUp(args.head_dim, 2 * kLanes);
-  scratch.k = static_cast<std::uint32_t*>(args.scratch);
-  scratch.v = scratch.k + scratch.dim_pairs * scratch.keys_padded;
-  scratch.scores = reinterpret_cast<float*>(scratch.v + scratch.key_pairs * scratch.dim_padded);
-  scratch.weights = reinterpret_cast<std::uint16_t*>(scratch.scores + kRows * scratch.keys_padded);
-  scratch.q = scratch.weights + kRows * scratch.weights_stride;
-  return scratch;
-}
-
-inline void PackKeys(const AttentionArgs& args, const Scratch& scratch) {
+inline void PackKeys(const AttentionArgs& args, const PairScratch& scratch) {
   for (std::int64_t j = 0; j < args.keys; j += kLanes) {
     for (std::int64_t d = 0; d < args.head_dim; d += 2 * kLanes) {
       __m512i words[16];
@@ -52,7 +24,7 @@ inline void PackKeys(const AttentionArgs& args, const Scratch& scratch) {
   }
 }
 
-inline void PackValues(const AttentionArgs& args, const Scratch& scratch) {
+inline void PackValues(const AttentionArgs& args, const PairScratch& scratch) {
   for (std::int64_t j = 0; j < args.keys; j += 2) {
     for (std::int64_t d = 0; d < scratch.dim_padded; d += kLanes) {
       _mm512_storeu_si512(scratch.v + j / 2 * scratch.dim_padded + d, LoadValues(args, j, d));
@@ -140,7 +112,7 @@ inline void Multiply(std::int64_t rows, std::int64_t columns, PairProduct produc
   }
 }
 
-inline void AttendRows(const AttentionArgs& args, const Scratch& scratch, std::int64_t first, std::int64_t rows) {
+inline void AttendRows(const AttentionArgs& args, const PairScratch& scratch, std::int64_t first, std::int64_t rows) {
   for (std::int64_t r = 0; r < rows; ++r) {
     for (std::int64_t d = 0; d < args.head_dim; d += 2 * kLanes) {
       _mm512_storeu_si512(scratch.q + r * scratch.dim_padded + d, LoadQuery(args, first + r, d));
@@ -162,7 +134,7 @@ inline void AttendRows(const AttentionArgs& args, const Scratch& scratch, std::i
 }  // namespace
 
 void AttentionAvx512BF16(const AttentionArgs& args) noexcept {
-  const Scratch scratch = SplitScratch(args);
+  const PairScratch scratch = LayOutPairs(args.keys, args.head_dim, kRows, args.scratch);
   PackKeys(args, scratch);
   PackValues(args, scratch);
   ForEachRowTile(args.queries, kRows,

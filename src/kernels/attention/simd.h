@@ -3,7 +3,7 @@
 
 #include "kernels/activation_simd.h"
 #include "kernels/attention/attention.h"
-#include "kernels/panels.h"
+#include "kernels/attention/scratch.h"
 #include "kernels/tile_simd.h"
 #include "kernels/transpose_simd.h"
 
@@ -13,28 +13,7 @@ namespace {
 inline constexpr std::int64_t kQueryRows = MaxRows(kMaxVecs);
 static_assert(kQueryRows <= kMaxQueryRows);
 
-// The parts of the caller's scratch.
-struct AttentionScratch {
-  std::int64_t keys_padded;
-  std::int64_t dim_padded;
-  float* k;       // transposed: [head_dim][keys_padded], zeros past keys
-  float* v;       // [keys][dim_padded], zeros past head_dim
-  float* scores;  // [kQueryRows][keys_padded]
-  float* rows;    // [kQueryRows][dim_padded]: of q times scale * log2 e; when the scores are there, of the sums
-};
-
-inline AttentionScratch SplitScratch(const AttentionArgs& args) {
-  AttentionScratch scratch = {};
-  scratch.keys_padded = RoundUp(args.keys, kLanes);
-  scratch.dim_padded = RoundUp(args.head_dim, kLanes);
-  scratch.k = static_cast<float*>(args.scratch);
-  scratch.v = scratch.k + args.head_dim * scratch.keys_padded;
-  scratch.scores = scratch.v + args.keys * scratch.dim_padded;
-  scratch.rows = scratch.scores + kQueryRows * scratch.keys_padded;
-  return scratch;
-}
-
-inline void PackKeys(const AttentionArgs& args, const AttentionScratch& scratch) {
+inline void PackKeys(const AttentionArgs& args, const VectorScratch& scratch) {
   for (std::int64_t j = 0; j < scratch.keys_padded; j += 8) {
     const float* k = args.k + j * args.k_stride;
     std::int64_t d = 0;
@@ -49,7 +28,7 @@ inline void PackKeys(const AttentionArgs& args, const AttentionScratch& scratch)
   }
 }
 
-inline void PackValues(const AttentionArgs& args, const AttentionScratch& scratch) {
+inline void PackValues(const AttentionArgs& args, const VectorScratch& scratch) {
   for (std::int64_t j = 0; j < args.keys; ++j) {
     for (std::int64_t d = 0; d < args.head_dim; d += kLanes) {
       Store(scratch.v + j * scratch.dim_padded + d, LoadPart(args.v + j * args.v_stride + d, args.head_dim - d));
@@ -77,13 +56,13 @@ inline void Multiply(std::int64_t rows, std::int64_t depth, const float* a, std:
   });
 }
 
-inline void ScaleQueries(const AttentionArgs& args, const AttentionScratch& scratch, std::int64_t first,
+inline void ScaleQueries(const AttentionArgs& args, const VectorScratch& scratch, std::int64_t first,
                          std::int64_t rows) {
   constexpr float kLog2E = 1.44269504F;
   const Vec16 factor = Set1(args.scale * kLog2E);
   for (std::int64_t r = 0; r < rows; ++r) {
     for (std::int64_t d = 0; d < args.head_dim; d += kLanes) {
-      Store(scratch.rows + r * scratch.dim_padded + d,
+      Store(scratch.sums + r * scratch.dim_padded + d,
             Mul(LoadPart(args.q + (first + r) * args.q_stride + d, args.head_dim - d), factor));
     }
   }
@@ -111,26 +90,25 @@ inline float SoftmaxRow(float* scores, std::int64_t keys, std::int64_t keys_padd
   return 1.0F / ReduceAdd(sum) + ReduceAdd(nans);
 }
 
-inline void AttendRows(const AttentionArgs& args, const AttentionScratch& scratch, std::int64_t first,
-                       std::int64_t rows) {
+inline void AttendRows(const AttentionArgs& args, const VectorScratch& scratch, std::int64_t first, std::int64_t rows) {
   ScaleQueries(args, scratch, first, rows);
-  Multiply(rows, args.head_dim, scratch.rows, scratch.dim_padded, scratch.k, scratch.keys_padded, scratch.scores);
+  Multiply(rows, args.head_dim, scratch.sums, scratch.dim_padded, scratch.k, scratch.keys_padded, scratch.scores);
   float inv_sums[kQueryRows] = {};
   for (std::int64_t r = 0; r < rows && args.keys > 0; ++r) {
     inv_sums[r] = SoftmaxRow(scratch.scores + r * scratch.keys_padded, args.keys, scratch.keys_padded);
   }
-  Multiply(rows, args.keys, scratch.scores, scratch.keys_padded, scratch.v, scratch.dim_padded, scratch.rows);
+  Multiply(rows, args.keys, scratch.scores, scratch.keys_padded, scratch.v, scratch.dim_padded, scratch.sums);
   for (std::int64_t r = 0; r < rows; ++r) {
     const Vec16 inv_sum = Set1(inv_sums[r]);
     float* out = args.out + (first + r) * args.out_stride;
     for (std::int64_t d = 0; d < args.head_dim; d += kLanes) {
-      StorePart(out + d, Mul(Load(scratch.rows + r * scratch.dim_padded + d), inv_sum), args.head_dim - d);
+      StorePart(out + d, Mul(Load(scratch.sums + r * scratch.dim_padded + d), inv_sum), args.head_dim - d);
     }
   }
 }
 
 inline void Attend(const AttentionArgs& args) {
-  const AttentionScratch scratch = SplitScratch(args);
+  const VectorScratch scratch = LayOutVectors(args.keys, args.head_dim, kQueryRows, args.scratch);
   PackKeys(args, scratch);
   PackValues(args, scratch);
   ForEachRowTile(args.queries, kQueryRows,

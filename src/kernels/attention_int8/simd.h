@@ -4,7 +4,7 @@
 
 #include "kernels/activation_simd.h"
 #include "kernels/attention_int8/attention_int8.h"
-#include "kernels/panels.h"
+#include "kernels/attention_int8/scratch.h"
 #include "kernels/tile_simd.h"
 #include "kernels/transpose_simd.h"
 #include "kernels/vpdpbusd.h"
@@ -45,55 +45,13 @@ inline void StoreCodes(Code* p, Ints16 x) {
 }
 #endif
 
-inline constexpr int kGroup = 4 / sizeof(Code);                    // codes in a word
+inline constexpr int kGroup = kCodesOfWord<Code>;
 inline constexpr std::int64_t kQueryRows = kMaxVecs == 4 ? 6 : 4;  // of a tile: by 4 vectors, or by 1 of two registers
 inline constexpr std::int64_t kQueryBlock = 2 * kQueryRows;        // that find their steps together
 static_assert(kQueryRows <= kMaxQueryRows && kQueryBlock <= kLanes);
 inline constexpr std::int32_t kQueryOffset = 128;  // makes a query's codes unsigned
 
-constexpr std::int64_t Words(std::int64_t codes) { return RoundUp(codes, kGroup) / kGroup; }
-
-// The parts of the caller's scratch. Past keys and head_dim codes are 0, steps anything.
-struct Scratch {
-  std::int64_t keys_padded;  // to 16
-  std::int64_t dim_padded;   // to 16
-  std::int32_t* k;           // transposed: [words of head_dim, to 8][keys_padded]
-  std::int32_t* k_start;     // [keys_padded]: what takes kQueryOffset out of a sum
-  float* k_step;             // [keys_padded]
-  float* k_bias;             // [keys_padded]: 0, past keys -inf
-  float k_poison;            // 0, or NaN if a step of a key is
-  std::int32_t* v;           // [words of keys][dim_padded]
-  float* v_step;             // [dim_padded]
-  float* scores;             // [kQueryRows][keys_padded]
-  Code* weights;             // [kQueryRows][keys_padded]
-  Code* q;                   // [kQueryBlock][dim_padded to 8 words]
-  std::int64_t q_stride;
-};
-
-template <typename T>
-inline T* Take(std::int64_t count, char** next) {
-  T* taken = reinterpret_cast<T*>(*next);
-  *next += count * static_cast<std::int64_t>(sizeof(T));
-  return taken;
-}
-
-inline Scratch SplitScratch(const AttentionArgs& args) {
-  auto* next = static_cast<char*>(args.scratch);
-  Scratch scratch = {};
-  scratch.keys_padded = RoundUp(args.keys, kLanes);
-  scratch.dim_padded = RoundUp(args.head_dim, kLanes);
-  scratch.q_stride = RoundUp(scratch.dim_padded, std::int64_t{8} * kGroup);
-  scratch.k = Take<std::int32_t>(scratch.q_stride / kGroup * scratch.keys_padded, &next);
-  scratch.k_start = Take<std::int32_t>(scratch.keys_padded, &next);
-  scratch.k_step = Take<float>(scratch.keys_padded, &next);
-  scratch.k_bias = Take<float>(scratch.keys_padded, &next);
-  scratch.v = Take<std::int32_t>(Words(args.keys) * scratch.dim_padded, &next);
-  scratch.v_step = Take<float>(scratch.dim_padded, &next);
-  scratch.scores = Take<float>(kQueryRows * scratch.keys_padded, &next);
-  scratch.weights = Take<Code>(kQueryRows * scratch.keys_padded, &next);
-  scratch.q = Take<Code>(kQueryBlock * scratch.q_stride, &next);
-  return scratch;
-}
+using Scratch = CodeScratch<Code>;
 
 // Of numbers whose largest magnitude is `largest`; NaN if that is NaN or infinity.
 inline Vec16 StepOf(Vec16 largest) {
@@ -170,7 +128,7 @@ inline void EncodeKeys(const AttentionArgs& args, Scratch& scratch) {
   const Ints16 ones = SetInts(kGroup == 4 ? 0x01010101 : 0x00010001);
   for (std::int64_t j = 0; j < scratch.keys_padded; j += kLanes) {
     Ints16 sum = SetInts(0);
-    for (std::int64_t w = 0; w < Words(args.head_dim); ++w) {
+    for (std::int64_t w = 0; w < Words<Code>(args.head_dim); ++w) {
       DotProduct(sum, ones, LoadInts(scratch.k + w * scratch.keys_padded + j));
     }
     StoreInts(scratch.k_start + j, Multiply(sum, -kQueryOffset));
@@ -326,7 +284,7 @@ inline void ScoreRows(const AttentionArgs& args, const Scratch& scratch, const Q
   }
   ForEachColumnTile(queries.rows, scratch.keys_padded, [&]<int kRows, int kVecs>(std::int64_t j) {
     ScoreColumns<kRows, kVecs>(
-        {Words(args.head_dim), queries.codes, scratch.q_stride, scratch.k + j, scratch.keys_padded},
+        {Words<Code>(args.head_dim), queries.codes, scratch.q_stride, scratch.k + j, scratch.keys_padded},
         {&scratch, queries.factors, by_lane, j});
   });
   for (std::int64_t r = 0; r < queries.rows; ++r) {
@@ -373,8 +331,9 @@ inline void AttendRows(const AttentionArgs& args, const Scratch& scratch, const 
                            scratch.weights + r * scratch.keys_padded);
   }
   ForEachColumnTile(queries.rows, scratch.dim_padded, [&]<int kRows, int kVecs>(std::int64_t d) {
-    SumValues<kRows, kVecs>({Words(args.keys), scratch.weights, scratch.keys_padded, scratch.v + d, scratch.dim_padded},
-                            inv_sums, scratch.v_step + d, out + d, args.out_stride, args.head_dim - d);
+    SumValues<kRows, kVecs>(
+        {Words<Code>(args.keys), scratch.weights, scratch.keys_padded, scratch.v + d, scratch.dim_padded}, inv_sums,
+        scratch.v_step + d, out + d, args.out_stride, args.head_dim - d);
   });
 }
 
@@ -391,7 +350,7 @@ inline void AttendBlock(const AttentionArgs& args, const Scratch& scratch, std::
 }
 
 inline void Attend(const AttentionArgs& args) {
-  Scratch scratch = SplitScratch(args);
+  Scratch scratch = LayOutCodes<Code>(args.keys, args.head_dim, kQueryRows, args.scratch);
   EncodeKeys(args, scratch);
   EncodeValues(args, scratch);
   ForEachRowTile(args.queries, kQueryBlock,

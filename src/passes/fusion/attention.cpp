@@ -6,6 +6,7 @@
 #include <cmath>
 #include <unordered_map>
 
+#include "graph/model_io.h"
 #include "passes/fusion/head_layout.h"
 #include "passes/fusion/match.h"
 #include "passes/fusion/passes.h"
@@ -13,8 +14,6 @@
 
 namespace laconic::passes::fusion {
 namespace {
-
-constexpr double kMasked = -1e4;  // as in probe.cpp: beside any score, exp gives 0
 
 // Scores before the softmax.
 struct Scores {
@@ -25,17 +24,12 @@ struct Scores {
 
 class AttentionFuser {
  public:
-  explicit AttentionFuser(Draft* draft) : draft_(*draft), prober_(*draft), mask_(draft->FindInput("attention_mask")) {}
+  explicit AttentionFuser(Draft* draft) : draft_(*draft), prober_(*draft), mask_(draft->FindInput(kAttentionMask)) {}
 
   bool Run() {
-    bool changed = false;
-    for (NodeId id = 0, end = draft_.num_nodes(); id < end; ++id) {
-      const Node* node = draft_.FindNode(id);
-      if (node != nullptr && (IsReshape(*node) || node->op == "Transpose")) {
-        changed = FuseAt(node->outputs[0]) || changed;
-      }
-    }
-    return changed;
+    return RewriteEach(&draft_, [this](const Node& node) {
+      return (IsReshape(node) || node.op == "Transpose") && FuseAt(node.outputs[0]);
+    });
   }
 
  private:
@@ -78,7 +72,7 @@ class AttentionFuser {
       node = draft_.Producer(node->inputs[2]);
     }
     const bool is_softmax = node != nullptr && node->op == "Softmax" && draft_.facts(node->outputs[0]).has_rank(4) &&
-                            IsLastAxis(draft_, node->inputs[0], IntOr(*node, "axis", -1));
+                            IsLastAxis(draft_, node->inputs[0], IntAttribute(*node, "axis"));
     return is_softmax ? node : nullptr;
   }
 
@@ -176,9 +170,7 @@ class AttentionFuser {
     }
     const ValueId deep = draft_.AddNode("Attention", draft_.name(value), std::move(inputs), attributes);
     const std::vector<std::int64_t> target = {-1, draft_.facts(deep).shape[2].number().value_or(-1)};
-    const ValueId shape =
-        draft_.AddConstant(draft_.name(value) + "_shape", Tensor::FromValues<std::int64_t>({2}, target));
-    draft_.Rewrite(value, "Reshape", {deep, shape});
+    draft_.Rewrite(value, "Reshape", {deep, AddShape(&draft_, value, target)});
   }
 
   ValueId KeyMask() {

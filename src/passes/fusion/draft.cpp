@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 
+#include "graph/model_io.h"
 #include "graph/ops.h"
 #include "laconic/error.h"
 
@@ -11,8 +12,6 @@ namespace {
 
 using Renames = std::map<std::string, std::string, std::less<>>;
 
-// Inputs that are [batch, sequence] in every model of our field.
-constexpr std::array<std::string_view, 3> kTokenInputs = {"input_ids", "attention_mask", "token_type_ids"};
 constexpr std::array<const char*, 2> kTokenSizes = {"batch", "sequence"};
 
 // Elements of all values together, of some 140 bytes each: a file may pass 64 of them through a million nodes. A model
@@ -23,8 +22,7 @@ Renames FindRenames(const Graph& graph) {
   Renames renames;
   for (const ValueId input : graph.inputs()) {
     const Value& value = graph.value(input);
-    const bool is_token_input = std::ranges::find(kTokenInputs, value.name) != kTokenInputs.end();
-    if (!is_token_input || !value.type.has_rank(2)) continue;
+    if (!IsTokenInput(value.name) || !value.type.has_rank(2)) continue;
     for (std::size_t i = 0; i < 2; ++i) {
       const Dim& dim = value.type.shape[i];
       if (!dim.is_fixed() && !dim.is_unknown()) renames.try_emplace(dim.symbol, kTokenSizes[i]);
@@ -42,11 +40,11 @@ Size ToSize(const Dim& dim, const Renames& renames) {
 
 Facts ToFacts(const Value& value, const Renames& renames, bool is_input) {
   Facts facts{value.type.dtype, value.type.has_shape};
-  const bool is_token_input = is_input && facts.has_shape && value.type.shape.size() == 2 &&
-                              std::ranges::find(kTokenInputs, value.name) != kTokenInputs.end();
+  const bool is_token_input = is_input && value.type.has_rank(2) && IsTokenInput(value.name);
   for (std::size_t i = 0; i < value.type.shape.size(); ++i) {
     const Dim& dim = value.type.shape[i];
-    // The optional input of our own files may have one row for all (formats/onnx/lower.h); so may be another's.
+    // The optional input of our own files may have one row for all (formats/onnx/to_plain_graph.h); so may be
+    // another's.
     facts.shape.push_back(is_token_input && !dim.is_fixed() ? Size::Named(kTokenSizes[i]) : ToSize(dim, renames));
   }
   return facts;
@@ -203,6 +201,7 @@ ValueId Draft::AddNode(std::string op, std::string_view name, std::vector<ValueI
   if (schema == nullptr) Fail(ErrorCode::kInternal, "operator '", op, "' is not known");
   // Types without shapes: the element type is all that is asked for.
   std::vector<ValueType> types;
+  types.reserve(inputs.size());
   for (const ValueId input : inputs) {
     types.push_back(ValueType::Unshaped(input == kNoValue ? DType::kF32 : facts(input).dtype));
   }

@@ -96,4 +96,16 @@ class Draft {
   std::map<ValueId, std::string> notes_;
 };
 
+// Calls rewrite(node), which returns whether it changed the draft, for each node there is now and still is when its
+// turn comes; whether any call did. What the calls add comes in the next round.
+template <typename Rewrite>
+bool RewriteEach(Draft* draft, Rewrite&& rewrite) {
+  bool changed = false;
+  for (NodeId id = 0, end = draft->num_nodes(); id < end; ++id) {
+    const Node* node = draft->FindNode(id);
+    changed = (node != nullptr && rewrite(*node)) || changed;
+  }
+  return changed;
+}
+
 }  // namespace laconic::passes::fusion

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <unordered_map>
 
+#include "graph/model_io.h"
 #include "interpreter/interpreter.h"
 #include "passes/fusion/match.h"
 #include "passes/fusion/passes.h"
@@ -15,7 +16,7 @@ namespace {
 enum class Kind : std::uint8_t { kWords, kTypes, kPositions, kNone };
 
 bool IsTableGather(const Draft& draft, const Node& node) {
-  return node.op == "Gather" && IntOr(node, "axis", 0) == 0 && IsStoredMatrix(draft, node.inputs[0]);
+  return node.op == "Gather" && IntAttribute(node, "axis") == 0 && IsStoredMatrix(draft, node.inputs[0]);
 }
 
 Kind KindOf(const Draft& draft, ValueId value) {
@@ -28,29 +29,19 @@ Kind KindOf(const Draft& draft, ValueId value) {
   const ValueId ids = node->inputs[1];
   if (draft.Producer(ids, "laconic.Positions") != nullptr) return Kind::kPositions;
   if (!draft.IsInput(ids)) return Kind::kNone;
-  return draft.name(ids) == "input_ids"        ? Kind::kWords
-         : draft.name(ids) == "token_type_ids" ? Kind::kTypes
-                                               : Kind::kNone;
+  return draft.name(ids) == kInputIds ? Kind::kWords : draft.name(ids) == kTokenTypeIds ? Kind::kTypes : Kind::kNone;
 }
 
 class Embeddings {
  public:
-  explicit Embeddings(Draft* draft) : draft_(*draft), prober_(*draft), ids_(draft->FindInput("input_ids")) {}
+  explicit Embeddings(Draft* draft) : draft_(*draft), prober_(*draft), ids_(draft->FindInput(kInputIds)) {}
 
   bool Run() {
     if (!ids_ || !draft_.facts(*ids_).has_rank(2)) return false;
-    bool changed = false;
-    for (NodeId id = 0, end = draft_.num_nodes(); id < end; ++id) {
-      const Node* node = draft_.FindNode(id);
-      if (node == nullptr) continue;
-      changed = (IsTableGather(draft_, *node) && RecogniseIndex(*node)) ||
-                (node->op == "Slice" && RecogniseRows(*node)) || changed;
-    }
-    for (NodeId id = 0, end = draft_.num_nodes(); id < end; ++id) {
-      const Node* node = draft_.FindNode(id);
-      changed = (node != nullptr && node->op == "Add" && Order(*node)) || changed;
-    }
-    return changed;
+    const bool recognised = RewriteEach(&draft_, [this](const Node& node) {
+      return node.op == "Slice" ? RecogniseRows(node) : IsTableGather(draft_, node) && RecogniseIndex(node);
+    });
+    return RewriteEach(&draft_, [this](const Node& node) { return node.op == "Add" && Order(node); }) || recognised;
   }
 
  private:
@@ -120,7 +111,7 @@ class Embeddings {
     if (stored == nullptr || stored->shape().size() != 2 || stored->shape()[0] == 0) return std::nullopt;
     const Tensor row = stored->Slice(0, 1).Contiguous().Reshaped({stored->shape()[1]});
     if (scaled == nullptr) return row;
-    if (IntOr(*scaled, "block_size", 0) != 0) return std::nullopt;
+    if (IntAttribute(*scaled, "block_size") != 0) return std::nullopt;
     std::vector<const Tensor*> inputs = {&row};
     for (const ValueId input : std::span(scaled->inputs).subspan(1)) {
       inputs.push_back(draft_.Constant(input));

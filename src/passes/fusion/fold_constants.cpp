@@ -87,19 +87,14 @@ std::optional<Tensor> Fold(const Draft& draft, const Node& node, std::int64_t* c
 }  // namespace
 
 bool FoldConstants(Draft* draft) {
-  bool changed = false;
   std::int64_t computed_bytes = 0;
-  for (NodeId id = 0, end = draft->num_nodes(); id < end; ++id) {
-    const Node* node = draft->FindNode(id);
-    const bool can_be =
-        node != nullptr && node->outputs.size() == 1 && !node->inputs.empty() && !draft->IsOutput(node->outputs[0]);
-    if (!can_be) continue;
-    const ValueId value = node->outputs[0];
-    if (std::optional<Tensor> tensor = Fold(*draft, *node, &computed_bytes)) {
-      draft->Replace(value, draft->AddConstant(draft->name(value), std::move(*tensor)));
-      changed = true;
-    }
-  }
+  const bool changed = RewriteEach(draft, [&](const Node& node) {
+    const ValueId value = node.outputs[0];
+    if (node.outputs.size() != 1 || node.inputs.empty() || draft->IsOutput(value)) return false;
+    std::optional<Tensor> tensor = Fold(*draft, node, &computed_bytes);
+    if (tensor) draft->Replace(value, draft->AddConstant(draft->name(value), std::move(*tensor)));
+    return tensor.has_value();
+  });
   return changed && computed_bytes <= kMaxBytesTogether;  // what was left over is no reason for another round
 }
 

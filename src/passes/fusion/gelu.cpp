@@ -113,13 +113,10 @@ bool FuseOne(Draft* draft, const Node& node) {
 }  // namespace
 
 bool FuseGelu(Draft* draft) {
-  bool changed = false;
-  for (NodeId id = 0, end = draft->num_nodes(); id < end; ++id) {
-    const Node* node = draft->FindNode(id);
-    const bool is_product = node != nullptr && (node->op == "Mul" || node->op == "Div");
-    changed = (is_product && draft->facts(node->outputs[0]).dtype == DType::kF32 && FuseOne(draft, *node)) || changed;
-  }
-  return changed;
+  return RewriteEach(draft, [&](const Node& node) {
+    const bool is_product = node.op == "Mul" || node.op == "Div";
+    return is_product && draft->facts(node.outputs[0]).dtype == DType::kF32 && FuseOne(draft, node);
+  });
 }
 
 }  // namespace laconic::passes::fusion

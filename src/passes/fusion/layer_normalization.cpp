@@ -19,7 +19,7 @@ struct Normal {
 // The x of mean(x) over the last axis, kept as an axis of size 1.
 ValueId MatchMean(const Draft& draft, ValueId value) {
   const Node* node = draft.Producer(value, "ReduceMean");
-  if (node == nullptr || node->inputs.size() != 2 || IntOr(*node, "keepdims", 1) != 1) return kNoValue;
+  if (node == nullptr || node->inputs.size() != 2 || IntAttribute(*node, "keepdims") != 1) return kNoValue;
   const auto axes = draft.Integers(node->inputs[1]);
   return axes && axes->size() == 1 && IsLastAxis(draft, node->inputs[0], (*axes)[0]) ? node->inputs[0] : kNoValue;
 }
@@ -125,26 +125,24 @@ std::optional<Affine> MatchBatchForm(const Draft& draft, const Node& add, const 
   return std::nullopt;
 }
 
+bool FuseOne(Draft* draft, const Node& node) {
+  const Facts& facts = draft->facts(node.outputs[0]);
+  if (node.op != "Add" || facts.shape.empty() || facts.dtype != DType::kF32) return false;
+  const Size width = facts.shape.back();
+  auto affine = MatchPlain(*draft, node, width);
+  if (!affine) affine = MatchBatchForm(*draft, node, width);
+  // A row with more axes than x gives the result more, too.
+  if (!affine || !draft->facts(affine->normal.x).has_rank(facts.shape.size())) return false;
+  draft->Rewrite(node.outputs[0], "LayerNormalization",
+                 {affine->normal.x, AsRow(draft, affine->gamma), AsRow(draft, affine->beta)},
+                 {{"epsilon", static_cast<float>(affine->normal.epsilon)}});
+  return true;
+}
+
 }  // namespace
 
 bool FuseLayerNormalization(Draft* draft) {
-  bool changed = false;
-  for (NodeId id = 0, end = draft->num_nodes(); id < end; ++id) {
-    const Node* node = draft->FindNode(id);
-    if (node == nullptr || node->op != "Add" || !draft->facts(node->outputs[0]).has_shape) continue;
-    const Facts& facts = draft->facts(node->outputs[0]);
-    if (facts.shape.empty() || facts.dtype != DType::kF32) continue;
-    const Size width = facts.shape.back();
-    auto affine = MatchPlain(*draft, *node, width);
-    if (!affine) affine = MatchBatchForm(*draft, *node, width);
-    // A row with more axes than x gives the result more, too.
-    if (!affine || !draft->facts(affine->normal.x).has_rank(facts.shape.size())) continue;
-    draft->Rewrite(node->outputs[0], "LayerNormalization",
-                   {affine->normal.x, AsRow(draft, affine->gamma), AsRow(draft, affine->beta)},
-                   {{"epsilon", static_cast<float>(affine->normal.epsilon)}});
-    changed = true;
-  }
-  return changed;
+  return RewriteEach(draft, [&](const Node& node) { return FuseOne(draft, node); });
 }
 
 }  // namespace laconic::passes::fusion

@@ -33,15 +33,13 @@ bool FuseMatMul(Draft* draft, const Node& node) {
 
 bool FuseGemm(Draft* draft, const Node& node) {
   const ValueId value = node.outputs[0];
-  const auto factor = [&](const char* name) {
-    const auto found = node.attributes.find(name);
-    return found == node.attributes.end() ? 1.0F : std::get<float>(found->second);
-  };
   const bool has_bias = node.inputs.size() > 2 && node.inputs[2] != kNoValue;
   const Facts& facts = draft->facts(value);
-  const bool turned = IntOr(node, "transB", 0) != 0;
-  if (!IsStoredMatrix(*draft, node.inputs[1]) || IntOr(node, "transA", 0) != 0 || factor("alpha") != 1 ||
-      (has_bias && (factor("beta") != 1 || !facts.has_rank(2) || !IsRow(*draft, node.inputs[2], facts.shape[1])))) {
+  const bool turned = IntAttribute(node, "transB") != 0;
+  if (!IsStoredMatrix(*draft, node.inputs[1]) || IntAttribute(node, "transA") != 0 ||
+      FloatAttribute(node, "alpha") != 1 ||
+      (has_bias &&
+       (FloatAttribute(node, "beta") != 1 || !facts.has_rank(2) || !IsRow(*draft, node.inputs[2], facts.shape[1])))) {
     return false;
   }
   if (turned && draft->Producer(node.inputs[1], "Transpose") != nullptr) return false;

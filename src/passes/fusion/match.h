@@ -52,12 +52,6 @@ inline ValueId OtherInput(const Node& node, ValueId one) {
   return node.inputs[0] == one ? node.inputs[1] : node.inputs[1] == one ? node.inputs[0] : kNoValue;
 }
 
-inline std::int64_t IntOr(const Node& node, std::string_view name, std::int64_t otherwise) {
-  const auto found = node.attributes.find(name);
-  const auto* value = found == node.attributes.end() ? nullptr : std::get_if<std::int64_t>(&found->second);
-  return value == nullptr ? otherwise : *value;
-}
-
 // Whether `axis` is the last of `value`'s axes.
 inline bool IsLastAxis(const Draft& draft, ValueId value, std::int64_t axis) {
   const Facts& facts = draft.facts(value);
@@ -67,6 +61,12 @@ inline bool IsLastAxis(const Draft& draft, ValueId value, std::int64_t axis) {
 // Ops that only say a shape anew.
 inline bool IsReshape(const Node& node) {
   return node.op == "Reshape" || node.op == "Squeeze" || node.op == "Unsqueeze" || node.op == "Flatten";
+}
+
+// The target of a Reshape that will give `value`.
+inline ValueId AddShape(Draft* draft, ValueId value, const std::vector<std::int64_t>& target) {
+  return draft->AddConstant(draft->name(value) + "_shape",
+                            Tensor::FromValues<std::int64_t>({static_cast<std::int64_t>(target.size())}, target));
 }
 
 // A constant f32 matrix as a file stores it: itself, or behind Cast or DequantizeLinear.

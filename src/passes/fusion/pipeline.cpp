@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "graph/ops.h"
+#include "graph/readers.h"
 #include "laconic/error.h"
 #include "passes/fusion/passes.h"
 
@@ -53,20 +54,15 @@ bool IsCanonicalOp(std::string_view op) {
 // Why a node is still general, as far as the nodes about it tell.
 class Reasons {
  public:
-  Reasons(const Graph& graph, const std::map<std::string, std::string>& notes) : graph_(graph), notes_(notes) {
-    for (const Node& node : graph.nodes()) {
-      for (const ValueId input : node.inputs) {
-        if (input != kNoValue) readers_[input].push_back(&node);
-      }
-    }
-  }
+  Reasons(const Graph& graph, const std::map<std::string, std::string>& notes)
+      : graph_(graph), notes_(notes), readers_(graph) {}
 
   std::string Of(const Node& node) const {
     const auto note = notes_.find(graph_.name(node));
     if (note != notes_.end()) return note->second;
     if (IsRounded(node)) return "its inputs or its output are rounded to codes here, which no fused step would do";
     for (const ValueId output : node.outputs) {
-      for (const Node* reader : ReadersOf(output)) {
+      for (const Node* reader : readers_[output]) {
         if (!IsCanonicalOp(reader->op)) return fmt::format("{} reads it, which is general itself", reader->op);
       }
     }
@@ -74,12 +70,6 @@ class Reasons {
   }
 
  private:
-  const std::vector<const Node*>& ReadersOf(ValueId value) const {
-    static const std::vector<const Node*> none;
-    const auto found = readers_.find(value);
-    return found == readers_.end() ? none : found->second;
-  }
-
   bool IsRounded(const Node& node) const {
     const auto is_dequantized = [&](ValueId input) {
       const Node* producer = input == kNoValue ? nullptr : graph_.FindProducer(input);
@@ -87,14 +77,14 @@ class Reasons {
              graph_.FindInitializer(producer->inputs[0]) == nullptr;
     };
     const auto is_quantized = [&](ValueId output) {
-      return std::ranges::any_of(ReadersOf(output), [](const Node* reader) { return reader->op == "QuantizeLinear"; });
+      return std::ranges::any_of(readers_[output], [](const Node* reader) { return reader->op == "QuantizeLinear"; });
     };
     return std::ranges::any_of(node.inputs, is_dequantized) || std::ranges::any_of(node.outputs, is_quantized);
   }
 
   const Graph& graph_;
   const std::map<std::string, std::string>& notes_;
-  std::map<ValueId, std::vector<const Node*>> readers_;
+  const Readers readers_;
 };
 
 std::vector<std::string> DescribeGeneral(const Graph& graph, const std::map<std::string, std::string>& notes) {

@@ -1,6 +1,7 @@
 // One row a text: the first token's, or the mean over the mask as sentence-transformers writes it.
 #include <algorithm>
 
+#include "graph/model_io.h"
 #include "passes/fusion/match.h"
 #include "passes/fusion/passes.h"
 #include "passes/fusion/probe.h"
@@ -15,8 +16,8 @@ ValueId MatchFirstToken(const Draft& draft, ValueId value) {
   const Node* node = draft.Producer(value);
   if (node == nullptr || !draft.facts(node->inputs[0]).has_rank(3)) return kNoValue;
   if (node->op == "Gather") {
-    const bool is_first = IntOr(*node, "axis", 0) == 1 || IntOr(*node, "axis", 0) == -2;
-    return is_first && draft.Integers(node->inputs[1]) == Integers{0} ? node->inputs[0] : kNoValue;
+    const std::int64_t axis = IntAttribute(*node, "axis");
+    return (axis == 1 || axis == -2) && draft.Integers(node->inputs[1]) == Integers{0} ? node->inputs[0] : kNoValue;
   }
   if (node->op != "Slice" || node->inputs.size() < 4) return kNoValue;
   const auto axes = draft.Integers(node->inputs[3]);
@@ -29,7 +30,7 @@ ValueId MatchFirstToken(const Draft& draft, ValueId value) {
 
 bool IsCanonicalFirst(const Draft& draft, const Node& node) {
   const Tensor* index = node.op == "Gather" ? draft.Constant(node.inputs[1]) : nullptr;
-  return index != nullptr && index->shape().empty() && index->dtype() == DType::kS64 && IntOr(node, "axis", 0) == 1;
+  return index != nullptr && index->shape().empty() && index->dtype() == DType::kS64 && IntAttribute(node, "axis") == 1;
 }
 
 bool FuseFirstToken(Draft* draft, const Node& node) {
@@ -49,10 +50,10 @@ bool FuseFirstToken(Draft* draft, const Node& node) {
 
 // sum over tokens of x * mask, / number of tokens
 bool FuseMeanPool(Draft* draft, Prober* prober, const Node& node) {
-  const auto mask = draft->FindInput("attention_mask");
+  const auto mask = draft->FindInput(kAttentionMask);
   const Node* sum = draft->Producer(node.inputs[0], "ReduceSum");
   if (!mask || sum == nullptr || sum->inputs.size() < 2 || draft->Integers(sum->inputs[1]) != Integers{1} ||
-      IntOr(*sum, "keepdims", 1) != 0) {
+      IntAttribute(*sum, "keepdims") != 0) {
     return false;
   }
   const Node* product = draft->Producer(sum->inputs[0], "Mul");
@@ -73,16 +74,11 @@ bool FuseMeanPool(Draft* draft, Prober* prober, const Node& node) {
 }  // namespace
 
 bool FusePooling(Draft* draft) {
-  bool changed = false;
   Prober prober(*draft);
-  for (NodeId id = 0, end = draft->num_nodes(); id < end; ++id) {
-    const Node* node = draft->FindNode(id);
-    if (node == nullptr) continue;
-    const bool may_be_first = node->op == "Gather" || IsReshape(*node);
-    changed = (may_be_first && FuseFirstToken(draft, *node)) ||
-              (node->op == "Div" && FuseMeanPool(draft, &prober, *node)) || changed;
-  }
-  return changed;
+  return RewriteEach(draft, [&](const Node& node) {
+    if (node.op == "Div") return FuseMeanPool(draft, &prober, node);
+    return (node.op == "Gather" || IsReshape(node)) && FuseFirstToken(draft, node);
+  });
 }
 
 }  // namespace laconic::passes::fusion

@@ -3,11 +3,12 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <map>
 #include <numeric>
 #include <random>
-#include <unordered_map>
 #include <unordered_set>
 
+#include "graph/model_io.h"
 #include "interpreter/interpreter.h"
 #include "laconic/error.h"
 
@@ -20,8 +21,7 @@ constexpr std::int64_t kMaxConstantBytes = 1 << 20;           // a causal mask o
 constexpr std::int64_t kMaxValueBytes = 1 << 24;              // of a probe's values: a mask of s64 [1, 16, 300, 300]
 constexpr std::int64_t kBudgetBytes = std::int64_t{1} << 31;  // computed in all, for hostile files; a model needs 2^27
 constexpr std::int64_t kMaxFloats = 64;                       // a longer row of f32 constants is a weight
-constexpr double kMasked = -1e4;
-constexpr std::int64_t kSpecialIds = 110;  // BERT's are up to 103
+constexpr std::int64_t kSpecialIds = 110;                     // BERT's are up to 103
 constexpr std::int64_t kNoPadding = -1;
 
 bool HasWeights(std::string_view op) {
@@ -94,6 +94,29 @@ std::optional<Tensor> MakeInput(DType dtype, const Shape& shape, const std::vect
   return std::nullopt;
 }
 
+// Integers known from shapes are taken as known: the values whose shapes they are, perhaps of a whole encoder, are not
+// needed.
+bool IsKnown(const Facts& facts) { return facts.elements && std::ranges::all_of(*facts.elements, &Size::is_known); }
+
+// What `value` is computed from.
+std::vector<ValueId> SourcesOf(const Draft& draft, ValueId value) {
+  const Node* node = draft.Producer(value);
+  if (node == nullptr || IsKnown(draft.facts(value))) return {};
+  std::vector<ValueId> sources = node->inputs;
+  std::erase(sources, kNoValue);
+  return sources;
+}
+
+// What a value is that no probe can do with; empty for one that it can.
+std::string ObstacleAt(const Draft& draft, ValueId value) {
+  const Node* node = draft.Producer(value);
+  if (const Tensor* constant = draft.Constant(value)) {
+    return constant->dtype() == DType::kF32 && constant->num_elements() > kMaxFloats ? "the weight" : "";
+  }
+  if (node == nullptr) return IsTokenInput(draft.name(value)) ? "" : "the input";
+  return HasWeights(node->op) && !IsKnown(draft.facts(value)) ? node->op : "";
+}
+
 }  // namespace
 
 // `padding`: an id that no real token has; -1: there is none.
@@ -126,8 +149,7 @@ std::vector<Prober::Batch> Prober::MakeBatches(MaskStyle style, std::int64_t pad
   return batches;
 }
 
-// Collects what `value` is computed from. Integers known from shapes are taken as known: the values whose shapes they
-// are, perhaps of a whole encoder, are not needed.
+// Collects what `value` is computed from.
 bool Prober::IsWeightFree(ValueId value) {
   cone_.clear();
   std::unordered_set<ValueId> seen;
@@ -135,79 +157,70 @@ bool Prober::IsWeightFree(ValueId value) {
   std::int64_t constant_bytes = 0;
   while (!pending.empty()) {
     const ValueId id = pending.back();
-    const Facts& facts = draft_.facts(id);
-    const Node* node = draft_.Producer(id);
-    const bool is_known = facts.elements && std::ranges::all_of(*facts.elements, &Size::is_known);
-    const Tensor* constant = draft_.Constant(id);
     if (!seen.insert(id).second) {
       pending.pop_back();
       if (std::ranges::find(cone_, id) == cone_.end()) cone_.push_back(id);
       continue;
     }
-    if (constant != nullptr) {
-      constant_bytes += constant->size_bytes();
-      const bool is_weight = constant->dtype() == DType::kF32 && constant->num_elements() > kMaxFloats;
-      if (is_weight || constant_bytes > kMaxConstantBytes) {
-        reason_ = "it depends on the weight '" + draft_.name(id) + "'";
-        return false;
-      }
-    } else if (node == nullptr && draft_.name(id) != "input_ids" && draft_.name(id) != "attention_mask" &&
-               draft_.name(id) != "token_type_ids") {
-      reason_ = "it depends on the input '" + draft_.name(id) + "'";
+    const Tensor* constant = draft_.Constant(id);
+    constant_bytes += constant == nullptr ? 0 : constant->size_bytes();
+    const std::vector<ValueId> sources = SourcesOf(draft_, id);
+    std::string obstacle = ObstacleAt(draft_, id);
+    if (constant_bytes > kMaxConstantBytes) obstacle = "the weight";
+    if (!sources.empty() && seen.size() > kMaxNodes) obstacle = draft_.Producer(id)->op;
+    if (!obstacle.empty()) {
+      reason_ = "it depends on " + obstacle + " '" + draft_.name(id) + "'";
       return false;
-    } else if (node != nullptr && !is_known) {
-      if (HasWeights(node->op) || seen.size() > kMaxNodes) {
-        reason_ = "it depends on " + node->op + " '" + draft_.name(id) + "'";
-        return false;
-      }
-      for (const ValueId input : node->inputs) {
-        if (input != kNoValue && !seen.contains(input)) pending.push_back(input);
-      }
     }
+    std::ranges::copy_if(sources, std::back_inserter(pending), [&](ValueId source) { return !seen.contains(source); });
   }
   return true;
 }
 
+// What no node has to compute.
+std::optional<Tensor> Prober::Given(ValueId value, const Batch& batch) const {
+  if (const Tensor* constant = draft_.Constant(value)) return constant->Contiguous();
+  const Facts& facts = draft_.facts(value);
+  if (IsKnown(facts)) {
+    const std::map<std::string, std::int64_t, std::less<>> named = {{"batch", batch.size}, {"sequence", batch.length}};
+    const auto numbers = [&](const Sizes& sizes) {
+      std::vector<std::int64_t> all;
+      std::ranges::transform(sizes, std::back_inserter(all),
+                             [&](const Size& size) { return size.Evaluate(named).value_or(-1); });
+      return all;
+    };
+    return MakeInput(facts.dtype, numbers(facts.shape), numbers(*facts.elements));
+  }
+  const std::string& name = draft_.name(value);
+  const auto& values = name == kInputIds ? batch.ids : name == kAttentionMask ? batch.mask : batch.types;
+  return MakeInput(facts.dtype, {batch.size, batch.length}, values);
+}
+
+void Prober::Run(const Node& node, std::unordered_map<ValueId, Tensor>* tensors) {
+  std::vector<const Tensor*> inputs;
+  for (const ValueId input : node.inputs) {
+    inputs.push_back(input == kNoValue ? nullptr : &tensors->at(input));
+  }
+  const std::int64_t max_bytes = std::min(kMaxValueBytes, kBudgetBytes - computed_bytes_);
+  std::vector<Tensor> outputs = laconic::Evaluate(node, inputs, {.max_value_bytes = max_bytes});
+  for (std::size_t i = 0; i < outputs.size(); ++i) {
+    computed_bytes_ += outputs[i].size_bytes();
+    if (node.outputs[i] != kNoValue) (*tensors)[node.outputs[i]] = std::move(outputs[i]);
+  }
+}
+
 std::optional<Tensor> Prober::Evaluate(ValueId value, const Batch& batch) {
-  const std::map<std::string, std::int64_t, std::less<>> sizes = {{"batch", batch.size}, {"sequence", batch.length}};
-  const Shape shape = {batch.size, batch.length};
   std::unordered_map<ValueId, Tensor> tensors;
   for (const ValueId id : cone_) {
-    const Facts& facts = draft_.facts(id);
-    const Node* node = draft_.Producer(id);
     if (tensors.contains(id)) continue;  // another output of a node that ran
-    if (const Tensor* constant = draft_.Constant(id)) {
-      tensors[id] = constant->Contiguous();
-    } else if (facts.elements && std::ranges::all_of(*facts.elements, &Size::is_known)) {
-      std::vector<std::int64_t> elements;
-      for (const Size& size : *facts.elements) {
-        elements.push_back(size.Evaluate(sizes).value_or(-1));
-      }
-      Shape own;
-      for (const Size& size : facts.shape) {
-        own.push_back(size.Evaluate(sizes).value_or(-1));
-      }
-      auto tensor = MakeInput(facts.dtype, own, elements);
-      if (!tensor) return std::nullopt;
-      tensors[id] = std::move(*tensor);
-    } else if (node == nullptr) {
-      const std::string& name = draft_.name(id);
-      const auto& values = name == "input_ids" ? batch.ids : name == "attention_mask" ? batch.mask : batch.types;
-      auto tensor = MakeInput(facts.dtype, shape, values);
-      if (!tensor) return std::nullopt;
-      tensors[id] = std::move(*tensor);
-    } else {
-      std::vector<const Tensor*> inputs;
-      for (const ValueId input : node->inputs) {
-        inputs.push_back(input == kNoValue ? nullptr : &tensors.at(input));
-      }
-      const std::int64_t max_bytes = std::min(kMaxValueBytes, kBudgetBytes - computed_bytes_);
-      std::vector<Tensor> outputs = laconic::Evaluate(*node, inputs, {.max_value_bytes = max_bytes});
-      for (std::size_t i = 0; i < outputs.size(); ++i) {
-        computed_bytes_ += outputs[i].size_bytes();
-        if (node->outputs[i] != kNoValue) tensors[node->outputs[i]] = std::move(outputs[i]);
-      }
+    const Node* node = draft_.Producer(id);
+    if (node != nullptr && !IsKnown(draft_.facts(id))) {
+      Run(*node, &tensors);
+      continue;
     }
+    std::optional<Tensor> given = Given(id, batch);
+    if (!given) return std::nullopt;
+    tensors[id] = std::move(*given);
   }
   return tensors.at(value);
 }

@@ -16,20 +16,23 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
 #include <optional>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "passes/fusion/draft.h"
 
 namespace laconic::passes::fusion {
 
+// What is added to masked scores, or less: exp of that is 0 beside any score.
+inline constexpr double kMasked = -1e4;
+
 enum class MaskKind : std::uint8_t {
   kNone,
   kKeep,      // bool: true where a key is attended
   kDrop,      // bool: true where it is not
-  kAdditive,  // f32: 0 where a key is attended, elsewhere -1e4 or less: exp of that is 0 beside any score
+  kAdditive,  // f32: 0 where a key is attended, elsewhere kMasked or less
 };
 
 class Prober {
@@ -65,6 +68,8 @@ class Prober {
   enum class MaskStyle : std::uint8_t { kHoles, kRightPadding };
   static std::vector<Batch> MakeBatches(MaskStyle style, std::int64_t padding);
   bool IsWeightFree(ValueId value);
+  std::optional<Tensor> Given(ValueId value, const Batch& batch) const;
+  void Run(const Node& node, std::unordered_map<ValueId, Tensor>* tensors);
   std::optional<Tensor> Evaluate(ValueId value, const Batch& batch);
   template <typename Check>
   bool HoldsOnAll(ValueId value, MaskStyle style, std::int64_t padding, Check&& check);

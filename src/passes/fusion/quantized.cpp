@@ -87,7 +87,8 @@ bool FuseCodesGather(Draft* draft, const Node& node) {
   const Node* gather = draft->Producer(node.inputs[0], "Gather");
   const Tensor* codes = gather == nullptr ? nullptr : draft->Constant(gather->inputs[0]);
   const bool has_one_scale = draft->facts(node.inputs[1]).has_rank(0) && draft->Constant(node.inputs[1]) != nullptr;
-  if (codes == nullptr || codes->shape().size() != 2 || !has_one_scale || IntOr(*gather, "axis", 0) != 0) return false;
+  if (codes == nullptr || codes->shape().size() != 2 || !has_one_scale || IntAttribute(*gather, "axis") != 0)
+    return false;
   std::vector<ValueId> inputs = node.inputs;
   inputs[0] = gather->inputs[0];
   const ValueId index = gather->inputs[1];
@@ -100,23 +101,14 @@ bool FuseCodesGather(Draft* draft, const Node& node) {
 }  // namespace
 
 bool FuseQuantized(Draft* draft) {
-  bool changed = false;
-  for (NodeId id = 0, end = draft->num_nodes(); id < end; ++id) {
-    const Node* node = draft->FindNode(id);
-    if (node == nullptr) continue;
-    changed = (node->op == "Mul" && FuseDynamic(draft, *node)) ||
-              (node->op == "DequantizeLinear" && FuseCodesGather(draft, *node)) || changed;
-  }
-  return changed;
+  return RewriteEach(draft, [&](const Node& node) {
+    return (node.op == "Mul" && FuseDynamic(draft, node)) ||
+           (node.op == "DequantizeLinear" && FuseCodesGather(draft, node));
+  });
 }
 
 bool FuseQLinearMatMul(Draft* draft) {
-  bool changed = false;
-  for (NodeId id = 0, end = draft->num_nodes(); id < end; ++id) {
-    const Node* node = draft->FindNode(id);
-    changed = (node != nullptr && node->op == "QLinearMatMul" && FuseQLinear(draft, *node)) || changed;
-  }
-  return changed;
+  return RewriteEach(draft, [&](const Node& node) { return node.op == "QLinearMatMul" && FuseQLinear(draft, node); });
 }
 
 }  // namespace laconic::passes::fusion

@@ -76,21 +76,15 @@ std::string KeyOf(const Draft& draft, const Node& node) {
 }
 
 bool ShareNodes(Draft* draft) {
-  bool changed = false;
-  std::unordered_map<std::string, NodeId> seen;
-  for (NodeId id = 0, end = draft->num_nodes(); id < end; ++id) {
-    const Node* node = draft->FindNode(id);
-    if (node == nullptr || node->outputs.size() != 1 || draft->IsOutput(node->outputs[0])) continue;
-    const auto [first, is_new] = seen.try_emplace(KeyOf(*draft, *node), id);
-    const Node* same = draft->FindNode(first->second);
-    if (is_new || same == nullptr) {
-      first->second = id;
-      continue;
-    }
-    draft->Replace(node->outputs[0], same->outputs[0]);
-    changed = true;
-  }
-  return changed;
+  std::unordered_map<std::string, ValueId> seen;
+  return RewriteEach(draft, [&](const Node& node) {
+    const ValueId value = node.outputs[0];
+    if (node.outputs.size() != 1 || draft->IsOutput(value)) return false;
+    ValueId& first = seen.try_emplace(KeyOf(*draft, node), value).first->second;
+    if (draft->Producer(first) == nullptr) first = value;
+    draft->Replace(value, first);
+    return value != first;
+  });
 }
 
 // Where a matrix's elements lie: lines of neighbours, its rows or, seen transposed, its columns. A part of a packed
@@ -136,12 +130,10 @@ std::string SampleOf(const Tensor& tensor, const Lines& lines) {
 }
 
 bool ShareMatrices(Draft* draft) {
-  bool changed = false;
   std::unordered_map<std::string, ValueId> seen;
-  for (NodeId id = 0, end = draft->num_nodes(); id < end; ++id) {
-    const Node* node = draft->FindNode(id);
-    if (node == nullptr) continue;
-    for (const ValueId input : std::vector<ValueId>(node->inputs)) {
+  return RewriteEach(draft, [&](const Node& node) {
+    bool changed = false;
+    for (const ValueId input : std::vector<ValueId>(node.inputs)) {
       const Tensor* tensor = draft->Constant(input);
       const auto lines = tensor == nullptr ? std::nullopt : LinesOf(*tensor);
       if (!lines) continue;
@@ -151,8 +143,8 @@ bool ShareMatrices(Draft* draft) {
       draft->Replace(input, first);
       changed = true;
     }
-  }
-  return changed;
+    return changed;
+  });
 }
 
 }  // namespace

@@ -71,7 +71,7 @@ ValueId TransposeStored(Draft* draft, ValueId matrix) {
   Attributes attributes = node->attributes;
   const bool has_axis = node->op == "DequantizeLinear" && draft->facts(node->inputs[1]).has_rank(1);
   if (has_axis) {
-    const std::int64_t axis = IntOr(*node, "axis", 1);
+    const std::int64_t axis = IntAttribute(*node, "axis");
     attributes["axis"] = std::int64_t{1} - (axis < 0 ? axis + 2 : axis);
   }
   return draft->AddNode(node->op, draft->name(matrix), std::move(inputs), std::move(attributes));
@@ -118,7 +118,7 @@ ValueId JoinSoftmax(Draft* draft, const Node& node, ValueId value) {
   if (before == nullptr || !IsReshape(*before) || !HaveSameShape(*draft, before->inputs[0], value)) return kNoValue;
   const Sizes& from = draft->facts(value).shape;
   const Facts& flat = draft->facts(node.inputs[0]);
-  const bool is_last = IsLastAxis(*draft, node.inputs[0], IntOr(*softmax, "axis", -1));
+  const bool is_last = IsLastAxis(*draft, node.inputs[0], IntAttribute(*softmax, "axis"));
   if (!is_last || from.empty() || !flat.has_shape || flat.shape.empty() || !SameSize(from.back(), flat.shape.back())) {
     return kNoValue;
   }
@@ -142,10 +142,7 @@ ValueId JoinReshape(Draft* draft, const Node& node, ValueId value) {
   if (SameSizes(from.shape, to.shape)) return x;
   const std::optional<Integers> target = TargetOf(from.shape, to.shape);
   if (!target) return kNoValue;
-  const Shape shape = {static_cast<std::int64_t>(target->size())};
-  const ValueId constant =
-      draft->AddConstant(draft->name(value) + "_shape", Tensor::FromValues<std::int64_t>(shape, *target));
-  return draft->AddNode("Reshape", draft->name(value), {x, constant});
+  return draft->AddNode("Reshape", draft->name(value), {x, AddShape(draft, value, *target)});
 }
 
 // Indices are integers of any width.
@@ -171,19 +168,13 @@ const std::unordered_map<std::string_view, Rule>& Rules() {
 }  // namespace
 
 bool Simplify(Draft* draft) {
-  bool changed = false;
-  // New nodes are already as simple as their rule makes them; what they allow elsewhere comes in the next round.
-  for (NodeId id = 0, end = draft->num_nodes(); id < end; ++id) {
-    const Node* node = draft->FindNode(id);
-    const auto rule = node == nullptr ? Rules().end() : Rules().find(node->op);
-    if (rule == Rules().end()) continue;
-    const ValueId value = node->outputs[0];
-    const ValueId replacement = rule->second(draft, *node, value);
-    if (replacement == kNoValue) continue;
-    draft->Replace(value, replacement);
-    changed = true;
-  }
-  return changed;
+  return RewriteEach(draft, [&](const Node& node) {
+    const ValueId value = node.outputs[0];
+    const auto rule = Rules().find(node.op);
+    const ValueId replacement = rule == Rules().end() ? kNoValue : rule->second(draft, node, value);
+    if (replacement != kNoValue) draft->Replace(value, replacement);
+    return replacement != kNoValue;
+  });
 }
 
 }  // namespace laconic::passes::fusion

@@ -21,7 +21,7 @@ ValueId MatchFlattened(const Draft& draft, ValueId value) {
 }
 
 bool IsRowWise(const Draft& draft, const Node& node) {
-  if (node.op == "LayerNormalization") return IsLastAxis(draft, node.inputs[0], IntOr(node, "axis", -1));
+  if (node.op == "LayerNormalization") return IsLastAxis(draft, node.inputs[0], IntAttribute(node, "axis"));
   constexpr std::array<std::string_view, 6> kOps = {"laconic.Linear", "Gelu", "Relu", "Tanh", "Erf", "Identity"};
   return std::ranges::find(kOps, node.op) != kOps.end();
 }
@@ -37,8 +37,7 @@ bool Sink(Draft* draft, const Node& node) {
   const Sizes& to = draft->facts(value).shape;
   if (!draft->facts(value).has_rank(2) || !to[1].number()) return false;
   const std::vector<std::int64_t> target = {-1, *to[1].number()};
-  const ValueId shape =
-      draft->AddConstant(draft->name(value) + "_shape", Tensor::FromValues<std::int64_t>({2}, target));
+  const ValueId shape = AddShape(draft, value, target);
   Attributes attributes = node.attributes;
   if (node.op == "LayerNormalization") attributes["axis"] = std::int64_t{-1};  // 1 would be the tokens now
   const ValueId deep = draft->AddNode(node.op, draft->name(value), std::move(inputs), std::move(attributes));
@@ -49,15 +48,11 @@ bool Sink(Draft* draft, const Node& node) {
 }  // namespace
 
 bool SinkReshape(Draft* draft) {
-  bool changed = false;
-  for (NodeId id = 0, end = draft->num_nodes(); id < end; ++id) {
-    const Node* node = draft->FindNode(id);
-    const bool can_sink = node != nullptr && node->outputs.size() == 1 &&
-                          draft->facts(node->outputs[0]).dtype == DType::kF32 &&
-                          (node->op == "Add" || IsRowWise(*draft, *node));
-    changed = (can_sink && Sink(draft, *node)) || changed;
-  }
-  return changed;
+  return RewriteEach(draft, [&](const Node& node) {
+    const bool can_sink = node.outputs.size() == 1 && draft->facts(node.outputs[0]).dtype == DType::kF32 &&
+                          (node.op == "Add" || IsRowWise(*draft, node));
+    return can_sink && Sink(draft, node);
+  });
 }
 
 }  // namespace laconic::passes::fusion

@@ -105,7 +105,7 @@ bool ApplySlice(Draft* draft, const Node& node, Splitter* splitter) {
 bool TakesColumns(const Draft& draft, const Node& node) {
   const ValueId packed = node.inputs[0];
   if (!draft.facts(packed).has_shape || !draft.facts(node.outputs[0]).has_shape) return false;
-  if (node.op == "Split") return IsLastAxis(draft, packed, IntOr(node, "axis", 0));
+  if (node.op == "Split") return IsLastAxis(draft, packed, IntAttribute(node, "axis"));
   if (node.op != "Slice" || node.inputs.size() < 4) return false;
   const auto axes = draft.Integers(node.inputs[3]);
   const auto steps = node.inputs.size() > 4 ? draft.Integers(node.inputs[4]) : std::vector<std::int64_t>{1};
@@ -116,18 +116,14 @@ bool TakesColumns(const Draft& draft, const Node& node) {
 }  // namespace
 
 bool SplitLinear(Draft* draft) {
-  bool changed = false;
-  for (NodeId id = 0, end = draft->num_nodes(); id < end; ++id) {
-    const Node* node = draft->FindNode(id);
-    if (node == nullptr || (node->op != "Split" && node->op != "Slice")) continue;
-    const Node* linear = draft->Producer(node->inputs[0], "laconic.Linear");
-    if (linear == nullptr || !TakesColumns(*draft, *node)) continue;
-    Splitter splitter(draft, *linear, node->inputs[0]);
-    if (!splitter.CanSplit()) continue;
-    changed =
-        (node->op == "Split" ? ApplySplit(draft, *node, &splitter) : ApplySlice(draft, *node, &splitter)) || changed;
-  }
-  return changed;
+  return RewriteEach(draft, [&](const Node& node) {
+    if (node.op != "Split" && node.op != "Slice") return false;
+    const Node* linear = draft->Producer(node.inputs[0], "laconic.Linear");
+    if (linear == nullptr || !TakesColumns(*draft, node)) return false;
+    Splitter splitter(draft, *linear, node.inputs[0]);
+    if (!splitter.CanSplit()) return false;
+    return node.op == "Split" ? ApplySplit(draft, node, &splitter) : ApplySlice(draft, node, &splitter);
+  });
 }
 
 }  // namespace laconic::passes::fusion

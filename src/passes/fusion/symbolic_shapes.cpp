@@ -12,8 +12,6 @@ namespace {
 
 using Integers = std::vector<std::int64_t>;
 
-constexpr std::size_t kMaxRank = 32;  // as tensors have (tensor.h)
-
 bool IsInteger(DType dtype) { return dtype == DType::kS64 || dtype == DType::kS32 || dtype == DType::kBool; }
 
 bool Fits(const Size& size, DType dtype) {
@@ -42,11 +40,7 @@ class Inference {
   std::optional<Integers> Ints(std::size_t i) const { return Has(i) ? Numbers(in(i)) : std::nullopt; }
   const Sizes* Elements(std::size_t i) const { return Has(i) && in(i).elements ? &*in(i).elements : nullptr; }
 
-  std::int64_t Int(std::string_view name, std::int64_t otherwise) const {
-    const auto found = node_.attributes.find(name);
-    const auto* value = found == node_.attributes.end() ? nullptr : std::get_if<std::int64_t>(&found->second);
-    return value == nullptr ? otherwise : *value;
-  }
+  std::int64_t Int(std::string_view name) const { return IntAttribute(node_, name); }
   std::optional<std::size_t> Axis(std::int64_t axis, std::size_t rank) const {
     const auto signed_rank = static_cast<std::int64_t>(rank);
     axis += axis < 0 ? signed_rank : 0;
@@ -176,8 +170,8 @@ void ShapeOf(Inference* f) {
   if (!f->HasShapes(1)) return;
   const auto rank = static_cast<std::int64_t>(f->in(0).shape.size());
   const auto place = [&](std::int64_t at) { return std::clamp(at < 0 ? at + rank : at, std::int64_t{0}, rank); };
-  const std::int64_t begin = place(std::max(f->Int("start", 0), -rank));
-  const std::int64_t end = std::max(begin, place(std::max(f->Int("end", rank), -rank)));
+  const std::int64_t begin = place(std::max(f->Int("start"), -rank));
+  const std::int64_t end = std::max(begin, place(std::max(f->Int("end"), -rank)));
   Sizes elements(f->in(0).shape.begin() + begin, f->in(0).shape.begin() + end);
   f->SetShape({end - begin});
   f->SetElements(std::move(elements));
@@ -191,7 +185,7 @@ void SizeOf(Inference* f) {
 void Gather(Inference* f) {
   if (!f->HasShapes(2)) return;
   const Sizes& data = f->in(0).shape;
-  const std::optional<std::size_t> axis = f->Axis(f->Int("axis", 0), data.size());
+  const std::optional<std::size_t> axis = f->Axis(f->Int("axis"), data.size());
   if (!axis) return;
   Sizes shape(data.begin(), data.begin() + static_cast<std::ptrdiff_t>(*axis));
   shape.insert(shape.end(), f->in(1).shape.begin(), f->in(1).shape.end());
@@ -213,7 +207,7 @@ void GatherElements(Inference* f) {
 }
 
 void GatherND(Inference* f) {
-  if (!f->HasShapes(2) || f->Int("batch_dims", 0) != 0 || f->in(1).shape.empty()) return;
+  if (!f->HasShapes(2) || f->Int("batch_dims") != 0 || f->in(1).shape.empty()) return;
   const std::int64_t depth = f->in(1).shape.back().number().value_or(-1);
   const auto rank = static_cast<std::int64_t>(f->in(0).shape.size());
   if (depth < 0 || depth > rank) return;
@@ -291,7 +285,7 @@ void Slice(Inference* f) {
 void Concat(Inference* f) {
   if (!f->HasShapes(f->num_inputs())) return;
   Sizes shape = f->in(0).shape;
-  const std::optional<std::size_t> axis = f->Axis(f->Int("axis", 0), shape.size());
+  const std::optional<std::size_t> axis = f->Axis(f->Int("axis"), shape.size());
   if (!axis) return;
   Sizes elements;
   bool known = shape.size() == 1;
@@ -332,7 +326,7 @@ void Reshape(Inference* f) {
     }
     return;
   }
-  const bool copies_at_zero = f->Int("allowzero", 0) == 0;
+  const bool copies_at_zero = f->Int("allowzero") == 0;
   Sizes shape;
   std::optional<std::size_t> open;
   for (const Size& size : *target) {
@@ -354,7 +348,7 @@ void Reshape(Inference* f) {
 void Flatten(Inference* f) {
   if (!f->HasShapes(1)) return;
   const Sizes& shape = f->in(0).shape;
-  const std::int64_t axis = f->Int("axis", 1);
+  const std::int64_t axis = f->Int("axis");
   const std::int64_t at = axis < 0 ? axis + static_cast<std::int64_t>(shape.size()) : axis;
   if (at < 0 || at > static_cast<std::int64_t>(shape.size())) return;
   f->SetShape({Product({shape.begin(), shape.begin() + at}), Product({shape.begin() + at, shape.end()})});
@@ -448,7 +442,7 @@ void Transpose(Inference* f) {
 void Split(Inference* f) {
   if (!f->HasShapes(1)) return;
   Sizes shape = f->in(0).shape;
-  const std::optional<std::size_t> axis = f->Axis(f->Int("axis", 0), shape.size());
+  const std::optional<std::size_t> axis = f->Axis(f->Int("axis"), shape.size());
   const auto count = static_cast<std::int64_t>(f->node().outputs.size());
   if (!axis) return;
   Size& size = shape[*axis];
@@ -470,13 +464,13 @@ void Reduce(Inference* f) {
   const Sizes& from = f->in(0).shape;
   std::optional<std::vector<bool>> flags = AxisFlags(*f, from.size());
   const bool names_none = !f->Has(1) || (f->Ints(1) && f->Ints(1)->empty());
-  if (names_none) flags = std::vector<bool>(from.size(), f->Int("noop_with_empty_axes", 0) == 0);
+  if (names_none) flags = std::vector<bool>(from.size(), f->Int("noop_with_empty_axes") == 0);
   if (!flags) return;
   Sizes shape;
   for (std::size_t i = 0; i < from.size(); ++i) {
     if (!(*flags)[i]) {
       shape.push_back(from[i]);
-    } else if (f->Int("keepdims", 1) != 0) {
+    } else if (f->Int("keepdims") != 0) {
       shape.emplace_back(1);
     }
   }
@@ -486,10 +480,10 @@ void Reduce(Inference* f) {
 void ArgReduce(Inference* f) {
   if (!f->HasShapes(1)) return;
   Sizes shape = f->in(0).shape;
-  const std::optional<std::size_t> axis = f->Axis(f->Int("axis", 0), shape.size());
+  const std::optional<std::size_t> axis = f->Axis(f->Int("axis"), shape.size());
   if (!axis) return;
   shape[*axis] = 1;
-  if (f->Int("keepdims", 1) == 0) shape.erase(shape.begin() + static_cast<std::ptrdiff_t>(*axis));
+  if (f->Int("keepdims") == 0) shape.erase(shape.begin() + static_cast<std::ptrdiff_t>(*axis));
   f->SetShape(std::move(shape));
 }
 
@@ -511,7 +505,7 @@ void QLinearMatMul(Inference* f) {
 
 void Gemm(Inference* f) {
   if (!f->HasShapes(2) || !f->in(0).has_rank(2) || !f->in(1).has_rank(2)) return;
-  f->SetShape({f->in(0).shape[f->Int("transA", 0) != 0 ? 1 : 0], f->in(1).shape[f->Int("transB", 0) != 0 ? 0 : 1]});
+  f->SetShape({f->in(0).shape[f->Int("transA") != 0 ? 1 : 0], f->in(1).shape[f->Int("transB") != 0 ? 0 : 1]});
 }
 
 // --- laconic's own --------------------------------------------------------------------------------------------------
@@ -525,7 +519,7 @@ void Linear(Inference* f) {
 
 void Attention(Inference* f) {
   if (!f->HasShapes(3) || !f->in(0).has_rank(3) || !f->in(2).has_rank(3)) return;
-  const Size width = Quotient(f->in(2).shape[2] * f->Int("q_num_heads", 1), f->Int("kv_num_heads", 1));
+  const Size width = Quotient(f->in(2).shape[2] * f->Int("q_num_heads"), f->Int("kv_num_heads"));
   f->SetShape({f->in(0).shape[0], f->in(0).shape[1], width});
 }
 

@@ -42,14 +42,14 @@ Graph StoreWeightsHalf(const Graph& graph, const std::set<std::string>& layers, 
   std::int64_t done = 0;
   for (const Node& node : graph.nodes()) {
     ThrowIfCancelled();
-    Layer layer;
-    if (FindLayer(graph, node, &layer) && layers.contains(layer.name) && converted.insert(layer.weight).second) {
-      const Tensor& weight = *graph.FindInitializer(layer.weight);
-      const std::string& name = graph.value(layer.weight).name;
+    const auto layer = FindLayer(graph, node, layers);
+    if (layer && converted.insert(layer->weight).second) {
+      const Tensor& weight = *graph.FindInitializer(layer->weight);
+      const std::string& name = graph.value(layer->weight).name;
       Tensor half = WithFrame([&] { return "tensor '" + name + "'"; }, [&] { return ToHalf(weight, dtype); });
       weight.ReleasePages();
       const ValueId stored = out.AddInitializer(name + "_" + std::string(ToString(dtype)), std::move(half));
-      copy.Map(layer.weight, out.AddNode("Cast", name, {stored}, {{"to", std::string("f32")}}));
+      copy.Map(layer->weight, out.AddNode("Cast", name, {stored}, {{"to", std::string("f32")}}));
     }
     copy.CopyNode(node);
     Report(progress, "converting", ++done, static_cast<std::int64_t>(graph.nodes().size()));

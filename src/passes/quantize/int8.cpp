@@ -39,9 +39,8 @@ class Rewrite {
     std::int64_t done = 0;
     for (const Node& node : graph_.nodes()) {
       ThrowIfCancelled();
-      Layer layer;
-      if (FindLayer(graph_, node, &layer) && layers_.contains(layer.name)) {
-        WithFrame([&] { return "layer '" + layer.name + "'"; }, [&] { Quantize(node, layer); });
+      if (const auto layer = FindLayer(graph_, node, layers_)) {
+        WithFrame([&] { return "layer '" + layer->name + "'"; }, [&] { Quantize(node, *layer); });
       } else if (options_.qconfig.int8_attention && CanBeInt8(node)) {
         AddInt8Attention(node);
       } else {

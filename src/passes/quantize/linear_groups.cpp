@@ -37,11 +37,12 @@ bool Touch(const LinearGroup& a, const LinearGroup& b) {
 std::vector<LinearGroup> GroupLinears(const Graph& graph, const std::set<std::string>& layers) {
   std::vector<LinearGroup> groups;
   for (const Node& node : graph.nodes()) {
-    Layer layer;
-    if (!FindLayer(graph, node, &layer) || layer.kind != LayerKind::kLinear || !layers.contains(layer.name)) {
+    const auto layer = FindLayer(graph, node, layers);
+    if (!layer || layer->kind != LayerKind::kLinear) {
       continue;
     }
-    const LinearGroup one{{node.inputs[0]}, {layer.weight}, {layer.name}, graph.value(layer.weight).type.shape[0].size};
+    const std::int64_t width = graph.value(layer->weight).type.shape[0].size;
+    const LinearGroup one{{node.inputs[0]}, {layer->weight}, {layer->name}, width};
     // It may join two groups, by its input and by its weight.
     LinearGroup* home = nullptr;
     for (LinearGroup& group : groups) {

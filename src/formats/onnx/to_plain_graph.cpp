@@ -1,10 +1,10 @@
-#include "formats/onnx/lower.h"
+#include "formats/onnx/to_plain_graph.h"
 
 #include <algorithm>
 #include <limits>
 #include <unordered_set>
 
-#include "formats/onnx/lowerings.h"
+#include "formats/onnx/op_patterns.h"
 #include "formats/onnx/op_versions.h"
 #include "formats/onnx/proto_types.h"
 #include "graph/infer.h"
@@ -23,9 +23,9 @@ Attributes AllAttributes(const Node& node) {
   return all;
 }
 
-class Lowerer {
+class PlainGraphBuilder {
  public:
-  Lowerer(const Graph& graph, int opset, OnnxQuantization quantization)
+  PlainGraphBuilder(const Graph& graph, int opset, OnnxQuantization quantization)
       : graph_(graph), quantization_(quantization), patterns_(MakePatterns(opset)) {
     for (const Node& node : graph.nodes()) {
       num_dequantizers_[node.inputs.empty() ? kNoValue : node.inputs[0]] += node.op == "DequantizeLinear" ? 1 : 0;
@@ -423,8 +423,8 @@ class Lowerer {
 
 }  // namespace
 
-PlainGraph Lower(const Graph& graph, int opset, OnnxQuantization quantization) {
-  return Lowerer(graph, opset, quantization).Run();
+PlainGraph ToPlainGraph(const Graph& graph, int opset, OnnxQuantization quantization) {
+  return PlainGraphBuilder(graph, opset, quantization).Run();
 }
 
 }  // namespace laconic::onnx_file

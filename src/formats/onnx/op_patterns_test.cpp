@@ -1,15 +1,15 @@
 // Graph -> plain operators -> graph, without a file. What plain operators compute is tools/onnx/check_examples.py's.
-#include "formats/onnx/lowerings.h"
+#include "formats/onnx/op_patterns.h"
 
 #include <algorithm>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "formats/onnx/lower.h"
 #include "formats/onnx/onnx.h"
 #include "formats/onnx/recognise.h"
 #include "formats/onnx/test_graphs.h"
+#include "formats/onnx/to_plain_graph.h"
 #include "graph/ops.h"
 #include "graph/text_form.h"
 #include "laconic/error.h"
@@ -175,45 +175,45 @@ std::map<std::string, Graph> SingleNodes() {
   };
 }
 
-TEST(LoweringTest, EachOperatorComesBackAtEachOpset) {
+TEST(OpPatternsTest, EachOperatorComesBackAtEachOpset) {
   for (const auto& [name, graph] : SingleNodes()) {
     for (int opset = kMinOnnxOpset; opset <= kMaxOnnxOpset; ++opset) {
       SCOPED_TRACE(name + ", opset " + std::to_string(opset));
-      EXPECT_EQ(PrintGraph(Recognise(Lower(graph, opset))), PrintGraph(graph));
-      EXPECT_EQ(PrintGraph(Recognise(Lower(graph, opset, OnnxQuantization::kQOperator))), PrintGraph(graph));
+      EXPECT_EQ(PrintGraph(Recognise(ToPlainGraph(graph, opset))), PrintGraph(graph));
+      EXPECT_EQ(PrintGraph(Recognise(ToPlainGraph(graph, opset, OnnxQuantization::kQOperator))), PrintGraph(graph));
     }
   }
 }
 
-TEST(LoweringTest, WritesOnlyOperatorsOfTheOpset) {
+TEST(OpPatternsTest, WritesOnlyOperatorsOfTheOpset) {
   const Graph graph = MakeTestGraph({.weights = Weights::kDynamic, .has_int8_attention = true});
   for (int opset = kMinOnnxOpset; opset <= kMaxOnnxOpset; ++opset) {
     SCOPED_TRACE(opset);
-    const std::vector<std::string> ops = OpsOf(Lower(graph, opset));
+    const std::vector<std::string> ops = OpsOf(ToPlainGraph(graph, opset));
     EXPECT_THAT(ops, AllOf(Each(Not(StartsWith("laconic."))), Not(Contains("Attention"))));
     EXPECT_EQ(std::ranges::count(ops, "LayerNormalization") != 0, opset >= 17);
     EXPECT_EQ(std::ranges::count(ops, "Gelu") != 0, opset >= 20);
   }
 }
 
-TEST(LoweringTest, KeepsInt8WeightsOutOfFloat) {
-  const PlainGraph plain = Lower(MakeTestGraph({.weights = Weights::kDynamic}), 17);
+TEST(OpPatternsTest, KeepsInt8WeightsOutOfFloat) {
+  const PlainGraph plain = ToPlainGraph(MakeTestGraph({.weights = Weights::kDynamic}), 17);
   EXPECT_THAT(OpsOf(plain), Not(Contains("DequantizeLinear")));
   EXPECT_THAT(OpsOf(plain), Contains("MatMulInteger"));
-  EXPECT_THAT(OpsOf(Lower(MakeTestGraph({.weights = Weights::kWeightOnly}), 17)), Contains("DequantizeLinear"));
+  EXPECT_THAT(OpsOf(ToPlainGraph(MakeTestGraph({.weights = Weights::kWeightOnly}), 17)), Contains("DequantizeLinear"));
 }
 
-TEST(LoweringTest, SaysStaticLayersAsAskedFor) {
+TEST(OpPatternsTest, SaysStaticLayersAsAskedFor) {
   const Graph graph = MakeTestGraph({.weights = Weights::kStatic});
-  const std::vector<std::string> qdq = OpsOf(Lower(graph, 17));
+  const std::vector<std::string> qdq = OpsOf(ToPlainGraph(graph, 17));
   EXPECT_THAT(qdq, AllOf(Contains("QuantizeLinear"), Contains("DequantizeLinear"), Not(Contains("MatMulInteger"))));
-  const std::vector<std::string> integers = OpsOf(Lower(graph, 17, OnnxQuantization::kQOperator));
+  const std::vector<std::string> integers = OpsOf(ToPlainGraph(graph, 17, OnnxQuantization::kQOperator));
   EXPECT_THAT(integers,
               AllOf(Contains("QuantizeLinear"), Not(Contains("DequantizeLinear")), Contains("MatMulInteger")));
 }
 
 // A second DequantizeLinear of the same codes could not be told from the first.
-TEST(LoweringTest, LeavesRowsThatAreDequantizedTwiceAsTheyAre) {
+TEST(OpPatternsTest, LeavesRowsThatAreDequantizedTwiceAsTheyAre) {
   Graph graph;
   const ValueId x = graph.AddInput("x", Hidden());
   const std::vector<std::uint8_t> zero = {7};
@@ -228,7 +228,7 @@ TEST(LoweringTest, LeavesRowsThatAreDequantizedTwiceAsTheyAre) {
     const ValueId rows = graph.AddNode("DequantizeLinear", std::string(name) + "_rows", {q, scales, zeros});
     graph.AddOutput(graph.AddNode("laconic.Linear", name, {rows, weight}));
   }
-  const PlainGraph plain = Lower(graph, 17, OnnxQuantization::kQOperator);
+  const PlainGraph plain = ToPlainGraph(graph, 17, OnnxQuantization::kQOperator);
   EXPECT_THAT(OpsOf(plain), Not(Contains("MatMulInteger")));
   EXPECT_EQ(PrintGraph(Recognise(plain)), PrintGraph(graph));
 }
@@ -251,7 +251,7 @@ Tensor WithOneElementChanged(const Tensor& tensor) {
 // Each smallest change of the plain operators must show in what is recognised (or be refused): nothing that differs
 // from a pattern passes for it.
 void ExpectChangesToShow(const Graph& graph, int opset) {
-  const PlainGraph plain = Lower(graph, opset, OnnxQuantization::kQOperator);
+  const PlainGraph plain = ToPlainGraph(graph, opset, OnnxQuantization::kQOperator);
   const std::string text = PrintGraph(graph);
   ASSERT_EQ(RecognisedText(plain), text);
   for (std::size_t i = 0; i < plain.values.size(); ++i) {
@@ -308,14 +308,14 @@ TEST(RecogniseTest, TakesNothingElseForAPattern) {
 
 // As a mask that says for each query which keys count would make it.
 TEST(RecogniseTest, Int8AttentionHasAMaskOfKeysOnly) {
-  PlainGraph plain = Lower(Int8Attention(true), 17);
+  PlainGraph plain = ToPlainGraph(Int8Attention(true), 17);
   ASSERT_EQ(plain.value(plain.inputs[3].value).name, "mask");
   plain.inputs[3].type.shape[2] = Dim("sequence");
   EXPECT_THAT(RecognisedText(plain), AllOf(Not(HasSubstr("laconic.")), HasSubstr("MatMulInteger")));
 }
 
 TEST(RecogniseTest, LeavesWhatIsReadElsewhereOutOfALargerPattern) {
-  PlainGraph plain = Lower(Linear(true), 17);
+  PlainGraph plain = ToPlainGraph(Linear(true), 17);
   ASSERT_EQ(plain.nodes[0].op, "MatMul");
   plain.outputs.push_back({plain.nodes[0].outputs[0], {}});
   EXPECT_THAT(PrintGraph(Recognise(plain)),
@@ -381,7 +381,7 @@ TEST(RecogniseTest, AttentionsFloatMaskIsAdded) {
   const Attributes attributes = {{"q_num_heads", std::int64_t{2}}, {"kv_num_heads", std::int64_t{2}}, {"scale", 0.5F}};
   EXPECT_THAT(RecognisedText(OneNode("Attention", {Hidden(), Hidden(), Hidden(), mask}, attributes)),
               AllOf(HasSubstr("MatMul"), HasSubstr(", x3)"), Not(HasSubstr("Attention"))));
-  PlainGraph plain = Lower(Attention(true), 17);
+  PlainGraph plain = ToPlainGraph(Attention(true), 17);
   plain.inputs[3].type.dtype = DType::kF32;
   EXPECT_THAT(RecognisedText(plain), HasSubstr("condition: expected bool, got f32"));
 }
@@ -393,7 +393,7 @@ TEST(RecogniseTest, CastLikeRoundsAsItsLikenessIs) {
 
 TEST(RecogniseTest, DoesNotDependOnNodeNames) {
   const Graph graph = MakeTestGraph({.weights = Weights::kDynamic});
-  PlainGraph plain = Lower(graph, 17);
+  PlainGraph plain = ToPlainGraph(graph, 17);
   for (PlainNode& node : plain.nodes) {
     node.name.clear();
   }
@@ -401,7 +401,7 @@ TEST(RecogniseTest, DoesNotDependOnNodeNames) {
 }
 
 TEST(RecogniseTest, NamesAWeightWhoseNameWasLost) {
-  PlainGraph plain = Lower(GatherOfCodes(), 17);
+  PlainGraph plain = ToPlainGraph(GatherOfCodes(), 17);
   for (PlainValue& value : plain.values) {
     value.doc.clear();
   }
@@ -410,7 +410,7 @@ TEST(RecogniseTest, NamesAWeightWhoseNameWasLost) {
 }
 
 TEST(RecogniseTest, NamesTheNodeThatItDoesNotKnow) {
-  PlainGraph plain = Lower(Unary("Tanh", Hidden()), 17);
+  PlainGraph plain = ToPlainGraph(Unary("Tanh", Hidden()), 17);
   plain.nodes[0].op = "Det";
   try {
     Recognise(plain);
@@ -423,7 +423,7 @@ TEST(RecogniseTest, NamesTheNodeThatItDoesNotKnow) {
 
 void ExpectRefused(const Graph& graph, const std::string& message, int opset = 17) {
   try {
-    Lower(graph, opset);
+    ToPlainGraph(graph, opset);
     FAIL() << "expected an error";
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), ErrorCode::kUnsupported);
@@ -431,7 +431,7 @@ void ExpectRefused(const Graph& graph, const std::string& message, int opset = 1
   }
 }
 
-TEST(LoweringTest, RefusesWhatItCannotSay) {
+TEST(OpPatternsTest, RefusesWhatItCannotSay) {
   Graph grouped;
   const ValueId q = grouped.AddInput("q", Hidden());
   const ValueId k = grouped.AddInput("k", {DType::kF32, {"batch", "sequence", 2}});
@@ -451,7 +451,7 @@ TEST(LoweringTest, RefusesWhatItCannotSay) {
 }
 
 // ONNX's Where chooses by bools, and heads that are an axis of their own are split already.
-TEST(LoweringTest, OnlySomeAttentionHasAPattern) {
+TEST(OpPatternsTest, OnlySomeAttentionHasAPattern) {
   for (const bool is_flat : {false, true}) {
     SCOPED_TRACE(is_flat);
     Graph graph;
@@ -463,12 +463,12 @@ TEST(LoweringTest, OnlySomeAttentionHasAPattern) {
       inputs.push_back(graph.AddInput("mask", {DType::kF32, {"batch", 1, 1, "sequence"}}));
     }
     graph.AddOutput(graph.AddNode("Attention", "y", inputs, attributes));
-    EXPECT_THAT(OpsOf(Lower(graph, 23)), ::testing::ElementsAre("Attention"));
+    EXPECT_THAT(OpsOf(ToPlainGraph(graph, 23)), ::testing::ElementsAre("Attention"));
     ExpectRefused(graph, "no way to write this Attention at opset 22", 22);
   }
 }
 
-TEST(LoweringTest, RefusesWhatTheOpsetLacks) {
+TEST(OpPatternsTest, RefusesWhatTheOpsetLacks) {
   const auto graph_of = [](const char* op, std::vector<Tensor> constants, const Attributes& attributes) {
     Graph graph;
     std::vector<ValueId> inputs = {graph.AddInput("x", {DType::kF32, {4, 4}})};
@@ -492,14 +492,16 @@ TEST(LoweringTest, RefusesWhatTheOpsetLacks) {
   ExpectRefused(wrapped, "attribute 'mode' = 'wrap' of Pad needs opset 19, got 18", 18);
   ExpectRefused(largest, "attribute 'reduction' = 'max' of ScatterND needs opset 18, got 17", 17);
   ExpectRefused(largest, "attribute 'reduction' = 'max' of ScatterND needs opset 18, got 15", 15);
-  EXPECT_EQ(Lower(padded, 18).nodes.size() + Lower(wrapped, 19).nodes.size() + Lower(largest, 18).nodes.size(), 3U);
-  EXPECT_EQ(Lower(codes, 21).nodes.size(), 1U);
+  EXPECT_EQ(ToPlainGraph(padded, 18).nodes.size() + ToPlainGraph(wrapped, 19).nodes.size() +
+                ToPlainGraph(largest, 18).nodes.size(),
+            3U);
+  EXPECT_EQ(ToPlainGraph(codes, 21).nodes.size(), 1U);
 
   Graph any;
   const ValueId flags = any.AddInput("x", {DType::kBool, {4, 4}});
   any.AddOutput(any.AddNode("ReduceMax", "y", {flags}));
   ExpectRefused(any, "input 0 (bool) of ReduceMax needs opset 20, got 19", 19);
-  EXPECT_EQ(Lower(any, 20).nodes.size(), 1U);
+  EXPECT_EQ(ToPlainGraph(any, 20).nodes.size(), 1U);
 
   const Attributes attributes = {
       {"q_num_heads", std::int64_t{2}}, {"kv_num_heads", std::int64_t{2}}, {"left_window_size", std::int64_t{1}}};
@@ -509,7 +511,7 @@ TEST(LoweringTest, RefusesWhatTheOpsetLacks) {
   ExpectRefused(window, "attribute 'left_window_size' of Attention needs opset 25, got 23", 23);
 }
 
-TEST(LoweringTest, OldSplitsOfUnequalPartsHaveSizes) {
+TEST(OpPatternsTest, OldSplitsOfUnequalPartsHaveSizes) {
   for (const std::int64_t width : {6, 7}) {
     Graph graph;
     const ValueId x = graph.AddInput("x", {DType::kF32, {"batch", width}});
@@ -517,8 +519,8 @@ TEST(LoweringTest, OldSplitsOfUnequalPartsHaveSizes) {
     for (const ValueId part : graph.AddNode("Split", {"a", "b", "c"}, {x}, attributes)) {
       graph.AddOutput(part);
     }
-    EXPECT_EQ(Lower(graph, 18).nodes[0].inputs.size(), 1U);
-    const PlainGraph old = Lower(graph, 17);
+    EXPECT_EQ(ToPlainGraph(graph, 18).nodes[0].inputs.size(), 1U);
+    const PlainGraph old = ToPlainGraph(graph, 17);
     ASSERT_EQ(old.nodes[0].inputs.size(), width == 6 ? 1U : 2U);
     if (width == 7) {
       EXPECT_THAT(old.value(old.nodes[0].inputs[1]).constant->values<std::int64_t>(), ::testing::ElementsAre(3, 3, 1));
@@ -537,16 +539,16 @@ TEST(ColumnSumsTest, AddUpTheRows) {
 }
 
 // A pattern gives one value: where others are read, the operator itself is needed.
-TEST(LoweringTest, FurtherOutputsNeedTheOperatorItself) {
+TEST(OpPatternsTest, FurtherOutputsNeedTheOperatorItself) {
   Graph graph;
   const ValueId x = graph.AddInput("x", {DType::kF32, {"rows", 2}});
   const ValueId row = graph.AddInitializer("row", Tensor::FromValues<float>({2}, std::vector<float>{1, 2}));
   const std::vector<std::string> names = {"y", "mean"};
   const std::vector<ValueId> outputs = graph.AddNode("LayerNormalization", names, {x, row, row});
   graph.AddOutput(graph.AddNode("Add", "sum", {outputs[0], outputs[1]}));
-  EXPECT_EQ(Lower(graph, 17).nodes.size(), 2U);
+  EXPECT_EQ(ToPlainGraph(graph, 17).nodes.size(), 2U);
   try {
-    Lower(graph, 16);
+    ToPlainGraph(graph, 16);
     FAIL() << "no error";
   } catch (const Error& error) {
     EXPECT_STREQ(error.what(),

@@ -1,4 +1,4 @@
-#include "formats/onnx/lowerings.h"
+#include "formats/onnx/op_patterns.h"
 
 #include <limits>
 #include <numbers>
