@@ -143,6 +143,7 @@ std::vector<ValueId> Graph::AddNode(std::string op, const std::vector<std::strin
           Fail(ErrorCode::kInvalidFile, op, " has 1 to ", schema.max_outputs, " outputs, got ", num_outputs);
         }
         std::vector<ValueType> outputs;  // before any is added, since that moves what `types` points at
+        outputs.reserve(names.size());
         for (int i = 0; i < num_outputs; ++i) {
           outputs.push_back(schema.infer(types, attributes, i));
         }

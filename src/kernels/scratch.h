@@ -9,19 +9,19 @@ namespace {
 
 class ScratchParts {
  public:
-  explicit ScratchParts(void* scratch) : scratch_(static_cast<char*>(scratch)) {}
+  explicit ScratchParts(void* begin) : begin_(reinterpret_cast<std::uintptr_t>(begin)) {}
 
   template <typename T>
   T* Take(std::int64_t count) {
-    T* part = scratch_ == nullptr ? nullptr : reinterpret_cast<T*>(scratch_ + bytes_);
-    bytes_ += count * static_cast<std::int64_t>(sizeof(T));
+    auto* part = reinterpret_cast<T*>(begin_ + bytes_);  // a number, since a null pointer has nothing after it
+    bytes_ += static_cast<std::uintptr_t>(count) * sizeof(T);
     return part;
   }
-  std::int64_t bytes() const { return bytes_; }
+  std::int64_t bytes() const { return static_cast<std::int64_t>(bytes_); }
 
  private:
-  char* scratch_;
-  std::int64_t bytes_ = 0;
+  std::uintptr_t begin_;
+  std::uintptr_t bytes_ = 0;
 };
 
 }  // namespace

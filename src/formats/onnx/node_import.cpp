@@ -33,6 +33,75 @@ std::optional<T> Take(Attributes* attributes, std::string_view name) {
   return taken;
 }
 
+// Of a node's inputs; -1 where one is absent or not known.
+class InputRanks {
+ public:
+  InputRanks(const GraphImport& graph, const Node& node) : graph_(graph), node_(node) {}
+
+  const Node& node() const noexcept { return node_; }
+  int operator[](std::size_t i) const { return Has(i) ? graph_.RankOf(node_.inputs[i]) : -1; }
+  int LengthOf(std::size_t i) const {  // of a vector
+    if (!Has(i)) return -1;
+    const ValueType& type = graph_.graph().value(node_.inputs[i]).type;
+    const bool is_known = type.has_rank(1) && type.shape[0].is_fixed();
+    return is_known && type.shape[0].size <= static_cast<std::int64_t>(kMaxRank) ? static_cast<int>(type.shape[0].size)
+                                                                                 : -1;
+  }
+  int Highest() const {
+    int highest = -1;
+    for (std::size_t i = 0; i < node_.inputs.size(); ++i) {
+      if ((*this)[i] < 0) return -1;
+      highest = std::max(highest, (*this)[i]);
+    }
+    return highest;
+  }
+
+ private:
+  bool Has(std::size_t i) const { return i < node_.inputs.size() && node_.inputs[i] != kNoValue; }
+
+  const GraphImport& graph_;
+  const Node& node_;
+};
+
+using RankRule = int (*)(const InputRanks& in);
+
+int First(const InputRanks& in) { return in[0]; }
+int Highest(const InputRanks& in) { return in.Highest(); }
+int Reshape(const InputRanks& in) { return in.LengthOf(1); }
+int Expand(const InputRanks& in) { return in.LengthOf(1) < 0 ? -1 : std::max(in[0], in.LengthOf(1)); }
+int Squeeze(const InputRanks& in) { return in[0] < 0 || in.LengthOf(1) < 0 ? -1 : in[0] - in.LengthOf(1); }
+int Unsqueeze(const InputRanks& in) { return in[0] < 0 || in.LengthOf(1) < 0 ? -1 : in[0] + in.LengthOf(1); }
+int Gather(const InputRanks& in) { return in[0] < 0 || in[1] < 0 ? -1 : in[0] + in[1] - 1; }
+int MatMul(const InputRanks& in) { return in[0] >= 2 && in[1] >= 2 ? std::max(in[0], in[1]) : -1; }
+int Reduce(const InputRanks& in) { return IntAttribute(in.node(), "keepdims") != 0 ? in[0] : Squeeze(in); }
+int Transpose(const InputRanks& in) {
+  const auto perm = in.node().attributes.find("perm");
+  return perm == in.node().attributes.end()
+             ? -1
+             : static_cast<int>(std::get<std::vector<std::int64_t>>(perm->second).size());
+}
+
+// What the types alone do not tell: it may depend on constants. -1 where that is not known.
+int InferRank(const InputRanks& in) {
+  static const std::unordered_map<std::string_view, RankRule> rules = [] {
+    std::unordered_map<std::string_view, RankRule> all = {
+        {"Expand", Expand},   {"Gather", Gather},   {"MatMul", MatMul},       {"MatMulInteger", MatMul},
+        {"Reshape", Reshape}, {"Squeeze", Squeeze}, {"Transpose", Transpose}, {"Unsqueeze", Unsqueeze}};
+    for (const char* op :
+         {"Add", "Sub", "Mul", "Div", "Where", "Pow", "Min", "Max", "And", "Or", "Equal", "Less", "Sum", "Greater"}) {
+      all[op] = Highest;
+    }
+    for (const char* op : {"Slice", "Softmax", "Cast", "Relu", "Tanh", "Erf", "Gelu", "Sqrt", "Identity", "Not",
+                           "LayerNormalization", "DequantizeLinear", "QuantizeLinear", "laconic.Linear"}) {
+      all[op] = First;
+    }
+    return all;
+  }();
+  if (in.node().op.starts_with("Reduce")) return Reduce(in);
+  const auto rule = rules.find(in.node().op);
+  return rule == rules.end() ? -1 : rule->second(in);
+}
+
 }  // namespace
 
 GraphImport::GraphImport(const PlainGraph& plain) : plain_(plain) {
@@ -128,9 +197,9 @@ ValueId GraphImport::Widened(ValueId value) {
 std::vector<ValueId> GraphImport::Add(std::string op, const std::vector<std::string>& names,
                                       std::vector<ValueId> inputs, Attributes attributes) {
   StripAbsent(&inputs);
-  const std::vector<ValueId> outputs = graph_.AddNode(std::move(op), names, std::move(inputs), std::move(attributes));
+  std::vector<ValueId> outputs = graph_.AddNode(std::move(op), names, std::move(inputs), std::move(attributes));
   if (!graph_.value(outputs[0]).type.has_shape) {
-    const int rank = InferRank(graph_.nodes().back());
+    const int rank = InferRank(InputRanks(*this, graph_.nodes().back()));
     if (rank >= 0) ranks_[outputs[0]] = rank;
   }
   return outputs;
@@ -156,68 +225,6 @@ int GraphImport::RankOf(ValueId value) const {
   }
   const auto found = ranks_.find(value);
   return found == ranks_.end() ? -1 : found->second;
-}
-
-// What the types alone do not tell: it may depend on constants.
-int GraphImport::InferRank(const Node& node) const {
-  const auto rank = [&](std::size_t i) {
-    return i < node.inputs.size() && node.inputs[i] >= 0 ? RankOf(node.inputs[i]) : -1;
-  };
-  const auto length = [&](std::size_t i) -> int {  // of a vector
-    const ValueType& type = graph_.value(node.inputs[i]).type;
-    return type.has_rank(1) && type.shape[0].is_fixed() && type.shape[0].size <= 32
-               ? static_cast<int>(type.shape[0].size)
-               : -1;
-  };
-  const auto highest = [&](std::size_t first) {
-    int found = -1;
-    for (std::size_t i = first; i < node.inputs.size(); ++i) {
-      if (rank(i) < 0) return -1;
-      found = std::max(found, rank(i));
-    }
-    return found;
-  };
-  if (node.op == "Transpose" && node.attributes.contains("perm")) {
-    return static_cast<int>(std::get<std::vector<std::int64_t>>(node.attributes.at("perm")).size());
-  }
-  if (node.op == "Reshape" || node.op == "Expand") {
-    return node.op == "Expand" && rank(0) > length(1) ? (length(1) < 0 ? -1 : rank(0)) : length(1);
-  }
-  if (node.op == "Unsqueeze" || node.op == "Squeeze") {
-    const int axes = node.inputs.size() > 1 ? length(1) : -1;
-    return rank(0) < 0 || axes < 0 ? -1 : node.op == "Squeeze" ? rank(0) - axes : rank(0) + axes;
-  }
-  if (node.op == "Gather") {
-    return rank(0) < 0 || rank(1) < 0 ? -1 : rank(0) + rank(1) - 1;
-  }
-  if (node.op == "MatMul" || node.op == "MatMulInteger") {
-    return rank(0) >= 2 && rank(1) >= 2 ? std::max(rank(0), rank(1)) : -1;
-  }
-  if (node.op.starts_with("Reduce")) {
-    const bool keeps = IntAttribute(node, "keepdims") != 0;
-    const int axes = node.inputs.size() > 1 ? length(1) : -1;
-    return keeps ? rank(0) : axes >= 0 && rank(0) >= 0 ? rank(0) - axes : -1;
-  }
-  static const std::unordered_set<std::string_view> broadcast = {
-      "Add", "Sub", "Mul", "Div", "Where", "Pow", "Min", "Max", "And", "Or", "Equal", "Less", "Sum", "Greater"};
-  if (broadcast.contains(node.op)) {
-    return highest(0);
-  }
-  static const std::unordered_set<std::string_view> same = {"Slice",
-                                                            "Softmax",
-                                                            "Cast",
-                                                            "Relu",
-                                                            "Tanh",
-                                                            "Erf",
-                                                            "Gelu",
-                                                            "Sqrt",
-                                                            "Identity",
-                                                            "Not",
-                                                            "LayerNormalization",
-                                                            "DequantizeLinear",
-                                                            "QuantizeLinear",
-                                                            "laconic.Linear"};
-  return same.contains(node.op) ? rank(0) : -1;
 }
 
 ValueId NodeImport::Raw(std::size_t input) { return Has(input) ? graph_.ValueOf(node_.inputs[input]) : kNoValue; }
@@ -275,10 +282,8 @@ ValueId NodeImport::Add(const std::string& op, std::vector<ValueId> inputs, Attr
 }
 
 std::vector<ValueId> NodeImport::AddSeveral(const std::string& op, int num_outputs, std::vector<ValueId> inputs) {
-  std::vector<std::string> names;
-  for (int i = 0; i < num_outputs; ++i) {
-    names.push_back(InnerName(op));
-  }
+  std::vector<std::string> names(static_cast<std::size_t>(num_outputs));
+  std::ranges::generate(names, [&] { return InnerName(op); });
   return graph_.Add(op, names, std::move(inputs), {});
 }
 

@@ -7,6 +7,7 @@
 #include <string_view>
 #include <unordered_map>
 #include <unordered_set>
+#include <utility>
 #include <vector>
 
 #include "formats/onnx/plain_graph.h"
@@ -22,11 +23,12 @@ class GraphImport {
   explicit GraphImport(const PlainGraph& plain);
 
   Graph& graph() noexcept { return graph_; }
+  const Graph& graph() const noexcept { return graph_; }
   const PlainGraph& plain() const noexcept { return plain_; }
 
   void AddInput(const PlainPort& input);
   // Errors: those of Graph::AddNode, kUnsupported for an operator that is not known; all name the node.
-  void AddNode(const PlainNode& node);
+  void AddNode(const PlainNode& plain);
   void AddOutputs();
 
   // What became of a value of the file; an initializer is added when first asked for.
@@ -48,8 +50,6 @@ class GraphImport {
   std::string NameOf(ValueId plain);
 
  private:
-  int InferRank(const Node& node) const;
-
   const PlainGraph& plain_;
   Graph graph_;
   std::unordered_map<ValueId, ValueId> values_;   // of the plain graph -> of ours
@@ -96,7 +96,7 @@ class NodeImport {
   std::vector<std::int64_t> TakeInts(std::string_view name);
   // The same for what must have one value. Errors: kUnsupported for another.
   void Expect(std::string_view name, std::int64_t value);
-  Attributes TakeAll() { return std::move(attributes_); }
+  Attributes TakeAll() { return std::exchange(attributes_, {}); }
   bool HasAttribute(std::string_view name) const { return attributes_.contains(name); }
 
   ValueId Add(const std::string& op, std::vector<ValueId> inputs, Attributes attributes = {});

@@ -100,6 +100,7 @@ std::vector<std::string> DescribeGeneral(const Graph& graph, const std::map<std:
     if (kind.count++ == 0) kind.first = graph.name(node);
   }
   std::vector<std::string> lines;
+  lines.reserve(kinds.size());
   for (const auto& [key, kind] : kinds) {
     lines.push_back(
         fmt::format("{} {}: '{}'{}: {}", kind.count, key.first, kind.first, kind.count > 1 ? ", …" : "", key.second));

@@ -37,6 +37,10 @@ class Inference {
     }
     return true;
   }
+  // Unknown where the input has no such axis.
+  Size SizeAt(std::size_t i, std::size_t axis) const {
+    return Has(i) && axis < in(i).shape.size() ? in(i).shape[axis] : Size();
+  }
   std::optional<Integers> Ints(std::size_t i) const { return Has(i) ? Numbers(in(i)) : std::nullopt; }
   const Sizes* Elements(std::size_t i) const { return Has(i) && in(i).elements ? &*in(i).elements : nullptr; }
 
@@ -137,8 +141,8 @@ void Arithmetic(Inference* f) {
 void Where(Inference* f) {
   BroadcastAll(f);
   const std::optional<Integers> condition = f->Ints(0);
-  if (!condition || f->Elements(1) == nullptr || f->Elements(2) == nullptr) return;
   const Sizes* sides[] = {f->Elements(2), f->Elements(1)};
+  if (!condition || sides[0] == nullptr || sides[1] == nullptr) return;
   const std::size_t count = std::max({condition->size(), sides[0]->size(), sides[1]->size()});
   Sizes out;
   for (std::size_t i = 0; i < count; ++i) {
@@ -332,7 +336,7 @@ void Reshape(Inference* f) {
   for (const Size& size : *target) {
     const std::size_t at = shape.size();
     if (size.Is(0) && copies_at_zero) {
-      shape.push_back(f->HasShapes(1) && at < f->in(0).shape.size() ? f->in(0).shape[at] : Size());
+      shape.push_back(f->SizeAt(0, at));
     } else {
       if (size.Is(-1)) open = at;
       shape.push_back(size.Is(-1) ? Size(1) : size);
