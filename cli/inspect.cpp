@@ -1,5 +1,4 @@
 #include <memory>
-#include <set>
 #include <string>
 #include <vector>
 
@@ -86,39 +85,18 @@ std::string Recipe(const ModelInfo& info) {
   return text;
 }
 
-// A layer that quantize can select, and whether it does without being told.
-struct SelectableLayer {
-  passes::Layer layer;
-  bool is_default = false;
-};
-
-std::vector<SelectableLayer> SelectableLayers(const Model& model) {
-  const std::vector<std::string> by_default = passes::SelectLayers(model.graph(), {});
-  const std::set<std::string> taken(by_default.begin(), by_default.end());
-  std::set<ValueId> seen;
-  std::vector<SelectableLayer> layers;
-  for (const Node& node : model.graph().nodes()) {
-    passes::Layer layer;
-    if (passes::FindLayer(model.graph(), node, &layer) && seen.insert(layer.weight).second) {
-      const bool is_default = taken.contains(layer.name);
-      layers.push_back({std::move(layer), is_default});
-    }
-  }
-  return layers;
-}
-
-std::string PrintLayers(const std::vector<SelectableLayer>& layers) {
+std::string PrintLayers(const std::vector<passes::Layer>& layers) {
   std::string text;
-  for (const auto& [layer, is_default] : layers) {
-    text += layer.name + (is_default ? "\n" : " (only where --include names it)\n");
+  for (const passes::Layer& layer : layers) {
+    text += layer.name + (layer.is_default ? "\n" : " (only where --include names it)\n");
   }
   return text;
 }
 
-nlohmann::json LayersToJson(const std::vector<SelectableLayer>& layers) {
+nlohmann::json LayersToJson(const std::vector<passes::Layer>& layers) {
   nlohmann::json json = nlohmann::json::array();
-  for (const auto& [layer, is_default] : layers) {
-    json.push_back({{"name", layer.name}, {"kind", passes::ToString(layer.kind)}, {"default", is_default}});
+  for (const passes::Layer& layer : layers) {
+    json.push_back({{"name", layer.name}, {"kind", passes::ToString(layer.kind)}, {"default", layer.is_default}});
   }
   return json;
 }
@@ -158,7 +136,7 @@ void RunInspect(const Flags& flags) {
   if (flags.plan) {
     flags.output.Print(CompiledModel::Compile(model, {.precision = flags.precision})->PlanText());
   }
-  const auto layers = flags.layers ? SelectableLayers(model) : std::vector<SelectableLayer>();
+  const std::vector<passes::Layer> layers = passes::FindLayers(model.graph());
   if (flags.layers) {
     flags.output.Print(PrintLayers(layers));
   }

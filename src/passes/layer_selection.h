@@ -26,18 +26,23 @@ struct Layer {
   LayerKind kind = LayerKind::kLinear;
   std::string name;           // the weight's name without ".weight", e.g. "bert.pooler.dense"
   ValueId weight = kNoValue;  // linear: [in, out]; embedding: [rows, width]
+  // Taken where no pattern says so. Not embeddings of up to four rows (token types), which cost more accuracy than they
+  // save bytes.
+  bool is_default = true;
 };
 
 // What a layer with this weight is called.
 std::string LayerName(const Graph& graph, ValueId weight);
+
+// All layers of `graph`, a weight that several nodes share once.
+std::vector<Layer> FindLayers(const Graph& graph);
 
 // The layer that `node` is, if it is one of those called `names` and its weight is f32.
 std::optional<Layer> FindLayer(const Graph& graph, const Node& node, const std::set<std::string>& names);
 
 struct LayerSelection {
   std::vector<LayerKind> kinds = {LayerKind::kLinear, LayerKind::kEmbedding};
-  // Shell patterns (`*` any text, `?` any character) that match a whole layer name. `include` empty: every layer but
-  // embeddings of up to four rows (token types), which cost more accuracy than they save bytes.
+  // Shell patterns (`*` any text, `?` any character) that match a whole layer name. `include` empty: Layer::is_default.
   std::vector<std::string> include;
   std::vector<std::string> exclude;
 };

@@ -49,7 +49,8 @@ TEST(ForeignFilesTest, GiveOnnxRuntimesLogits) {
       }
       EXPECT_EQ(std::ranges::max_element(row) - row.begin(), std::ranges::max_element(logits) - logits.begin());
     }
-    const bool has_fused_codes = file.find("dynamic_") != std::string::npos || file.find("_linear") != std::string::npos;
+    const bool has_fused_codes =
+        file.find("dynamic_") != std::string::npos || file.find("_linear") != std::string::npos;
     if (Tolerance(file) < 0.5F || has_fused_codes) {
       EXPECT_EQ(compiled->PlanText().find("The interpreter runs"), std::string::npos) << compiled->PlanText();
     }
