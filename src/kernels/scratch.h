@@ -2,6 +2,7 @@
 // null, counts the bytes for the caller. In an unnamed namespace, as panels.h.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 namespace laconic::kernels {
@@ -9,19 +10,19 @@ namespace {
 
 class ScratchParts {
  public:
-  explicit ScratchParts(void* begin) : begin_(reinterpret_cast<std::uintptr_t>(begin)) {}
+  explicit ScratchParts(void* begin) : begin_(static_cast<std::byte*>(begin)) {}
 
   template <typename T>
   T* Take(std::int64_t count) {
-    auto* part = reinterpret_cast<T*>(begin_ + bytes_);  // a number, since a null pointer has nothing after it
-    bytes_ += static_cast<std::uintptr_t>(count) * sizeof(T);
+    T* const part = begin_ == nullptr ? nullptr : reinterpret_cast<T*>(begin_ + bytes_);
+    bytes_ += count * static_cast<std::int64_t>(sizeof(T));
     return part;
   }
-  std::int64_t bytes() const { return static_cast<std::int64_t>(bytes_); }
+  std::int64_t bytes() const { return bytes_; }
 
  private:
-  std::uintptr_t begin_;
-  std::uintptr_t bytes_ = 0;
+  std::byte* begin_;
+  std::int64_t bytes_ = 0;
 };
 
 }  // namespace
