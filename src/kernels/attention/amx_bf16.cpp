@@ -87,7 +87,8 @@ void AttentionAmxBF16(const AttentionArgs& args) noexcept {
   if (args.queries == 0) {
     return;
   }
-  TileScratch scratch = LayOutTiles(args.keys, args.head_dim, args.scratch);
+  ScratchParts parts(args.scratch);
+  TileScratch scratch = LayOutTiles(args.keys, args.head_dim, &parts);
   PackKeys(args, scratch);
   PackValues(args, scratch);
   ConfigureTiles({});

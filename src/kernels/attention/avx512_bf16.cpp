@@ -134,7 +134,8 @@ inline void AttendRows(const AttentionArgs& args, const PairScratch& scratch, st
 }  // namespace
 
 void AttentionAvx512BF16(const AttentionArgs& args) noexcept {
-  const PairScratch scratch = LayOutPairs(args.keys, args.head_dim, kRows, args.scratch);
+  ScratchParts parts(args.scratch);
+  const PairScratch scratch = LayOutPairs(args.keys, args.head_dim, kRows, &parts);
   PackKeys(args, scratch);
   PackValues(args, scratch);
   ForEachRowTile(args.queries, kRows,

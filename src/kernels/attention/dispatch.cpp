@@ -9,15 +9,21 @@ namespace {
 std::int64_t ScalarScratchBytes(std::int64_t keys, std::int64_t /*head_dim*/) noexcept { return RoundUp(keys * 4, 64); }
 
 [[maybe_unused]] std::int64_t VectorScratchBytes(std::int64_t keys, std::int64_t head_dim) noexcept {
-  return LayOutVectors(keys, head_dim, kMaxQueryRows, nullptr).bytes;
+  ScratchBytes scratch;
+  LayOutVectors(keys, head_dim, kMaxQueryRows, &scratch);
+  return scratch.bytes();
 }
 
 [[maybe_unused]] std::int64_t PairScratchBytes(std::int64_t keys, std::int64_t head_dim) noexcept {
-  return LayOutPairs(keys, head_dim, kMaxQueryRows, nullptr).bytes;
+  ScratchBytes scratch;
+  LayOutPairs(keys, head_dim, kMaxQueryRows, &scratch);
+  return scratch.bytes();
 }
 
 [[maybe_unused]] std::int64_t TileScratchBytes(std::int64_t keys, std::int64_t head_dim) noexcept {
-  return LayOutTiles(keys, head_dim, nullptr).bytes;
+  ScratchBytes scratch;
+  LayOutTiles(keys, head_dim, &scratch);
+  return scratch.bytes();
 }
 
 }  // namespace

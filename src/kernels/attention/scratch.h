@@ -1,4 +1,4 @@
-// How the kernels of attention lay out their scratch. Laid out at null, it is counted alone.
+// How the kernels of attention lay out their scratch. `parts`: ScratchParts or ScratchBytes.
 #pragma once
 
 #include "kernels/panels.h"
@@ -15,19 +15,17 @@ struct VectorScratch {
   float* v;                  // [keys][dim_padded], zeros past head_dim
   float* scores;             // [rows][keys_padded]
   float* sums;               // [rows][dim_padded]: before the scores are there, q times scale * log2 e
-  std::int64_t bytes;
 };
 
-inline VectorScratch LayOutVectors(std::int64_t keys, std::int64_t head_dim, std::int64_t rows, void* begin) {
+template <typename Parts>
+inline VectorScratch LayOutVectors(std::int64_t keys, std::int64_t head_dim, std::int64_t rows, Parts* parts) {
   VectorScratch scratch = {};
-  ScratchParts parts(begin);
   scratch.keys_padded = RoundUp(keys, 16);
   scratch.dim_padded = RoundUp(head_dim, 16);
-  scratch.k = parts.Take<float>(head_dim * scratch.keys_padded);
-  scratch.v = parts.Take<float>(keys * scratch.dim_padded);
-  scratch.scores = parts.Take<float>(rows * scratch.keys_padded);
-  scratch.sums = parts.Take<float>(rows * scratch.dim_padded);
-  scratch.bytes = parts.bytes();
+  scratch.k = parts->template Take<float>(head_dim * scratch.keys_padded);
+  scratch.v = parts->template Take<float>(keys * scratch.dim_padded);
+  scratch.scores = parts->template Take<float>(rows * scratch.keys_padded);
+  scratch.sums = parts->template Take<float>(rows * scratch.dim_padded);
   return scratch;
 }
 
@@ -43,23 +41,21 @@ struct PairScratch {
   float* scores;                // [rows][keys_padded]
   std::uint16_t* weights;       // [rows][weights_stride]
   std::uint16_t* q;             // [rows][dim_padded], times scale * log2 e
-  std::int64_t bytes;
 };
 
-inline PairScratch LayOutPairs(std::int64_t keys, std::int64_t head_dim, std::int64_t rows, void* begin) {
+template <typename Parts>
+inline PairScratch LayOutPairs(std::int64_t keys, std::int64_t head_dim, std::int64_t rows, Parts* parts) {
   PairScratch scratch = {};
-  ScratchParts parts(begin);
   scratch.dim_pairs = RoundUp(head_dim, 2) / 2;
   scratch.key_pairs = RoundUp(keys, 2) / 2;
   scratch.keys_padded = RoundUp(keys, 16);
   scratch.weights_stride = RoundUp(keys, 32);
   scratch.dim_padded = RoundUp(head_dim, 32);
-  scratch.k = parts.Take<std::uint32_t>(scratch.dim_pairs * scratch.keys_padded);
-  scratch.v = parts.Take<std::uint32_t>(scratch.key_pairs * scratch.dim_padded);
-  scratch.scores = parts.Take<float>(rows * scratch.keys_padded);
-  scratch.weights = parts.Take<std::uint16_t>(rows * scratch.weights_stride);
-  scratch.q = parts.Take<std::uint16_t>(rows * scratch.dim_padded);
-  scratch.bytes = parts.bytes();
+  scratch.k = parts->template Take<std::uint32_t>(scratch.dim_pairs * scratch.keys_padded);
+  scratch.v = parts->template Take<std::uint32_t>(scratch.key_pairs * scratch.dim_padded);
+  scratch.scores = parts->template Take<float>(rows * scratch.keys_padded);
+  scratch.weights = parts->template Take<std::uint16_t>(rows * scratch.weights_stride);
+  scratch.q = parts->template Take<std::uint16_t>(rows * scratch.dim_padded);
   return scratch;
 }
 
@@ -82,24 +78,22 @@ struct TileScratch {
   std::uint16_t* q;        // tiles [dim_steps] of [16 queries][32 of head_dim]; rows past the queries are anything
   std::uint16_t* weights;  // tiles [key_steps] of [16 queries][32 keys]; likewise
   Block blocks[2];
-  std::int64_t bytes;
 };
 
-inline TileScratch LayOutTiles(std::int64_t keys, std::int64_t head_dim, void* begin) {
+template <typename Parts>
+inline TileScratch LayOutTiles(std::int64_t keys, std::int64_t head_dim, Parts* parts) {
   TileScratch scratch = {};
-  ScratchParts parts(begin);
   scratch.dim_steps = RoundUp(head_dim, 32) / 32;
   scratch.key_tiles = RoundUp(keys, 16) / 16;
   scratch.key_steps = RoundUp(keys, 32) / 32;
-  scratch.k = parts.Take<std::uint32_t>(scratch.key_tiles * scratch.dim_steps * kWordsOfTile);
-  scratch.v = parts.Take<std::uint32_t>(scratch.key_steps * 2 * scratch.dim_steps * kWordsOfTile);
-  scratch.q = parts.Take<std::uint16_t>(scratch.dim_steps * 2 * kWordsOfTile);
-  scratch.weights = parts.Take<std::uint16_t>(scratch.key_steps * 2 * kWordsOfTile);
+  scratch.k = parts->template Take<std::uint32_t>(scratch.key_tiles * scratch.dim_steps * kWordsOfTile);
+  scratch.v = parts->template Take<std::uint32_t>(scratch.key_steps * 2 * scratch.dim_steps * kWordsOfTile);
+  scratch.q = parts->template Take<std::uint16_t>(scratch.dim_steps * 2 * kWordsOfTile);
+  scratch.weights = parts->template Take<std::uint16_t>(scratch.key_steps * 2 * kWordsOfTile);
   for (TileScratch::Block& block : scratch.blocks) {
-    block.scores = parts.Take<float>(scratch.key_tiles * kWordsOfTile);
-    block.sums = parts.Take<float>(2 * scratch.dim_steps * kWordsOfTile);
+    block.scores = parts->template Take<float>(scratch.key_tiles * kWordsOfTile);
+    block.sums = parts->template Take<float>(2 * scratch.dim_steps * kWordsOfTile);
   }
-  scratch.bytes = parts.bytes();
   return scratch;
 }
 

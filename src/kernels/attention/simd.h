@@ -108,7 +108,8 @@ inline void AttendRows(const AttentionArgs& args, const VectorScratch& scratch, 
 }
 
 inline void Attend(const AttentionArgs& args) {
-  const VectorScratch scratch = LayOutVectors(args.keys, args.head_dim, kQueryRows, args.scratch);
+  ScratchParts parts(args.scratch);
+  const VectorScratch scratch = LayOutVectors(args.keys, args.head_dim, kQueryRows, &parts);
   PackKeys(args, scratch);
   PackValues(args, scratch);
   ForEachRowTile(args.queries, kQueryRows,

@@ -10,7 +10,9 @@ std::int64_t ScalarScratchBytes(std::int64_t keys, std::int64_t /*head_dim*/) no
 
 template <typename Code>
 [[maybe_unused]] std::int64_t CodeScratchBytes(std::int64_t keys, std::int64_t head_dim) noexcept {
-  return LayOutCodes<Code>(keys, head_dim, kMaxQueryRows, nullptr).bytes;
+  ScratchBytes scratch;
+  LayOutCodes<Code>(keys, head_dim, kMaxQueryRows, &scratch);
+  return scratch.bytes();
 }
 
 }  // namespace

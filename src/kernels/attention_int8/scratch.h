@@ -1,4 +1,4 @@
-// How the vector kernels of attention_int8 lay out their scratch. Laid out at null, it is counted alone.
+// How the vector kernels of attention_int8 lay out their scratch. `parts`: ScratchParts or ScratchBytes.
 #pragma once
 
 #include "kernels/panels.h"
@@ -32,26 +32,23 @@ struct CodeScratch {
   Code* weights;             // [rows][keys_padded]
   Code* q;                   // [2 * rows][dim_padded to 8 words]
   std::int64_t q_stride;
-  std::int64_t bytes;
 };
 
-template <typename Code>
-inline CodeScratch<Code> LayOutCodes(std::int64_t keys, std::int64_t head_dim, std::int64_t rows, void* begin) {
+template <typename Code, typename Parts>
+inline CodeScratch<Code> LayOutCodes(std::int64_t keys, std::int64_t head_dim, std::int64_t rows, Parts* parts) {
   CodeScratch<Code> scratch = {};
-  ScratchParts parts(begin);
   scratch.keys_padded = RoundUp(keys, 16);
   scratch.dim_padded = RoundUp(head_dim, 16);
   scratch.q_stride = RoundUp(scratch.dim_padded, std::int64_t{8} * kCodesOfWord<Code>);
-  scratch.k = parts.Take<std::int32_t>(Words<Code>(scratch.q_stride) * scratch.keys_padded);
-  scratch.k_start = parts.Take<std::int32_t>(scratch.keys_padded);
-  scratch.k_step = parts.Take<float>(scratch.keys_padded);
-  scratch.k_bias = parts.Take<float>(scratch.keys_padded);
-  scratch.v = parts.Take<std::int32_t>(Words<Code>(keys) * scratch.dim_padded);
-  scratch.v_step = parts.Take<float>(scratch.dim_padded);
-  scratch.scores = parts.Take<float>(rows * scratch.keys_padded);
-  scratch.weights = parts.Take<Code>(rows * scratch.keys_padded);
-  scratch.q = parts.Take<Code>(2 * rows * scratch.q_stride);
-  scratch.bytes = parts.bytes();
+  scratch.k = parts->template Take<std::int32_t>(Words<Code>(scratch.q_stride) * scratch.keys_padded);
+  scratch.k_start = parts->template Take<std::int32_t>(scratch.keys_padded);
+  scratch.k_step = parts->template Take<float>(scratch.keys_padded);
+  scratch.k_bias = parts->template Take<float>(scratch.keys_padded);
+  scratch.v = parts->template Take<std::int32_t>(Words<Code>(keys) * scratch.dim_padded);
+  scratch.v_step = parts->template Take<float>(scratch.dim_padded);
+  scratch.scores = parts->template Take<float>(rows * scratch.keys_padded);
+  scratch.weights = parts->template Take<Code>(rows * scratch.keys_padded);
+  scratch.q = parts->template Take<Code>(2 * rows * scratch.q_stride);
   return scratch;
 }
 

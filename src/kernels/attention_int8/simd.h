@@ -350,7 +350,8 @@ inline void AttendBlock(const AttentionArgs& args, const Scratch& scratch, std::
 }
 
 inline void Attend(const AttentionArgs& args) {
-  Scratch scratch = LayOutCodes<Code>(args.keys, args.head_dim, kQueryRows, args.scratch);
+  ScratchParts parts(args.scratch);
+  Scratch scratch = LayOutCodes<Code>(args.keys, args.head_dim, kQueryRows, &parts);
   EncodeKeys(args, scratch);
   EncodeValues(args, scratch);
   ForEachRowTile(args.queries, kQueryBlock,
