@@ -32,10 +32,11 @@ std::string_view KindOf(mode_t mode) {
   return "a device";
 }
 
-// Beside `path`, so that the rename stays on one file system; hidden, so that a listing does not mistake it for output.
-// By chance and not by process, as every container may have a process 1.
+// Hidden, so that a listing does not mistake it for output.
 std::string StagingPrefix(const fs::path& path) { return fmt::format(".{}.partial-", path.filename().string()); }
 
+// Beside `path`, so that the rename stays on one file system. By chance and not by process, as every container may have
+// a process 1.
 fs::path StagingPath(const fs::path& path) {
   std::random_device random;
   return path.parent_path() / fmt::format("{}{:08x}{:08x}", StagingPrefix(path), random(), random());

@@ -66,9 +66,7 @@ class RecordStream {
     return false;
   }
 
-  std::string Files() const {
-    return "file '" + paths_.front().string() + (paths_.size() > 1 ? "' and the files after it" : "'");
-  }
+  std::string Files() const { return data::FilesOf(paths_); }
 
   // Where the record last read lies: "row 3 (line 4) of file 'a.csv'".
   std::string Position() const { return reader_->Position() + " of file '" + paths_[file_].string() + "'"; }

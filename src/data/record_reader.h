@@ -2,9 +2,11 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include <nlohmann/json.hpp>
 
@@ -12,6 +14,11 @@
 #include "laconic/dataset.h"
 
 namespace laconic::data {
+
+// For messages: "file 'a.csv' and the files after it".
+inline std::string FilesOf(const std::vector<std::filesystem::path>& paths) {
+  return "file '" + paths.front().string() + (paths.size() > 1 ? "' and the files after it" : "'");
+}
 
 class RecordReader {
  public:

@@ -6,6 +6,7 @@
 
 #include "base/cancel.h"
 #include "base/progress.h"
+#include "data/record_reader.h"
 #include "formats/hf/model_name.h"
 #include "laconic/error.h"
 #include "workflows/batches.h"
@@ -67,11 +68,6 @@ ProblemType ProblemOf(const Dataset& data) {
   return ProblemType::kSingleLabel;
 }
 
-std::string NameOf(const std::vector<std::filesystem::path>& paths) {
-  return "file '" + paths[0].string() +
-         (paths.size() == 1 ? "'" : "' and the files after it, whose rows are counted together");
-}
-
 }  // namespace
 
 LabelledData ReadLabelledData(const Model& model, const std::vector<std::filesystem::path>& paths,
@@ -82,7 +78,9 @@ LabelledData ReadLabelledData(const Model& model, const std::vector<std::filesys
   options.problem = is_stated ? model.info().problem : ProblemType::kMultiLabel;
   LabelledData labelled = {ReadDataset(paths, options), options.problem};  // once: standard input has no second pass
   if (!is_stated) {
-    labelled.problem = WithFrame([&] { return NameOf(paths); }, [&] { return ProblemOf(labelled.data); });
+    const char* counting = paths.size() > 1 ? ", whose rows are counted together" : "";
+    labelled.problem =
+        WithFrame([&] { return data::FilesOf(paths) + counting; }, [&] { return ProblemOf(labelled.data); });
   }
   return labelled;
 }
