@@ -4,17 +4,14 @@
 #include <string>
 
 #include <gtest/gtest.h>
-#include <unistd.h>
+
+#include "base/testing.h"
 
 namespace laconic {
 namespace {
 namespace fs = std::filesystem;
 
 class CgroupTest : public ::testing::Test {
- public:
-  CgroupTest() : root_(fs::path(::testing::TempDir()) / ("cgroup_" + std::to_string(::getpid()))) {}
-  ~CgroupTest() override { fs::remove_all(root_); }
-
  protected:
   void Write(const fs::path& file, const std::string& text) const {
     fs::create_directories((root_ / file).parent_path());
@@ -22,7 +19,8 @@ class CgroupTest : public ::testing::Test {
   }
   std::optional<double> Limit() const { return CgroupCpuLimit(root_ / "mounts", root_ / "groups"); }
 
-  fs::path root_;
+  const TemporaryDirectory directory_;
+  const fs::path root_ = directory_.path();
 };
 
 TEST_F(CgroupTest, NothingToRead) { EXPECT_EQ(Limit(), std::nullopt); }

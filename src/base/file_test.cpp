@@ -1,47 +1,33 @@
 #include "base/file.h"
 
 #include <fstream>
-#include <functional>
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/sha256.h"
 #include "base/staging.h"
+#include "base/testing.h"
 
 namespace laconic {
 namespace {
 namespace fs = std::filesystem;
+using ::testing::StartsWith;
 
 class FileTest : public ::testing::Test {
  protected:
-  void SetUp() override {
-    std::string pattern = (fs::temp_directory_path() / "laconic-file-test-XXXXXX").string();
-    ASSERT_NE(::mkdtemp(pattern.data()), nullptr);
-    root_ = pattern;
-  }
-  void TearDown() override { fs::remove_all(root_); }
   std::int64_t NumEntries() const { return std::distance(fs::directory_iterator(root_), fs::directory_iterator()); }
-  fs::path root_;
+  const TemporaryDirectory directory_;
+  const fs::path root_ = directory_.path();
 };
-
-ErrorCode CodeOf(const std::function<void()>& body) {
-  try {
-    body();
-  } catch (const Error& error) {
-    return error.code();
-  }
-  ADD_FAILURE() << "no error";
-  return ErrorCode::kInternal;
-}
 
 TEST_F(FileTest, RefusesWhatIsNotARegularFile) {
   ASSERT_EQ(::mkfifo((root_ / "fifo").c_str(), 0600), 0);
-  EXPECT_EQ(CodeOf([&] { ReadFile(root_ / "fifo", 10); }), ErrorCode::kInvalidArgument);
-  EXPECT_EQ(CodeOf([&] { ReadFile("/dev/zero", 10); }), ErrorCode::kInvalidArgument);
-  EXPECT_EQ(CodeOf([&] { ReadFile(root_, 10); }), ErrorCode::kInvalidArgument);
-  EXPECT_EQ(CodeOf([&] { ReadFile(root_ / "none", 10); }), ErrorCode::kNotFound);
+  EXPECT_THAT(ErrorOf([&] { ReadFile(root_ / "fifo", 10); }), StartsWith("invalid argument: "));
+  EXPECT_THAT(ErrorOf([&] { ReadFile("/dev/zero", 10); }), StartsWith("invalid argument: "));
+  EXPECT_THAT(ErrorOf([&] { ReadFile(root_, 10); }), StartsWith("invalid argument: "));
+  EXPECT_THAT(ErrorOf([&] { ReadFile(root_ / "none", 10); }), StartsWith("not found: "));
 }
 
 TEST_F(FileTest, SaysWhetherThereIsAnything) {
@@ -49,8 +35,8 @@ TEST_F(FileTest, SaysWhetherThereIsAnything) {
   EXPECT_TRUE(IsDirectory(root_));
   EXPECT_FALSE(Exists(root_ / "none"));
   fs::create_symlink("loop", root_ / "loop");
-  EXPECT_EQ(CodeOf([&] { Exists(root_ / "loop"); }), ErrorCode::kIo);
-  EXPECT_EQ(CodeOf([&] { IsDirectory(root_ / std::string(300, 'x')); }), ErrorCode::kIo);
+  EXPECT_THAT(ErrorOf([&] { Exists(root_ / "loop"); }), StartsWith("i/o: "));
+  EXPECT_THAT(ErrorOf([&] { IsDirectory(root_ / std::string(300, 'x')); }), StartsWith("i/o: "));
 }
 
 TEST_F(FileTest, WhatCameToBeMeanwhileIsKept) {
@@ -58,8 +44,8 @@ TEST_F(FileTest, WhatCameToBeMeanwhileIsKept) {
   AtomicDirectory directory(root_ / "directory", false);
   std::ofstream(root_ / "file") << "precious";
   fs::create_directory(root_ / "directory");
-  EXPECT_EQ(CodeOf([&] { file.Commit(); }), ErrorCode::kInvalidArgument);
-  EXPECT_EQ(CodeOf([&] { directory.Commit(); }), ErrorCode::kInvalidArgument);
+  EXPECT_THAT(ErrorOf([&] { file.Commit(); }), StartsWith("invalid argument: "));
+  EXPECT_THAT(ErrorOf([&] { directory.Commit(); }), StartsWith("invalid argument: "));
   EXPECT_EQ(ReadFile(root_ / "file", 100), "precious");
 }
 
@@ -137,8 +123,8 @@ TEST_F(FileTest, ExistingOutputNeedsForce) {
   std::ofstream(root_ / "out") << "old";
   fs::create_directory(root_ / "model");
   std::ofstream(root_ / "model" / "stale") << "old";
-  EXPECT_EQ(CodeOf([&] { AtomicFile(root_ / "out", false); }), ErrorCode::kInvalidArgument);
-  EXPECT_EQ(CodeOf([&] { AtomicDirectory(root_ / "model", false); }), ErrorCode::kInvalidArgument);
+  EXPECT_THAT(ErrorOf([&] { AtomicFile(root_ / "out", false); }), StartsWith("invalid argument: "));
+  EXPECT_THAT(ErrorOf([&] { AtomicDirectory(root_ / "model", false); }), StartsWith("invalid argument: "));
   AtomicDirectory directory(root_ / "model/", true);
   std::ofstream(directory.staging() / "fresh") << "new";
   directory.Commit();

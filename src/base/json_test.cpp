@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include "base/testing.h"
 #include "laconic/error.h"
 
 namespace laconic {
@@ -34,14 +35,7 @@ TEST(JsonTest, RefusesHostileText) {
 }
 
 TEST(JsonTest, SaysWhereTextIsMalformed) {
-  const auto message_of = [](std::string_view text) -> std::string {
-    try {
-      ParseJson(text);
-    } catch (const Error& error) {
-      return error.what();
-    }
-    return "no error";
-  };
+  const auto message_of = [](std::string_view text) { return ErrorOf([&] { ParseJson(text); }); };
   EXPECT_THAT(message_of("{\"a\":}"), StartsWith("invalid file: malformed JSON at column 6: syntax error while"));
   EXPECT_THAT(message_of("{\n\"a\":}"),
               StartsWith("invalid file: malformed JSON at line 2, column 5: syntax error while"));

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <fstream>
-#include <functional>
 #include <limits>
 #include <numeric>
 #include <span>
@@ -11,10 +10,10 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/json.h"
 #include "base/sha256.h"
+#include "base/testing.h"
 #include "laconic/error.h"
 
 namespace laconic {
@@ -29,35 +28,19 @@ using ::testing::StartsWith;
 
 class DatasetTest : public ::testing::Test {
  protected:
-  void SetUp() override {
-    std::string pattern = (fs::temp_directory_path() / "laconic-dataset-test-XXXXXX").string();
-    ASSERT_NE(::mkdtemp(pattern.data()), nullptr);
-    root_ = pattern;
-  }
-  void TearDown() override { fs::remove_all(root_); }
-
   fs::path Write(const std::string& name, std::string_view text) const {
     std::ofstream(root_ / name, std::ios::binary) << text;
     return root_ / name;
   }
-  std::string ErrorOf(const std::string& name, std::string_view text, const DatasetOptions& options) const;
+  std::string ErrorIn(const std::string& name, std::string_view text, const DatasetOptions& options) const;
 
-  fs::path root_;
+  const TemporaryDirectory directory_;
+  const fs::path root_ = directory_.path();
 };
 
-std::string MessageOf(ErrorCode code, const std::function<void()>& body) {
-  try {
-    body();
-  } catch (const Error& error) {
-    EXPECT_EQ(error.code(), code) << error.what();
-    return error.what();
-  }
-  return "no error";
-}
-
-std::string DatasetTest::ErrorOf(const std::string& name, std::string_view text, const DatasetOptions& options) const {
+std::string DatasetTest::ErrorIn(const std::string& name, std::string_view text, const DatasetOptions& options) const {
   const fs::path path = Write(name, text);
-  return MessageOf(ErrorCode::kInvalidFile, [&] { ReadDataset({path}, options); });
+  return ErrorOf(ErrorCode::kInvalidFile, [&] { ReadDataset({path}, options); });
 }
 
 DatasetOptions Single(std::vector<std::string> labels) { return {.labels = std::move(labels)}; }
@@ -122,7 +105,7 @@ TEST_F(DatasetTest, FlagsAndIndicesHaveManySpellings) {
   EXPECT_THAT(targets("b.csv", "text,label\na,1.0\nb,0.0\n", Single({"n", "p"})), ElementsAre(0, 1, 1, 0));
   EXPECT_THAT(targets("b.jsonl", R"({"text":"a","label":1.0})", Single({"n", "p"})), ElementsAre(0, 1));
   for (const char* value : {"1.5", "1e0", "nan", "inf", "0x1", "1 ", "yes"}) {
-    EXPECT_THAT(ErrorOf("a.csv", std::string("text,n\na,") + value + "\n", Multi({"n"})),
+    EXPECT_THAT(ErrorIn("a.csv", std::string("text,n\na,") + value + "\n", Multi({"n"})),
                 HasSubstr("column 'n': expected 0 or 1, got"));
   }
 }
@@ -130,7 +113,7 @@ TEST_F(DatasetTest, FlagsAndIndicesHaveManySpellings) {
 TEST_F(DatasetTest, QuotesCanBePlainText) {
   const fs::path path = Write("a.tsv", "text\tlabel\n\"Yes,\" he said\t1\n\"oh\t1\nit ended\"\t0\n");
   DatasetOptions options = Single({"n", "p"});
-  EXPECT_THAT(MessageOf(ErrorCode::kInvalidFile, [&] { ReadDataset({path}, options); }), HasSubstr("tsv-plain"));
+  EXPECT_THAT(ErrorOf(ErrorCode::kInvalidFile, [&] { ReadDataset({path}, options); }), HasSubstr("tsv-plain"));
   options.format = ParseDataFormat("tsv-plain");
   const Dataset dataset = ReadDataset({path}, options);
   EXPECT_THAT(dataset.texts, ElementsAre("\"Yes,\" he said", "\"oh", "it ended\""));
@@ -157,7 +140,7 @@ TEST_F(DatasetTest, AColumnIsOneTextOfAPairAtMost) {
   EXPECT_THAT(dataset.texts, ElementsAre("b"));
   EXPECT_THAT(dataset.second_texts, IsEmpty());
   const DatasetOptions twice = {.text_column = {}, .second_text_column = "sentence1", .read_labels = false};
-  EXPECT_THAT(MessageOf(ErrorCode::kInvalidFile, [&] { ReadDataset({path}, twice); }),
+  EXPECT_THAT(ErrorOf(ErrorCode::kInvalidFile, [&] { ReadDataset({path}, twice); }),
               HasSubstr("column 'sentence1' cannot be both texts of a pair"));
 }
 
@@ -168,30 +151,30 @@ TEST_F(DatasetTest, LabelsAreNotLookedAtUnlessWanted) {
 }
 
 TEST_F(DatasetTest, LabelErrorsSayWhereAndWhatIsKnown) {
-  EXPECT_THAT(ErrorOf("a.csv", "text,label\na,neg\nb,meh\n", Single({"neg", "pos"})),
+  EXPECT_THAT(ErrorIn("a.csv", "text,label\na,neg\nb,meh\n", Single({"neg", "pos"})),
               AllOf(HasSubstr("no label \"meh\""), HasSubstr("'neg', 'pos'"), HasSubstr("column 'label'"),
                     HasSubstr("row 2 (line 3)"), HasSubstr("a.csv'")));
-  EXPECT_THAT(ErrorOf("a.csv", "text,label\na,2\n", Single({"neg", "pos"})), HasSubstr("no label \"2\""));
-  EXPECT_THAT(ErrorOf("a.jsonl", R"({"text":"a","label":-1})", Single({"neg", "pos"})), HasSubstr("no label -1"));
-  EXPECT_THAT(ErrorOf("a.jsonl", R"({"text":"a","label":18446744073709551615})", Single({"n"})), HasSubstr("no label"));
-  EXPECT_THAT(ErrorOf("a.jsonl", R"({"text":"a","label":0.5})", Single({"n"})), HasSubstr("got number"));
-  EXPECT_THAT(ErrorOf("a.jsonl", R"({"text":"a","label":{"a":1}})", Single({"n"})), HasSubstr("got object"));
-  EXPECT_THAT(ErrorOf("a.json", R"([{"text":"a","label":["n","p"]}])", Single({"n", "p"})),
+  EXPECT_THAT(ErrorIn("a.csv", "text,label\na,2\n", Single({"neg", "pos"})), HasSubstr("no label \"2\""));
+  EXPECT_THAT(ErrorIn("a.jsonl", R"({"text":"a","label":-1})", Single({"neg", "pos"})), HasSubstr("no label -1"));
+  EXPECT_THAT(ErrorIn("a.jsonl", R"({"text":"a","label":18446744073709551615})", Single({"n"})), HasSubstr("no label"));
+  EXPECT_THAT(ErrorIn("a.jsonl", R"({"text":"a","label":0.5})", Single({"n"})), HasSubstr("got number"));
+  EXPECT_THAT(ErrorIn("a.jsonl", R"({"text":"a","label":{"a":1}})", Single({"n"})), HasSubstr("got object"));
+  EXPECT_THAT(ErrorIn("a.json", R"([{"text":"a","label":["n","p"]}])", Single({"n", "p"})),
               HasSubstr("expected one label"));
-  EXPECT_THAT(ErrorOf("a.csv", "text,label\na,\n", Single({"n", "p"})), HasSubstr("got 0"));
-  EXPECT_THAT(ErrorOf("a.json", R"([{"text":"a","label":[1,0,0]}])", Multi({"n", "p"})),
+  EXPECT_THAT(ErrorIn("a.csv", "text,label\na,\n", Single({"n", "p"})), HasSubstr("got 0"));
+  EXPECT_THAT(ErrorIn("a.json", R"([{"text":"a","label":[1,0,0]}])", Multi({"n", "p"})),
               HasSubstr("'n' is there twice"));
   for (const char* row : {R"({"text":"a","label":[1,0]})", R"({"text":"a","label":[0,1]})"}) {
-    EXPECT_THAT(ErrorOf("a.jsonl", row, Multi({"n", "p"})), HasSubstr("write names: 'n', 'p'"));
+    EXPECT_THAT(ErrorIn("a.jsonl", row, Multi({"n", "p"})), HasSubstr("write names: 'n', 'p'"));
   }
-  EXPECT_THAT(ErrorOf("a.csv", "text,n,p\na,1,0\nb,1,2\n", Multi({"n", "p"})),
+  EXPECT_THAT(ErrorIn("a.csv", "text,n,p\na,1,0\nb,1,2\n", Multi({"n", "p"})),
               AllOf(HasSubstr("column 'p': expected 0 or 1, got \"2\""), HasSubstr("row 2")));
-  EXPECT_THAT(ErrorOf("a.csv", "text,n\na,1\n", Multi({"n", "p"})),
+  EXPECT_THAT(ErrorIn("a.csv", "text,n\na,1\n", Multi({"n", "p"})),
               AllOf(HasSubstr("no row has labels"), HasSubstr("the columns are 'n', 'text'; none for label 'p'\n"),
                     HasSubstr("a.csv'")));
-  EXPECT_THAT(ErrorOf("a.csv", "text,n\na,1\n", Single({"n", "p"})), HasSubstr("none for label 'p'\n"));
+  EXPECT_THAT(ErrorIn("a.csv", "text,n\na,1\n", Single({"n", "p"})), HasSubstr("none for label 'p'\n"));
   for (const char* several : {R"("n,p")", R"("[""n"", ""p""]")", "n|p", "n;p"}) {
-    EXPECT_THAT(ErrorOf("a.csv", "text,label\na," + std::string(several) + "\n", Multi({"n", "p"})),
+    EXPECT_THAT(ErrorIn("a.csv", "text,label\na," + std::string(several) + "\n", Multi({"n", "p"})),
                 HasSubstr("several labels of a text need a list in JSON, or a column of 0 and 1 for each"));
   }
   // A long value is cut, between characters.
@@ -199,7 +182,7 @@ TEST_F(DatasetTest, LabelErrorsSayWhereAndWhatIsKnown) {
   for (int i = 0; i < 100; ++i) {
     value += "ক";
   }
-  const std::string message = ErrorOf("a.csv", "text,label\na," + value + "\n", Single({"n"}));
+  const std::string message = ErrorIn("a.csv", "text,label\na," + value + "\n", Single({"n"}));
   EXPECT_LT(message.size(), 400U + root_.string().size());
 }
 
@@ -207,54 +190,53 @@ TEST_F(DatasetTest, ALabelColumnThatIsNotThere) {
   DatasetOptions options = Multi({"n", "p"});
   options.label_column = "nope";
   EXPECT_THAT(
-      ErrorOf("a.csv", "text,n,p\na,1,0\n", options),
+      ErrorIn("a.csv", "text,n,p\na,1,0\n", options),
       AllOf(HasSubstr("expected them in column 'nope'; the columns are 'n', 'p', 'text'\n"), HasSubstr("a.csv'")));
-  EXPECT_THAT(MessageOf(ErrorCode::kInvalidFile, [&] { ReadLabels({root_ / "a.csv"}, options); }),
+  EXPECT_THAT(ErrorOf(ErrorCode::kInvalidFile, [&] { ReadLabels({root_ / "a.csv"}, options); }),
               HasSubstr("a.csv' has labels, in column 'nope'"));
 }
 
 TEST_F(DatasetTest, TextErrors) {
-  EXPECT_THAT(ErrorOf("a.csv", "txt,label\na,0\n", Single({"n"})),
+  EXPECT_THAT(ErrorIn("a.csv", "txt,label\na,0\n", Single({"n"})),
               AllOf(HasSubstr("expected a column 'text', 'sentence', 'sentence1'"), HasSubstr("got 'label', 'txt'")));
-  EXPECT_THAT(ErrorOf("a.jsonl", R"({"text":7,"label":0})", Single({"n"})), HasSubstr("expected a text, got number"));
-  EXPECT_THAT(ErrorOf("a.jsonl", "{\"text\":\"a\",\"sentence2\":\"b\",\"label\":0}\n{\"text\":\"a\",\"label\":0}",
+  EXPECT_THAT(ErrorIn("a.jsonl", R"({"text":7,"label":0})", Single({"n"})), HasSubstr("expected a text, got number"));
+  EXPECT_THAT(ErrorIn("a.jsonl", "{\"text\":\"a\",\"sentence2\":\"b\",\"label\":0}\n{\"text\":\"a\",\"label\":0}",
                       Single({"n"})),
               AllOf(HasSubstr("no second text"), HasSubstr("row 2")));
-  EXPECT_THAT(ErrorOf("a.csv", "text,label\n\xFF,0\n", Single({"n"})),
+  EXPECT_THAT(ErrorIn("a.csv", "text,label\n\xFF,0\n", Single({"n"})),
               AllOf(HasSubstr("invalid UTF-8"), HasSubstr("row 1 (line 2)")));
 }
 
 TEST_F(DatasetTest, EmptyDataIsAnError) {
   for (const char* text : {"", "\xEF\xBB\xBF", "\n\n", "text,label\n", "text,label\n\n"}) {
-    EXPECT_THAT(ErrorOf("a.csv", text, Single({"n"})), StartsWith("invalid file: no rows in")) << text;
+    EXPECT_THAT(ErrorIn("a.csv", text, Single({"n"})), StartsWith("invalid file: no rows in")) << text;
   }
   for (const char* text : {"", "[]", "\n"}) {
-    EXPECT_THAT(ErrorOf("a.json", text, Single({"n"})), StartsWith("invalid file: no rows in")) << text;
+    EXPECT_THAT(ErrorIn("a.json", text, Single({"n"})), StartsWith("invalid file: no rows in")) << text;
   }
 }
 
 TEST_F(DatasetTest, FilesThatAreNone) {
   const auto message = [](const fs::path& path, ErrorCode code) {
-    return MessageOf(code, [&] { DatasetReader({path}, {}); });
+    return ErrorOf(code, [&] { DatasetReader({path}, {}); });
   };
   ASSERT_EQ(::mkfifo((root_ / "fifo.csv").c_str(), 0600), 0);
   EXPECT_THAT(message(root_ / "fifo.csv", ErrorCode::kInvalidArgument), HasSubstr("FIFO"));
   EXPECT_THAT(message(root_ / "none.csv", ErrorCode::kNotFound), HasSubstr("none.csv"));
   EXPECT_THAT(message(Write("a.txt", "x"), ErrorCode::kInvalidArgument), HasSubstr("expected .csv"));
   EXPECT_THAT(message("-", ErrorCode::kInvalidArgument), HasSubstr("standard input"));
-  EXPECT_THAT(
-      MessageOf(ErrorCode::kInvalidArgument, [] { DatasetReader({"/dev/zero"}, {.format = DataFormat::kCsv}); }),
-      HasSubstr("device"));
-  EXPECT_THAT(MessageOf(ErrorCode::kInvalidArgument, [] { DatasetReader({}, {}); }), HasSubstr("no data file"));
-  EXPECT_THAT(MessageOf(ErrorCode::kInvalidArgument, [] { ParseDataFormat("xml"); }), HasSubstr("csv, tsv"));
+  EXPECT_THAT(ErrorOf(ErrorCode::kInvalidArgument, [] { DatasetReader({"/dev/zero"}, {.format = DataFormat::kCsv}); }),
+              HasSubstr("device"));
+  EXPECT_THAT(ErrorOf(ErrorCode::kInvalidArgument, [] { DatasetReader({}, {}); }), HasSubstr("no data file"));
+  EXPECT_THAT(ErrorOf(ErrorCode::kInvalidArgument, [] { ParseDataFormat("xml"); }), HasSubstr("csv, tsv"));
 }
 
 TEST_F(DatasetTest, TwoLabelsOfOneNameAreRefused) {
   const fs::path path = Write("a.csv", "text,label\na,0\n");
-  EXPECT_THAT(MessageOf(ErrorCode::kInvalidArgument,
-                        [&] {
-                          ReadDataset({path}, Single({"n", "n"}));
-                        }),
+  EXPECT_THAT(ErrorOf(ErrorCode::kInvalidArgument,
+                      [&] {
+                        ReadDataset({path}, Single({"n", "n"}));
+                      }),
               HasSubstr("two labels are called 'n'"));
 }
 
@@ -279,7 +261,7 @@ TEST_F(DatasetTest, LabelSetsAreFound) {
   EXPECT_EQ(flags.problem, ProblemType::kMultiLabel);
   const auto error = [&](std::string_view text) {
     const fs::path path = Write("bad.csv", text);
-    return MessageOf(ErrorCode::kInvalidFile, [&] { ReadLabels({path}, {}); });
+    return ErrorOf(ErrorCode::kInvalidFile, [&] { ReadLabels({path}, {}); });
   };
   EXPECT_THAT(error("text,label\na,0\nb,x\n"), AllOf(HasSubstr("names in some places"), HasSubstr("row 2")));
   EXPECT_THAT(error("text,label\na,99999999999999999999\n"), HasSubstr("expected a label index"));
@@ -289,7 +271,7 @@ TEST_F(DatasetTest, LabelSetsAreFound) {
 TEST_F(DatasetTest, AColumnOfFlagsWithAGapIsNotDropped) {
   const auto error = [&](const std::string& name, std::string_view text) {
     const fs::path path = Write(name, text);
-    return MessageOf(ErrorCode::kInvalidFile, [&] { ReadLabels({path}, {}); });
+    return ErrorOf(ErrorCode::kInvalidFile, [&] { ReadLabels({path}, {}); });
   };
   EXPECT_THAT(
       error("a.csv", "text,hate,threat\na,0,0\nb,1,\nc,0,1\n"),
@@ -312,7 +294,7 @@ TEST_F(DatasetTest, OnlySoManyColumnsAreKept) {
     rows += ",\"c" + std::to_string(i) + "\":\"word\"";
   }
   const fs::path path = Write("a.jsonl", rows + "}\n" + R"({"text":"b","x":1})");
-  EXPECT_THAT(MessageOf(ErrorCode::kInvalidFile, [&] { ReadLabels({path}, {}); }), HasSubstr("no row of"));
+  EXPECT_THAT(ErrorOf(ErrorCode::kInvalidFile, [&] { ReadLabels({path}, {}); }), HasSubstr("no row of"));
 }
 
 TEST_F(DatasetTest, EvenRowsAreSpreadOverTheFiles) {
@@ -346,7 +328,7 @@ TEST(BatchByLength, SortsStably) {
   const std::vector<std::int64_t> lengths = {5, 2, 5, 1, 2};
   EXPECT_THAT(BatchByLength(lengths, 2), ElementsAre(ElementsAre(3, 1), ElementsAre(4, 0), ElementsAre(2)));
   EXPECT_THAT(BatchByLength({}, 2), IsEmpty());
-  EXPECT_THAT(MessageOf(ErrorCode::kInvalidArgument, [&] { BatchByLength(lengths, 0); }), HasSubstr("got 0"));
+  EXPECT_THAT(ErrorOf(ErrorCode::kInvalidArgument, [&] { BatchByLength(lengths, 0); }), HasSubstr("got 0"));
 }
 
 // Counts, supports and digests of the joined texts below were computed with Python's csv and json modules.

@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include "base/testing.h"
 #include "laconic/error.h"
 
 namespace laconic {
@@ -40,12 +41,7 @@ TEST(GraphTest, RefusesWhatTheSchemaRefuses) {
 
 std::string MessageOf(Graph* graph, const char* op, const std::vector<ValueId>& inputs,
                       const Attributes& attributes = {}) {
-  try {
-    graph->AddNode(op, "bad", inputs, attributes);
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
+  return ErrorOf([&] { graph->AddNode(op, "bad", inputs, attributes); });
 }
 
 TEST(GraphTest, InputsOfAnyNumberAreAllThere) {
@@ -139,12 +135,7 @@ TEST(GraphTest, Int8AttentionSaysWhatDoesNotFit) {
   const ValueId mask = graph.AddInput("mask", {DType::kBool, {"batch", 1, 1, "keys"}});
   const Attributes attributes = {{"num_heads", std::int64_t{3}}, {"scale", .5F}};
   const auto message = [&](const std::vector<ValueId>& inputs, const Attributes& given) {
-    try {
-      graph.AddNode("laconic.Int8Attention", "bad", inputs, given);
-    } catch (const Error& error) {
-      return std::string(error.what());
-    }
-    return std::string("no error");
+    return MessageOf(&graph, "laconic.Int8Attention", inputs, given);
   };
   const auto refuses = [&](const std::vector<ValueId>& inputs, const Attributes& given, const char* expected) {
     const std::string got = message(inputs, given);

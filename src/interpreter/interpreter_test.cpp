@@ -7,8 +7,8 @@
 
 #include <gtest/gtest.h>
 
+#include "base/testing.h"
 #include "interpreter/op.h"
-#include "laconic/error.h"
 #include "quant/dynamic.h"
 #include "quant/int8_attention.h"
 #include "quant/weights.h"
@@ -27,12 +27,7 @@ std::vector<float> Values(const Tensor& tensor) {
 }
 
 std::string MessageOf(const Graph& graph, const std::map<ValueId, Tensor>& inputs, const InterpreterOptions& options) {
-  try {
-    Interpret(graph, inputs, options);
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
+  return ErrorOf([&] { Interpret(graph, inputs, options); });
 }
 
 TEST(InterpreterTest, ComputesOnlyWhatIsWanted) {

@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "base/testing.h"
 #include "laconic/error.h"
 
 namespace laconic::kernels {
@@ -17,14 +18,8 @@ TEST(Isa, NamesRoundTrip) {
 }
 
 TEST(Isa, AnUnknownNameIsAnErrorThatListsTheKnownOnes) {
-  try {
-    ParseIsa("mmx");
-    FAIL();
-  } catch (const Error& error) {
-    EXPECT_EQ(error.code(), ErrorCode::kInvalidArgument);
-    EXPECT_THAT(error.what(),
-                testing::HasSubstr("'mmx', expected scalar, avx2, avx_vnni, avx512_vnni, avx512_bf16 or amx"));
-  }
+  EXPECT_THAT(ErrorOf(ErrorCode::kInvalidArgument, [] { ParseIsa("mmx"); }),
+              testing::HasSubstr("'mmx', expected scalar, avx2, avx_vnni, avx512_vnni, avx512_bf16 or amx"));
 }
 
 TEST(Isa, ALevelIncludesThoseBeforeIt) {

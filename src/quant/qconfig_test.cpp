@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "base/testing.h"
 #include "laconic/error.h"
 #include "quant/testing.h"
 
@@ -12,12 +13,7 @@ namespace {
 using ::testing::HasSubstr;
 
 std::string ErrorOf(const std::string& text, QConfigUse use = {}) {
-  try {
-    ParseQConfig(text, use);
-  } catch (const Error& error) {
-    return std::string(ToString(error.code())) + ": " + error.what();
-  }
-  return "no error";
+  return laconic::ErrorOf([&] { ParseQConfig(text, use); });
 }
 
 TEST(QConfig, PresetsAreThoseOfTheirTools) {

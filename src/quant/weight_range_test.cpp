@@ -6,6 +6,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "base/testing.h"
 #include "laconic/error.h"
 #include "quant/testing.h"
 
@@ -88,14 +89,9 @@ TEST(QuantizeBlocksS8, ABlockOfZerosHasScaleOne) {
 
 TEST(QuantizeBlocksS8, NamesWhereAValueIsNotFinite) {
   std::vector<std::int8_t> q(4);
-  try {
-    QuantizeBlocksS8(std::vector<float>{1, 2, 3, NAN}, 2, q);
-    FAIL();
-  } catch (const Error& error) {
-    EXPECT_EQ(error.code(), ErrorCode::kInvalidArgument);
-    EXPECT_THAT(error.what(), HasSubstr("at index 1"));
-    EXPECT_THAT(error.what(), HasSubstr("block from index 2"));
-  }
+  const std::vector<float> bad = {1, 2, 3, NAN};
+  EXPECT_THAT(ErrorOf(ErrorCode::kInvalidArgument, [&] { QuantizeBlocksS8(bad, 2, q); }),
+              ::testing::AllOf(HasSubstr("at index 1"), HasSubstr("block from index 2")));
 }
 
 }  // namespace

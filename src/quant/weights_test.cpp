@@ -7,6 +7,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "base/testing.h"
 #include "laconic/error.h"
 
 namespace laconic::quant {
@@ -41,13 +42,8 @@ TEST(QuantizeRowS8, ARowTooSmallForAScaleIsZero) {
 TEST(QuantizeRowS8, RefusesWhatIsNotFinite) {
   std::vector<std::int8_t> q(3);
   for (const float bad : {NAN, std::numeric_limits<float>::infinity()}) {
-    try {
-      QuantizeRowS8(std::vector<float>{1, 2, bad}, q);
-      FAIL() << bad;
-    } catch (const Error& error) {
-      EXPECT_EQ(error.code(), ErrorCode::kInvalidArgument);
-      EXPECT_THAT(error.what(), HasSubstr("at index 2"));
-    }
+    const std::vector<float> row = {1, 2, bad};
+    EXPECT_THAT(ErrorOf(ErrorCode::kInvalidArgument, [&] { QuantizeRowS8(row, q); }), HasSubstr("at index 2")) << bad;
   }
 }
 

@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/testing.h"
 #include "graph/graph.h"
 #include "laconic/error.h"
 #include "laconic/model.h"
@@ -35,19 +36,11 @@ void WriteBytes(const fs::path& path, const std::string& bytes) {
   std::ofstream(path, std::ios::binary | std::ios::trunc) << bytes;
 }
 
-class TemporaryDirectory : public ::testing::Test {
- public:
-  TemporaryDirectory() : directory_(fs::path(::testing::TempDir()) / ("packs_" + std::to_string(::getpid()))) {
-    fs::remove_all(directory_);
-    fs::create_directories(directory_);
-  }
-  ~TemporaryDirectory() override { fs::remove_all(directory_); }
-
+class PackStoreTest : public ::testing::Test {
  protected:
-  fs::path directory_;
+  const TemporaryDirectory temporary_;
+  const fs::path directory_ = temporary_.path();
 };
-
-using PackStoreTest = TemporaryDirectory;
 
 TEST_F(PackStoreTest, SharesWithinAModelAndAcrossStarts) {
   const fs::path file = directory_ / "packed";
@@ -108,7 +101,7 @@ TEST(PackStoreBlocks, WeightsOfAnySizesStayWhole) {
 }
 
 // Five pages and eight bytes of 'a', from the file as `change` leaves it: 'b' where they had to be made anew.
-class DamagedPackTest : public TemporaryDirectory {
+class DamagedPackTest : public PackStoreTest {
  protected:
   static constexpr std::int64_t kSize = 5 * 4096 + 8;
 
@@ -138,7 +131,7 @@ TEST_F(DamagedPackTest, IsMadeAnew) {
   EXPECT_EQ(Find(kSize << 10, 'b'), std::string(kSize << 10, 'b')) << "another size, past the file's end";
 }
 
-class PackCacheTest : public TemporaryDirectory {
+class PackCacheTest : public PackStoreTest {
  protected:
   PackCacheTest() {
     SaveArtifact("tiny_bert");

@@ -6,8 +6,10 @@
 #include <functional>
 #include <random>
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "base/testing.h"
 #include "kernels/attention/attention.h"
 #include "kernels/attention_int8/attention_int8.h"
 #include "laconic/error.h"
@@ -52,12 +54,7 @@ Model MakeModel(const Head& head, const std::function<void(Graph*, ValueId)>& ad
 }
 
 std::string CompileError(const Model& model) {
-  try {
-    CompiledModel::Compile(model);
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
+  return ErrorOf([&] { CompiledModel::Compile(model); });
 }
 
 TEST(PlainModelTest, RunsAHeadThatHasNoKernel) {
@@ -86,13 +83,9 @@ TEST(PlainModelTest, TakesInputsByNameInAnyOrder) {
 TEST(PlainModelTest, NamesTheTextOfABadInput) {
   Session session(CompiledModel::Compile(MakeModel({})), 1);
   for (const Encoding& bad : {Encoding{{}, {}}, Encoding{{4}, {}}, Encoding{{-1}, {}}, Encoding{{1, 2}, {0}}}) {
-    try {
-      session.Run(std::vector{Encoding{{0}, {}}, bad});
-      ADD_FAILURE();
-    } catch (const Error& error) {
-      EXPECT_EQ(error.code(), ErrorCode::kInvalidArgument);
-      EXPECT_NE(std::string(error.what()).find("in text 1 of the batch"), std::string::npos) << error.what();
-    }
+    const std::vector<Encoding> batch = {{{0}, {}}, bad};
+    EXPECT_THAT(ErrorOf(ErrorCode::kInvalidArgument, [&] { session.Run(batch); }),
+                ::testing::HasSubstr("in text 1 of the batch"));
   }
 }
 

@@ -11,6 +11,7 @@
 #include <gtest/gtest.h>
 #include <xmmintrin.h>
 
+#include "base/testing.h"
 #include "graph/graph.h"
 #include "kernels/gemm_bf16/gemm_bf16.h"
 #include "kernels/isa.h"
@@ -113,19 +114,6 @@ TEST(LevelsTest, Int8AgreesWithScalar) {
                 MeanDifference(scalar, exact));
     EXPECT_LE(MeanDifference(got, scalar), MeanDifference(scalar, exact) / 10) << name;
   }
-}
-
-// What an error says; fails where there is none, or one of another code.
-template <typename Body>
-std::string ErrorOf(ErrorCode code, const Body& body) {
-  try {
-    body();
-    ADD_FAILURE() << "no error";
-  } catch (const Error& error) {
-    EXPECT_EQ(error.code(), code) << error.what();
-    return error.what();
-  }
-  return "";
 }
 
 TEST(PrecisionTest, IsCheckedAndReported) {

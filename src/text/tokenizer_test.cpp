@@ -14,6 +14,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/sha256.h"
+#include "base/testing.h"
 #include "base/utf8.h"
 #include "laconic/error.h"
 #include "text/normalization_form.h"
@@ -223,19 +224,8 @@ TEST(TokenizerTest, RemembersWordsWithoutChangingAnAnswer) {
   }
 }
 
-// What the Error says that `body` throws.
-template <typename Body>
-std::string MessageOf(const Body& body) {
-  try {
-    body();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
-}
-
 std::string Refusal(const std::string& tokenizer_json) {
-  return MessageOf([&] { Tokenizer::FromJson(tokenizer_json); });
+  return ErrorOf([&] { Tokenizer::FromJson(tokenizer_json); });
 }
 
 TEST(TokenizerRefusalTest, NamesWhatItCannotReproduce) {
@@ -307,7 +297,7 @@ TEST(TokenizerTest, MissesAnUnknownTokenOnlyWhereATextNeedsIt) {
   const json patch = {{"model", {{"unk_token", ""}}}};
   const Tokenizer tokenizer = Tokenizer::FromJson(Patched("characters", patch).dump());
   EXPECT_EQ(tokenizer.Encode("one", 9).ids.size(), 1U);
-  EXPECT_THAT(MessageOf([&] { tokenizer.Encode("onez", 9); }),
+  EXPECT_THAT(ErrorOf([&] { tokenizer.Encode("onez", 9); }),
               HasSubstr("the vocabulary has neither 'z' nor the unknown token ''"));
 }
 
@@ -335,9 +325,9 @@ Tokenizer SmallWordPiece() { return Tokenizer::FromJson(Patched("wordpiece", jso
 
 TEST(TokenizerTest, RefusesTextThatIsNotUtf8) {
   const Tokenizer tokenizer = SmallWordPiece();
-  EXPECT_THAT(MessageOf([&] { tokenizer.Encode("abc\xFFx", 100); }),
+  EXPECT_THAT(ErrorOf([&] { tokenizer.Encode("abc\xFFx", 100); }),
               HasSubstr("invalid argument: the text is not UTF-8 at byte 3"));
-  EXPECT_THAT(MessageOf([&] { tokenizer.EncodePair("abc", "\xE0\xA6", 100); }), HasSubstr("byte 0"));
+  EXPECT_THAT(ErrorOf([&] { tokenizer.EncodePair("abc", "\xE0\xA6", 100); }), HasSubstr("byte 0"));
 }
 
 TEST(TokenizerTest, NeedsRoomForItsSpecialTokens) {
@@ -346,8 +336,8 @@ TEST(TokenizerTest, NeedsRoomForItsSpecialTokens) {
   EXPECT_EQ(none.ids.size(), 2U);
   EXPECT_TRUE(none.truncated);
   EXPECT_FALSE(tokenizer.Encode("", 2).truncated);
-  EXPECT_THAT(MessageOf([&] { tokenizer.Encode("", 1); }), HasSubstr("no room for 2 special tokens"));
-  EXPECT_THAT(MessageOf([&] { tokenizer.EncodePair("", "", 2); }), HasSubstr("no room for 3 special tokens"));
+  EXPECT_THAT(ErrorOf([&] { tokenizer.Encode("", 1); }), HasSubstr("no room for 2 special tokens"));
+  EXPECT_THAT(ErrorOf([&] { tokenizer.EncodePair("", "", 2); }), HasSubstr("no room for 3 special tokens"));
 }
 
 TEST(TokenizerTest, TruncatesAVeryLongText) {
@@ -374,18 +364,13 @@ TEST(TokenizerTest, CountsIdsOfEveryOrigin) {
 
 class TokenizerDirectoryTest : public testing::Test {
  protected:
-  void SetUp() override {
-    directory_ =
-        std::filesystem::path(testing::TempDir()) / testing::UnitTest::GetInstance()->current_test_info()->name();
-    std::filesystem::create_directories(directory_);
-  }
-  void TearDown() override { std::filesystem::remove_all(directory_); }
   void Write(const char* name, std::string_view content) const { std::ofstream(directory_ / name) << content; }
   std::string LoadMessage() const {
-    return MessageOf([&] { Tokenizer::FromDirectory(directory_); });
+    return ErrorOf([&] { Tokenizer::FromDirectory(directory_); });
   }
 
-  std::filesystem::path directory_;
+  const TemporaryDirectory temporary_;
+  const std::filesystem::path directory_ = temporary_.path();
 };
 
 constexpr std::string_view kVocabulary = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nhello\nHello\nh\u00e9llo\nhello\n##s\n";

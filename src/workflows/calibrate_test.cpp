@@ -5,9 +5,9 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include "base/file.h"
+#include "base/testing.h"
 #include "laconic/error.h"
 #include "passes/layer_selection.h"
 #include "quant/ranges.h"
@@ -52,16 +52,6 @@ class CalibrateTest : public ::testing::Test {
     observer.num_bins = std::min<std::int64_t>(observer.num_bins, 300);  // for speed
     options.qconfig.layers.activations.scheme = scheme;
     return options;
-  }
-
-  template <typename Body>
-  static std::string ErrorOf(const Body& body) {
-    try {
-      body();
-    } catch (const Error& error) {
-      return error.what();
-    }
-    return "no error";
   }
 
   const Model model_ = Model::Load("tests/data/tiny_bert");
@@ -173,13 +163,12 @@ constexpr std::array kKinds = {ObserverKind::kMinMax, ObserverKind::kMovingAvera
                                ObserverKind::kOrtEntropy, ObserverKind::kOrtPercentile};
 
 TEST_F(CalibrateTest, GoesOnWhereItWasInterrupted) {
-  std::string pattern = (fs::temp_directory_path() / "laconic-calibrate-XXXXXX").string();
-  ASSERT_NE(::mkdtemp(pattern.data()), nullptr);
+  const TemporaryDirectory directory;
   for (const ObserverKind kind : kKinds) {
     CalibrateOptions options = With(kind);
     options.run.batch = 4;
     const std::string expected = Calibrate(options).Print();
-    options.checkpoint = fs::path(pattern) / "table.partial";
+    options.checkpoint = directory.path() / "table.partial";
     for (const std::int64_t stop : {50, 60, 120, 199}) {
       EXPECT_THAT(ErrorOf([&] { Calibrate(options, Texts(stop)); }), HasSubstr("stop"));
       ASSERT_TRUE(fs::exists(options.checkpoint));
@@ -196,7 +185,6 @@ TEST_F(CalibrateTest, GoesOnWhereItWasInterrupted) {
     }
     EXPECT_TRUE(fs::remove(options.checkpoint)) << "the caller's to remove: the table may yet be lost";
   }
-  fs::remove_all(pattern);
 }
 
 // The observers themselves are compared with PyTorch and ONNX Runtime in src/quant: here, that they see whole batches.

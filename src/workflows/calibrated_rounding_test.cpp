@@ -11,6 +11,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "base/testing.h"
 #include "laconic/error.h"
 #include "laconic/model.h"
 #include "laconic/session.h"
@@ -222,22 +223,13 @@ TEST_F(CalibratedRoundingTest, RefusesNoTextsAndWhatIsNotFinite) {
   copy.CopyOutputs();
   for (const RoundingOptions& options :
        {Options(), Options(R"({"smooth_quant": "off"})"), Options(R"({"smooth_quant": "off", "gptq": false})")}) {
-    try {
-      RoundLinears(bad, layers_, texts_, options, {}, &ranges);
-      FAIL();
-    } catch (const Error& error) {
-      EXPECT_EQ(error.code(), ErrorCode::kInvalidArgument);
-      EXPECT_THAT(error.what(), HasSubstr("finite"));
-    }
+    EXPECT_THAT(ErrorOf(ErrorCode::kInvalidArgument, [&] { RoundLinears(bad, layers_, texts_, options, {}, &ranges); }),
+                HasSubstr("finite"));
   }
   RoundingOptions foreign = Options(R"({"smooth_quant": 0.5})");
   foreign.table = &table_;
-  try {
-    RoundLinears(bad, layers_, texts_, foreign, {}, &ranges);
-    FAIL();
-  } catch (const Error& error) {
-    EXPECT_THAT(error.what(), HasSubstr("of another model"));
-  }
+  EXPECT_THAT(ErrorOf([&] { RoundLinears(bad, layers_, texts_, foreign, {}, &ranges); }),
+              HasSubstr("of another model"));
 }
 
 }  // namespace

@@ -4,8 +4,8 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
+#include "base/testing.h"
 #include "graph/graph.h"
 #include "laconic/error.h"
 #include "laconic/quantize.h"
@@ -17,13 +17,6 @@ namespace fs = std::filesystem;
 // Texts whose label is whether "ba" or "mu" is in them, in a file that is removed afterwards.
 class FitHeadTest : public ::testing::Test {
  protected:
-  void SetUp() override {
-    std::string pattern = (fs::temp_directory_path() / "laconic-fit-head-XXXXXX").string();
-    ASSERT_NE(::mkdtemp(pattern.data()), nullptr);
-    root_ = pattern;
-  }
-  void TearDown() override { fs::remove_all(root_); }
-
   fs::path WriteTexts(const std::string& name, int count, bool several) {
     std::ofstream file(root_ / name);
     for (int i = 0; i < count; ++i) {
@@ -43,7 +36,8 @@ class FitHeadTest : public ::testing::Test {
     return Evaluate(model, ReadLabelledData(model, {path}), {.threads = 1}).metrics.accuracy;
   }
 
-  fs::path root_;
+  const TemporaryDirectory directory_;
+  const fs::path root_ = directory_.path();
   const Model bert_ = Model::Load("tests/data/tiny_bert");
 };
 
@@ -142,13 +136,8 @@ TEST_F(FitHeadTest, RefusesWhatCannotBeFitted) {
   EXPECT_THROW(FitHead(QuantizeModel(bert_), {train}, {}, {}, &report), Error);
   EXPECT_THROW(FitHead(bert_, {"-"}, {}, {.columns = {.format = DataFormat::kJson}}, &report), Error) << "two passes";
   EXPECT_THROW(RefitHeadToTeacher(bert_, Model::Load("tests/data/tiny_electra"), {}, {}), Error) << "other labels";
-  const auto message = [&](bool several) -> std::string {
-    try {
-      FitHead(bert_, {WriteTexts("one.jsonl", 1, several)}, {}, {}, &report);
-    } catch (const Error& error) {
-      return error.what();
-    }
-    return "";
+  const auto message = [&](bool several) {
+    return ErrorOf([&] { FitHead(bert_, {WriteTexts("one.jsonl", 1, several)}, {}, {}, &report); });
   };
   EXPECT_THAT(message(false), ::testing::HasSubstr("expected texts of at least 2 labels, got only 'ba'"));
   EXPECT_THAT(message(true), ::testing::HasSubstr("at least 2 to hold some out, got 1"));
@@ -157,23 +146,13 @@ TEST_F(FitHeadTest, RefusesWhatCannotBeFitted) {
 TEST(QuantizeModelTest, WhatIsMadeIsNoLongerWhatWasLoaded) {
   const Model made = QuantizeModel(Model::Load("tests/data/tiny_bert"));
   EXPECT_TRUE(made.info().path.empty());
-  try {
-    QuantizeModel(made);
-    FAIL();
-  } catch (const Error& error) {
-    EXPECT_THAT(error.what(), ::testing::HasSubstr("the model is already compressed (dynamic)"));
-  }
+  EXPECT_THAT(ErrorOf([&] { QuantizeModel(made); }), ::testing::HasSubstr("the model is already compressed (dynamic)"));
 }
 
 TEST(QuantizeModelTest, AnUnknownMethodListsTheKnownOnes) {
   const Model model = Model::Load("tests/data/tiny_bert");
-  try {
-    QuantizeModel(model, {.method = "int3"});
-    FAIL() << "no error";
-  } catch (const Error& error) {
-    EXPECT_EQ(error.code(), ErrorCode::kInvalidArgument);
-    EXPECT_THAT(error.what(), ::testing::HasSubstr("dynamic, static, fp16, bf16"));
-  }
+  EXPECT_THAT(ErrorOf(ErrorCode::kInvalidArgument, [&] { QuantizeModel(model, {.method = "int3"}); }),
+              ::testing::HasSubstr("dynamic, static, fp16, bf16"));
   EXPECT_THROW(QuantizeModel(QuantizeModel(model)), Error) << "twice";
   EXPECT_THROW(QuantizeModel(model, {.kinds = {"embedding"}, .include = {"classifier"}}), Error) << "selects nothing";
 }

@@ -10,13 +10,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
-#include <unistd.h>
 
 #include "base/file.h"
+#include "base/testing.h"
 #include "formats/hf/artifact.h"
 #include "formats/onnx/onnx.h"
 #include "graph/text_form.h"
-#include "laconic/error.h"
 
 namespace laconic::hf {
 namespace {
@@ -33,16 +32,6 @@ void Write(const fs::path& path, const std::string& text) {
 }
 
 json ReadJson(const fs::path& path) { return json::parse(ReadFile(path, 1 << 20)); }
-
-// The error that `body` throws, as "code: message".
-std::string ErrorOf(const std::function<void()>& body) {
-  try {
-    body();
-  } catch (const Error& error) {
-    return std::string(ToString(error.code())) + ": " + error.what();
-  }
-  return "no error";
-}
 
 // Writes the safetensors file again with tensors renamed: those that `rename` gives no name for are left out.
 void RenameTensors(const fs::path& path, const std::function<std::string(const std::string&)>& rename) {
@@ -70,14 +59,7 @@ void RenameTensors(const fs::path& path, const std::function<std::string(const s
 
 class DirectoryTest : public ::testing::Test {
  protected:
-  void SetUp() override {
-    std::string pattern = (fs::temp_directory_path() / "laconic-directory-test-XXXXXX").string();
-    ASSERT_NE(::mkdtemp(pattern.data()), nullptr);
-    root_ = pattern;
-    model_ = root_ / "model";
-    fs::copy(kTinyBert, model_, fs::copy_options::recursive);
-  }
-  void TearDown() override { fs::remove_all(root_); }
+  void SetUp() override { fs::copy(kTinyBert, model_, fs::copy_options::recursive); }
 
   void EditConfig(const json& patch) {
     json config = ReadJson(model_ / "config.json");
@@ -92,8 +74,9 @@ class DirectoryTest : public ::testing::Test {
   }
   void SetPooling(const json& modes) { Write(model_ / "1_Pooling" / "config.json", modes.dump()); }
 
-  fs::path root_;
-  fs::path model_;
+  const TemporaryDirectory directory_;
+  const fs::path root_ = directory_.path();
+  const fs::path model_ = root_ / "model";
 };
 
 TEST(ParseLabelsTest, TakesNamesById) {
@@ -341,10 +324,9 @@ TEST_F(DirectoryTest, AnOnnxFileDoesNotDictateTheNumberOfLabels) {
   Graph graph;
   const ValueId ids = graph.AddInput("input_ids", {DType::kS64, {"batch", std::int64_t{1} << 40}});
   graph.AddOutput(graph.AddNode("Cast", "logits", {ids}, {{"to", std::string("f32")}}));
-  const fs::path file = fs::temp_directory_path() / ("laconic_labels_" + std::to_string(::getpid()) + ".onnx");
+  const fs::path file = root_ / "labels.onnx";
   WriteOnnx(graph, file, {});
   EXPECT_THAT(ErrorOf([&] { Model::Load(file); }), HasSubstr("expected at most 1000000 labels, got 1099511627776"));
-  fs::remove(file);
 }
 
 TEST_F(DirectoryTest, DigestsFindAFlippedByte) {

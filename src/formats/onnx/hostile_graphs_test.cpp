@@ -15,8 +15,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/resource.h>
-#include <unistd.h>
 
+#include "base/testing.h"
 #include "formats/onnx/onnx.h"
 #include "graph/text_form.h"
 #include "laconic/error.h"
@@ -91,12 +91,11 @@ std::int64_t PeakKilobytes() {
 
 class HostileGraphTest : public ::testing::Test {
  public:
-  HostileGraphTest() : file_(fs::temp_directory_path() / ("laconic_hostile_" + std::to_string(::getpid()) + ".onnx")) {
+  HostileGraphTest() {
     model_.add_opset_import()->set_version(17);
     AddValueInfo(graph()->mutable_input(), "x");
     AddValueInfo(graph()->mutable_output(), "y");
   }
-  ~HostileGraphTest() override { fs::remove(file_); }
 
  protected:
   ::onnx::GraphProto* graph() { return model_.mutable_graph(); }
@@ -117,14 +116,9 @@ class HostileGraphTest : public ::testing::Test {
   }
 
   static void ExpectError(ErrorCode code, const std::vector<std::string>& says, const std::function<void()>& body) {
-    try {
-      body();
-      ADD_FAILURE() << "expected an error that says " << says[0];
-    } catch (const Error& error) {
-      EXPECT_EQ(error.code(), code);
-      for (const std::string& words : says) {
-        EXPECT_THAT(std::string(error.what()).substr(0, 4000), HasSubstr(words));
-      }
+    const std::string error = ErrorOf(code, body).substr(0, 4000);
+    for (const std::string& words : says) {
+      EXPECT_THAT(error, HasSubstr(words));
     }
   }
 
@@ -132,7 +126,8 @@ class HostileGraphTest : public ::testing::Test {
     ExpectError(code, says, [this] { Read(); });
   }
 
-  fs::path file_;
+  const TemporaryDirectory directory_;
+  const fs::path file_ = directory_.path() / "model.onnx";
   ::onnx::ModelProto model_;
 };
 

@@ -9,9 +9,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/file.h"
+#include "base/testing.h"
 #include "formats/onnx/test_graphs.h"
 #include "graph/text_form.h"
 #include "laconic/error.h"
@@ -23,20 +23,6 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::int64_t kMaxBytes = std::int64_t{1} << 20;
-
-class TemporaryDirectory {
- public:
-  TemporaryDirectory() : path_(fs::temp_directory_path() / ("laconic_onnx_test_" + std::to_string(::getpid()))) {
-    fs::remove_all(path_);
-    fs::create_directories(path_);
-  }
-  ~TemporaryDirectory() { fs::remove_all(path_); }
-  fs::path operator/(std::string_view name) const { return path_ / name; }
-  std::ptrdiff_t NumFiles() const { return std::distance(fs::directory_iterator(path_), fs::directory_iterator()); }
-
- private:
-  fs::path path_;
-};
 
 Tensor Floats(const Shape& shape, float value) {
   return Tensor::FromValues<float>(shape, std::vector<float>(static_cast<std::size_t>(NumElements(shape)), value));
@@ -51,13 +37,7 @@ Graph OneLinear(const Tensor& weight) {
 }
 
 void ExpectError(ErrorCode code, const std::string& message, const std::function<void()>& body) {
-  try {
-    body();
-    ADD_FAILURE() << "expected an error";
-  } catch (const Error& error) {
-    EXPECT_EQ(error.code(), code) << error.what();
-    EXPECT_THAT(error.what(), ::testing::HasSubstr(message));
-  }
+  EXPECT_THAT(ErrorOf(code, body), ::testing::HasSubstr(message));
 }
 
 class OnnxTest : public ::testing::Test {
@@ -70,7 +50,10 @@ class OnnxTest : public ::testing::Test {
     return PrintGraph(model.graph);
   }
 
-  TemporaryDirectory directory_;
+  std::ptrdiff_t NumFiles() const { return std::distance(fs::directory_iterator(directory_), {}); }
+
+  const TemporaryDirectory temporary_;
+  const fs::path directory_ = temporary_.path();
 };
 
 struct Case {
@@ -162,7 +145,7 @@ TEST_F(OnnxTest, KeepsFilesThatExist) {
     ExpectError(ErrorCode::kInvalidArgument, "exists",
                 [&] { WriteOnnx(MakeTestGraph({}), directory_ / "model.onnx", {.external_data = true}); });
     EXPECT_EQ(ReadFile(directory_ / existing, kMaxBytes), "mine");
-    EXPECT_EQ(directory_.NumFiles(), 1) << "nothing else is left behind";
+    EXPECT_EQ(NumFiles(), 1) << "nothing else is left behind";
     fs::remove(directory_ / existing);
   }
 }
@@ -198,7 +181,7 @@ TEST_F(OnnxTest, PointsLargeModelsToExternalData) {
   const std::int64_t rows = std::int64_t{1} << 28;
   const Graph graph = OneLinear(Tensor::MapFile(MappedFile::Open(directory_ / "zeros"), 0, DType::kF32, {rows, 2}));
   ExpectError(ErrorCode::kInvalidArgument, "external data", [&] { WriteOnnx(graph, directory_ / "model.onnx", {}); });
-  EXPECT_EQ(directory_.NumFiles(), 1);
+  EXPECT_EQ(NumFiles(), 1);
 }
 
 // A change to a model after which reading it must fail so.

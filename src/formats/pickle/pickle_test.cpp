@@ -2,13 +2,12 @@
 #include "formats/pickle/pickle.h"
 
 #include <fstream>
-#include <functional>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include "base/file.h"
+#include "base/testing.h"
 #include "formats/pickle/zip_for_test.h"
 
 namespace laconic::pickle {
@@ -69,15 +68,6 @@ TEST(PickleGoldenTest, AStateDictInsideATrainingCheckpoint) {
   EXPECT_THAT(tensors.at("1.bias").values<float>(), ElementsAre(4));
 }
 
-std::string ErrorOf(const std::function<void()>& body) {
-  try {
-    body();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "";
-}
-
 TEST(PickleGoldenTest, TheOldFormatIsRefusedWithAdvice) {
   EXPECT_THAT(ErrorOf([] { ReadFile(Golden("legacy.bin")); }),
               testing::AllOf(HasSubstr("unsupported"), HasSubstr("convert it with"), HasSubstr("legacy.bin")));
@@ -85,12 +75,6 @@ TEST(PickleGoldenTest, TheOldFormatIsRefusedWithAdvice) {
 
 class PickleFileTest : public ::testing::Test {
  protected:
-  void SetUp() override {
-    std::string pattern = (fs::temp_directory_path() / "laconic-pickle-test-XXXXXX").string();
-    ASSERT_NE(::mkdtemp(pattern.data()), nullptr);
-    root_ = pattern;
-  }
-  void TearDown() override { fs::remove_all(root_); }
   fs::path Write(const std::string& name, const std::string& bytes) const {
     std::ofstream(root_ / name, std::ios::binary) << bytes;
     return root_ / name;
@@ -100,7 +84,8 @@ class PickleFileTest : public ::testing::Test {
     const fs::path path = Write("pytorch_model.bin", MakeZip(content));
     return ErrorOf([&] { ReadFile(path); });
   }
-  fs::path root_;
+  const TemporaryDirectory directory_;
+  const fs::path root_ = directory_.path();
 };
 
 // {"a": tensor([2]) of storage "0", which has 2 elements}
@@ -122,7 +107,7 @@ TEST_F(PickleFileTest, StoragesAreFoundWhereverTheyLie) {
 }
 
 TEST_F(PickleFileTest, ArchivesThatContradictThemselvesAreRefused) {
-  EXPECT_EQ(ErrorOfZip({{"m/data.pkl", Pickle()}, {"m/data/0", "1234"}}), "");
+  EXPECT_EQ(ErrorOfZip({{"m/data.pkl", Pickle()}, {"m/data/0", "1234"}}), "no error");
   EXPECT_THAT(ErrorOfZip({{"m/data.pkl", Pickle()}}), HasSubstr("no storage 'm/data/0'"));
   EXPECT_THAT(ErrorOfZip({{"m/data.pkl", Pickle()}, {"n/data/0", "1234"}}), HasSubstr("no storage 'm/data/0'"));
   EXPECT_THAT(ErrorOfZip({{"m/data.pkl", Pickle()}, {"m/data/0", "123"}}),

@@ -5,7 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "laconic/error.h"
+#include "base/testing.h"
 
 namespace laconic::pickle {
 namespace {
@@ -35,12 +35,7 @@ TensorMap Parse(const std::string& pickle) {
 }
 
 std::string ErrorOf(const std::string& pickle) {
-  try {
-    Parse(pickle);
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "";
+  return laconic::ErrorOf([&] { Parse(pickle); });
 }
 
 TEST(StateDictTest, OneTensor) {
@@ -126,7 +121,7 @@ TEST(StateDictTest, TensorsMayNotLeaveTheirStorage) {
   const auto with = [](const std::string& offset, const std::string& sizes, const std::string& strides) {
     return ErrorOf("}" + Key() + Rebuild() + "(" + StorageId() + "Q" + offset + sizes + strides + "\x89NtRs.");
   };
-  EXPECT_EQ(with("K\2", "K\2\x85", "K\1\x85"), "");
+  EXPECT_EQ(with("K\2", "K\2\x85", "K\1\x85"), "no error");
   EXPECT_THAT(with("K\3", "K\2\x85", "K\1\x85"), HasSubstr("leaves the 4 elements"));
   EXPECT_THAT(with("K\1", "K\2\x85", "K\3\x85"), HasSubstr("leaves the 4 elements"));
   EXPECT_THAT(with("J\xff\xff\xff\xff", "K\2\x85", "K\1\x85"), HasSubstr("from element -1 leaves"));

@@ -3,8 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "base/testing.h"
 #include "formats/pickle/zip_for_test.h"
-#include "laconic/error.h"
 
 namespace laconic::pickle {
 namespace {
@@ -16,12 +16,7 @@ std::map<std::string, ZipEntry, std::less<>> Parse(const std::string& archive) {
 }
 
 std::string ErrorOf(const std::string& archive) {
-  try {
-    Parse(archive);
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "";
+  return laconic::ErrorOf([&] { Parse(archive); });
 }
 
 // `archive` with `bytes` written at `offset` of its first `record`.

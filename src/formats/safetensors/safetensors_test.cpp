@@ -1,15 +1,13 @@
 #include "formats/safetensors/safetensors.h"
 
 #include <fstream>
-#include <functional>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/mapped_file.h"
-#include "laconic/error.h"
+#include "base/testing.h"
 
 namespace laconic::safetensors {
 namespace {
@@ -31,16 +29,6 @@ std::string File(const std::string& header, std::size_t data_bytes) {
 }
 
 Header Parse(const std::string& file) { return ParseHeader(std::as_bytes(std::span(file.data(), file.size()))); }
-
-// "code: message", or "" without an error.
-std::string ErrorOf(const std::function<void()>& body) {
-  try {
-    body();
-  } catch (const Error& error) {
-    return std::string(ToString(error.code())) + ": " + error.what();
-  }
-  return "";
-}
 
 std::string ParseError(const std::string& header, std::size_t data_bytes) {
   return ErrorOf([&] { Parse(File(header, data_bytes)); });
@@ -66,7 +54,7 @@ TEST(SafetensorsHeaderTest, TensorsComeInTheOrderOfTheirBytes) {
 
 TEST(SafetensorsHeaderTest, LengthsOutsideTheFileAreRefused) {
   const std::string good = File("{}", 0);
-  EXPECT_EQ(ErrorOf([&] { Parse(good); }), "");
+  EXPECT_EQ(ErrorOf([&] { Parse(good); }), "no error");
   EXPECT_THAT(ErrorOf([&] { Parse(good.substr(0, 7)); }), HasSubstr("expected at least 8 bytes, got 7"));
   EXPECT_THAT(ErrorOf([&] { Parse(good.substr(0, 9)); }), HasSubstr("the header of 2 bytes ends past the file's 9"));
   std::string huge = good;
@@ -111,7 +99,7 @@ TEST(SafetensorsHeaderTest, TensorsThatContradictThemselvesAreRefused) {
 TEST(SafetensorsHeaderTest, TheDataIsTiledExactly) {
   const std::string two = R"({"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]},)"
                           R"("b":{"dtype":"U8","shape":[4],"data_offsets":)";
-  EXPECT_EQ(ParseError(two + "[4,8]}}", 8), "");
+  EXPECT_EQ(ParseError(two + "[4,8]}}", 8), "no error");
   EXPECT_THAT(ParseError(two + "[4,8]}}", 7),
               testing::AllOf(HasSubstr("end at 8, past the file's 7 bytes"), HasSubstr("in tensor 'b'")));
   EXPECT_THAT(ParseError(two + "[4,8]}}", 9), HasSubstr("got 1 more bytes"));
@@ -146,17 +134,12 @@ TEST(SafetensorsGoldenTest, EveryDType) {
 
 class SafetensorsFileTest : public ::testing::Test {
  protected:
-  void SetUp() override {
-    std::string pattern = (fs::temp_directory_path() / "laconic-safetensors-test-XXXXXX").string();
-    ASSERT_NE(::mkdtemp(pattern.data()), nullptr);
-    root_ = pattern;
-  }
-  void TearDown() override { fs::remove_all(root_); }
   fs::path Write(const std::string& name, const std::string& bytes) const {
     std::ofstream(root_ / name, std::ios::binary) << bytes;
     return root_ / name;
   }
-  fs::path root_;
+  const TemporaryDirectory directory_;
+  const fs::path root_ = directory_.path();
 };
 
 TEST_F(SafetensorsFileTest, TensorsAreMappedAndTheUnalignedCopied) {
@@ -206,7 +189,7 @@ TEST_F(SafetensorsFileTest, ShardsThatContradictTheIndexAreRefused) {
     Write("model.safetensors.index.json", index);
     return ErrorOf([&] { FindCheckpoint(root_); });
   };
-  EXPECT_EQ(error_with_index(R"({"weight_map":{"a":"shard"}})"), "");
+  EXPECT_EQ(error_with_index(R"({"weight_map":{"a":"shard"}})"), "no error");
   EXPECT_THAT(error_with_index(R"({"weight_map":{"b":"shard"}})"), HasSubstr("tensor 'b' is not in 'shard'"));
   EXPECT_THAT(error_with_index(R"({"weight_map":{"a":"gone"}})"),
               testing::AllOf(HasSubstr("not found"), HasSubstr("gone"), HasSubstr("index.json")));
